@@ -1,0 +1,232 @@
+"""Cron on the local clock of a zone: ``cronsim`` reads the fields and matches the days, the zone's changes are ours.
+
+Iterating ``cronsim`` itself errs inside the repeated hour of autumn and cannot count. The rules are Debian cron's:
+
+- minute or hour starts with ``*``: every real minute that matches, so the repeated hour of autumn counts twice and the
+  skipped hour of spring not at all;
+- otherwise each local time once: the first time round in autumn, and in spring a skipped time at the end of the gap.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import cached_property, lru_cache
+from itertools import islice
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
+
+from scheduler_service.clock import DAY, HOUR, MINUTE, SECOND, Instant, Micros, from_datetime, to_datetime
+
+LONGEST_EXPRESSION = 256
+
+_ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)
+_EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
+_FAR: Micros = 50 * 366 * DAY  # no cron pauses for longer: a 29 February on a given weekday comes within 40 years
+_END_OF_TIME: Instant = from_datetime(datetime(9998, 1, 1, tzinfo=UTC))
+
+_SHORTHANDS = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
+_FIELDS = {
+    "minute": "0-59",
+    "hour": "0-23",
+    "day-of-month": "1-31 or L",
+    "month": "1-12 or JAN-DEC",
+    "day-of-week": "0-7 or SUN-SAT (0 and 7 are Sunday)",
+}
+
+
+class _Stretch(NamedTuple):
+    """Local times ``[start, end)``, which lie ``offset`` ahead of UTC.
+
+    ``due``: there is a slot at ``start``, for a time in the gap before.
+    """
+
+    start: Micros
+    end: Micros
+    offset: Micros
+    due: bool
+
+
+@dataclass(frozen=True)
+class CronTrigger:
+    """Five fields, as ``parse_cron`` returns them, on the clocks of a zone."""
+
+    expression: str
+    timezone: str
+
+    @cached_property
+    def _cron(self) -> CronSim:
+        return CronSim(self.expression, _ANY_TIME)
+
+    @cached_property
+    def _times(self) -> tuple[Micros, ...]:
+        """The times of a matching day, from midnight."""
+        return tuple(
+            hour * HOUR + minute * MINUTE for hour in sorted(self._cron.hours) for minute in sorted(self._cron.minutes)
+        )
+
+    @cached_property
+    def _follows_elapsed_time(self) -> bool:
+        minute, hour, *_ = self.expression.split()
+        return minute.startswith("*") or hour.startswith("*")
+
+    @property
+    def interval(self) -> None:
+        return None
+
+    def next(self, after: Instant) -> Instant | None:
+        return next(self._slots(after, min(after + _FAR, _END_OF_TIME)), None)
+
+    def last(self, after: Instant, until: Instant) -> Instant | None:
+        for piece in reversed(list(self._stretches(after + 1, until + 1))):
+            for local in self._local(piece.start + piece.due, piece.end, backward=True):
+                return local - piece.offset
+            if piece.due:
+                return piece.start - piece.offset
+        return None
+
+    def count(self, after: Instant, until: Instant) -> int:
+        return sum(
+            piece.due + self._count_local(piece.start + piece.due, piece.end)
+            for piece in self._stretches(after + 1, until + 1)
+        )
+
+    def between(self, after: Instant, until: Instant, limit: int) -> list[Instant]:
+        return list(islice(self._slots(after, until), limit))
+
+    def describe(self) -> str:
+        words = self._cron.explain()
+        return f"{words[0].lower()}{words[1:]}, {self.timezone}"
+
+    def canonical(self) -> str:
+        return json.dumps({"cron": self.expression, "timezone": self.timezone})
+
+    def _slots(self, after: Instant, until: Instant) -> Iterator[Instant]:
+        for piece in self._stretches(after + 1, until + 1):
+            if piece.due:
+                yield piece.start - piece.offset
+            for local in self._local(piece.start + piece.due, piece.end):
+                yield local - piece.offset
+
+    def _stretches(self, first: Instant, end: Instant) -> Iterator[_Stretch]:
+        """The local times of ``[first, end)`` that may hold slots, in order: cut where the clocks change."""
+        if first >= end:
+            return
+        seen: Micros | None = None  # the local times below this have been
+        for start, stop, offset in _constant_offsets(self.timezone, first - 2 * DAY, end):
+            begin, finish, due = start + offset, stop + offset, False
+            if not self._follows_elapsed_time:
+                if seen is not None and begin > seen and start >= first:
+                    due = self._count_local(seen, begin) > 0
+                elif seen is not None and begin < seen:
+                    begin = min(seen, finish)
+                seen = max(finish, seen) if seen is not None else finish
+            begin = max(begin, first + offset)
+            if begin < finish:
+                yield _Stretch(begin, finish, offset, due)
+
+    def _matches(self, day: int) -> bool:
+        """Whether there are slots on this day, counted from 1970-01-01."""
+        calendar_day = date.fromordinal(_EPOCH_ORDINAL + day)
+        return calendar_day.month in self._cron.months and self._cron.match_day(calendar_day)
+
+    def _local(self, start: Micros, end: Micros, *, backward: bool = False) -> Iterator[Micros]:
+        """The local times in ``[start, end)`` that match."""
+        days = range(start // DAY, (end - 1) // DAY + 1)
+        for day in reversed(days) if backward else days:
+            if self._matches(day):
+                low, high = self._clip(day, start, end)
+                times = self._times[low:high]
+                for time in reversed(times) if backward else times:
+                    yield day * DAY + time
+
+    def _count_local(self, start: Micros, end: Micros) -> int:
+        clips = (self._clip(day, start, end) for day in range(start // DAY, (end - 1) // DAY + 1) if self._matches(day))
+        return sum(high - low for low, high in clips)
+
+    def _clip(self, day: int, start: Micros, end: Micros) -> tuple[int, int]:
+        """Which of ``_times`` fall in ``[start, end)`` on this day."""
+        low = bisect_left(self._times, start - day * DAY)
+        return low, max(low, bisect_left(self._times, end - day * DAY))
+
+
+def _offset(zone: ZoneInfo, instant: Instant) -> Micros:
+    return from_datetime(to_datetime(instant).astimezone(zone).replace(tzinfo=UTC)) - instant
+
+
+@lru_cache(maxsize=4096)
+def _offsets_of_year(timezone: str, year: int) -> tuple[tuple[Instant, Micros], ...]:
+    """The offsets of a UTC year, each with the instant it begins at."""
+    zone = ZoneInfo(timezone)
+    start, end = (from_datetime(datetime(y, 1, 1, tzinfo=UTC)) for y in (year, year + 1))
+    offset = _offset(zone, start)
+    found = [(start, offset)]
+    for day in range(start, end, DAY):
+        if (new := _offset(zone, day + DAY - SECOND)) != offset:
+            low, high = day - SECOND, day + DAY - SECOND
+            while high - low > SECOND:
+                middle = (low + high) // (2 * SECOND) * SECOND
+                low, high = (low, middle) if _offset(zone, middle) == new else (middle, high)
+            found.append((high, new))
+            offset = new
+    return tuple(found)
+
+
+def _constant_offsets(timezone: str, first: Instant, end: Instant) -> Iterator[tuple[Instant, Instant, Micros]]:
+    """``[first, end)`` in pieces of one offset each, none longer than a year, so that a near slot costs one year."""
+    years = range(to_datetime(first).year, to_datetime(end).year + 1)
+    begin, current = first, _offset(ZoneInfo(timezone), first)
+    for change, offset in (pair for year in years for pair in _offsets_of_year(timezone, year)):
+        if begin < change < end:
+            yield begin, change, current
+            begin, current = change, offset
+    yield begin, end, current
+
+
+def parse_cron(value: object) -> str:
+    """Five upper-case fields with single spaces. Raises ``ValueError`` for others and for those that never fire."""
+    text = " ".join(value.split()) if isinstance(value, str) else ""
+    if len(text) > LONGEST_EXPRESSION:
+        raise ValueError(f"cron: the expression has {len(text)} characters; at most {LONGEST_EXPRESSION} are read")
+    if text.startswith("@") and text.lower() not in _SHORTHANDS:
+        raise ValueError(f"cron: {value!r} is not a known shorthand; there are {', '.join(_SHORTHANDS)}")
+    parts = _SHORTHANDS.get(text.lower(), text).upper().split()
+    if len(parts) != len(_FIELDS):
+        raise ValueError(
+            f"cron: {value!r} has {len(parts)} fields; it takes five, minute hour day-of-month month day-of-week "
+            '(there are no seconds), such as "0 7 * * mon-fri", or a shorthand such as @daily'
+        )
+    for (name, allowed), part in zip(_FIELDS.items(), parts, strict=True):
+        _check_field(name, allowed, part)
+    expression = " ".join(parts)
+    never = f"cron: {value!r} never fires; no such day exists in those months"
+    try:
+        if CronTrigger(expression, "UTC").next(from_datetime(_ANY_TIME)) is None:
+            raise ValueError(never)
+    except CronSimError:  # each field is right by itself, so it is the day and the month together
+        raise ValueError(never) from None
+    return expression
+
+
+def _check_field(name: str, allowed: str, part: str) -> None:
+    alone = " ".join(part if field == name else "*" for field in _FIELDS)
+    try:
+        CronSim(alone, _ANY_TIME)
+    except CronSimError:
+        raise ValueError(
+            f"cron: the {name} {part!r} is not understood; it takes {allowed}, *, lists as 1,3, "
+            "ranges upward as 1-5 and steps as */2"
+        ) from None

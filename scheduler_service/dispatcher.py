@@ -1,0 +1,297 @@
+"""From schedules to tasks: which slots are due, what becomes of them, and the runs and tasks that carry them out.
+
+Level-triggered: ``reconcile`` looks at the ledger's cursor and the time, so that a lost, late, doubled or spurious
+wake-up changes nothing. Slots, cursor and run are one transaction; a run's tasks are written in slices and resumed
+after a crash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from scheduler_service.clock import to_iso_seconds
+from scheduler_service.executors.local_executor import lane_of
+from scheduler_service.executors.reports import run_closed
+from scheduler_service.models import Event, Reason, RunOrigin, ScheduleOrigin
+from scheduler_service.settings.loaded import Schedule
+from scheduler_service.settings.model import Tagged
+from scheduler_service.slots import Policy, SlotPlan, plan_slots
+from scheduler_service.stores import schedule_store, stock_state_store, task_store
+from scheduler_service.stores.schedule_store import NewRun, RunRow, ScheduleRow
+from scheduler_service.stores.task_store import NewTask, Rank
+from scheduler_service.triggers import restore_trigger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from scheduler_service.clock import Clock, Instant
+    from scheduler_service.models import Publish, Symbol
+    from scheduler_service.processors.base import Processor
+    from scheduler_service.stores.database import Connection, Ledger
+
+TASKS_PER_SLICE = 1_000
+EVERYTHING = "*"
+
+_RANKS = {"high": Rank.HIGH, "normal": Rank.NORMAL, "low": Rank.LOW}
+
+
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """What a run expands to, fixed when the run is made; ``symbols`` in sorted order."""
+
+    symbols: tuple[str, ...]
+    sources: tuple[str, ...]
+    rank: int = Rank.NORMAL
+    spread: int = 0
+    expires_at: Instant | None = None
+
+    def to_json(self) -> str:
+        return json.dumps([self.symbols, self.sources, self.rank, self.spread, self.expires_at])
+
+    @classmethod
+    def from_json(cls, text: str) -> Expansion:
+        symbols, sources, rank, spread, expires_at = json.loads(text)
+        return cls(tuple(symbols), tuple(sources), rank, spread, expires_at)
+
+
+class Dispatcher:
+    """Plans for the schedules of one configuration."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        schedules: Iterable[Schedule],
+        watchlist: Iterable[Symbol],
+        processors: Mapping[str, Processor[Any]],
+        clock: Clock,
+        publish: Publish,
+        notify: Callable[[], None],
+    ) -> None:
+        self.schedules = {s.id: s for s in schedules if s.enabled}
+        self.watchlist = {s.symbol: s for s in watchlist}
+        self._ledger = ledger
+        self._processors = processors
+        self._clock = clock
+        self._publish = publish
+        self._notify = notify
+
+    async def sync(self) -> None:
+        """Makes the schedule rows those of the configuration. An unchanged one keeps its cursor.
+
+        What became due before a change belongs to the old definition, and is accounted for under it first.
+        """
+        rows = await self._ledger.read(schedule_store.open_schedules)
+        now = self._clock.now()
+        for row in rows.values():
+            wanted = self.schedules.get(row.id)
+            if row.origin is ScheduleOrigin.YAML and (wanted is None or fingerprint(wanted) != row.fingerprint):
+                hold = Reason.REMOVED if wanted is None or row.domain not in self._processors else None
+                await self._account(row, restore(row.id, row.definition), hold)
+            if row.origin is ScheduleOrigin.YAML and wanted is None:
+                await self._ledger.run(partial(schedule_store.close_schedule, schedule_id=row.id, now=now))
+        for wanted in self.schedules.values():
+            row = ScheduleRow(
+                wanted.id, ScheduleOrigin.YAML, wanted.domain, definition(wanted), fingerprint(wanted), now, now
+            )
+            await self._ledger.run(partial(schedule_store.put_schedule, wanted=row))
+        closed = await self._ledger.run(partial(task_store.skip_unwatched, watched=set(self.watchlist), now=now))
+        for run in closed:
+            self._publish(run_closed(run))
+
+    async def reconcile(self, schedule_id: str) -> None:
+        """Accounts for every slot that is due and not accounted for yet."""
+        schedule = self.schedules.get(schedule_id)
+        row = await self._ledger.read(partial(schedule_store.get_schedule, schedule_id=schedule_id))
+        if schedule is not None and row is not None:
+            await self._account(row, schedule, None)
+
+    async def reconcile_all(self) -> None:
+        """The sweep that makes every lost ring harmless."""
+        for schedule_id in list(self.schedules):
+            await self.reconcile(schedule_id)
+
+    async def resume(self) -> None:
+        """Goes on with the expansions that a crash cut off."""
+        for run in await self._ledger.read(schedule_store.unexpanded_runs):
+            await self._expand(run)
+
+    async def fetch_never_fetched(self) -> int:
+        """An ``initial`` run per domain for what was never tried; returns how many tasks that makes."""
+        total = 0
+        for domain, processor in self._processors.items():
+            covered = self._covered(domain)
+            states, waiting = await self._ledger.read(
+                lambda conn, domain=domain: (  # type: ignore[misc]
+                    stock_state_store.states(conn, domain=domain),
+                    task_store.open_keys(conn, domain=domain),
+                )
+            )
+            tried = {(symbol, source) for symbol, _, source in states} | waiting
+            sources = tuple(processor.policies)
+            never = sorted(s for s in covered if any((s, source) not in tried for source in sources))
+            if never:
+                run = await self._new_run(RunOrigin.INITIAL, domain, Expansion(tuple(never), sources))
+                total += (await self._expand(run)).tasks
+        return total
+
+    async def fetch(self, domain: str, symbols: Sequence[str], sources: Sequence[str], *, force: bool) -> RunRow:
+        """A ``manual`` run: ahead of everything else, and not held back by what the watchlist says."""
+        expansion = Expansion(tuple(sorted(set(symbols))), tuple(sources), Rank.HIGH)
+        return await self._expand(await self._new_run(RunOrigin.MANUAL, domain, expansion, force=force))
+
+    def next_due(self, schedule_id: str, after: Instant) -> Instant | None:
+        schedule = self.schedules.get(schedule_id)
+        return None if schedule is None else schedule.trigger.next(after)
+
+    def _covered(self, domain: str) -> set[str]:
+        wanted = [s for s in self.schedules.values() if s.domain == domain]
+        return {symbol.symbol for symbol in self.watchlist.values() if any(s.selects(symbol) for s in wanted)}
+
+    async def _account(self, row: ScheduleRow, schedule: Schedule, hold: Reason | None) -> None:
+        now = self._clock.now()
+        if hold is None:
+            pauses = await self._ledger.read(partial(schedule_store.pauses_at, now=now))
+            hold = Reason.PAUSED if any(p.scope in (EVERYTHING, row.id) for p in pauses) else None
+        plan = plan_slots(schedule.trigger, Policy(schedule.catch_up, schedule.catch_up_window, hold), row.cursor, now)
+        if not plan.slots:
+            return
+        new_run = None if plan.run_due is None else self._run_of(schedule, plan.run_due)
+        run = await self._ledger.run(
+            partial(schedule_store.record_slots, row=row, slots=plan.slots, new_run=new_run, now=now)
+        )
+        self._report(schedule, plan, now)
+        if run is not None:
+            await self._expand(run)
+
+    def _run_of(self, schedule: Schedule, due_at: Instant) -> NewRun:
+        expansion = Expansion(
+            symbols=tuple(sorted(s.symbol for s in self.watchlist.values() if schedule.selects(s))),
+            sources=tuple(self._processors[schedule.domain].policies),
+            rank=_RANKS[schedule.priority],
+            spread=schedule.spread,
+            expires_at=schedule.trigger.next(due_at),
+        )
+        return NewRun(RunOrigin.SCHEDULE, schedule.domain, due_at, expansion.to_json(), schedule_id=schedule.id)
+
+    async def _new_run(self, origin: RunOrigin, domain: str, expansion: Expansion, *, force: bool = False) -> RunRow:
+        now = self._clock.now()
+        new = NewRun(origin, domain, now, expansion.to_json(), force=force)
+        return await self._ledger.run(partial(schedule_store.add_run, new=new, now=now))
+
+    async def _expand(self, run: RunRow) -> RunRow:
+        """Writes the run's tasks, slice by slice, from where it stands."""
+        expansion = Expansion.from_json(run.plan or Expansion((), ()).to_json())
+        todo = [symbol for symbol in expansion.symbols if symbol > run.expanded_upto]
+        step = max(1, TASKS_PER_SLICE // max(1, len(expansion.sources)))
+        while True:
+            now = self._clock.now()
+            part, todo = todo[:step], todo[step:]
+            run = await self._ledger.run(
+                partial(self._write_slice, run=run, expansion=expansion, symbols=part, last=not todo, now=now)
+            )
+            self._notify()
+            if not todo:
+                break
+        if run.closed_at is not None:
+            self._publish(run_closed(run))
+        return run
+
+    def _write_slice(
+        self, conn: Connection, run: RunRow, expansion: Expansion, symbols: Sequence[str], *, last: bool, now: Instant
+    ) -> RunRow:
+        overlapping = task_store.open_keys(conn, schedule_id=run.schedule_id) if run.schedule_id else set()
+        tried: set[tuple[str, str]] = set()
+        if run.origin is RunOrigin.INITIAL:
+            tried = {(s, source) for s, _, source in stock_state_store.states(conn, domain=run.domain)}
+            tried |= task_store.open_keys(conn, domain=run.domain)
+        tasks = [
+            self._task(run, expansion, symbol, source, (symbol, source) in overlapping)
+            for symbol in symbols
+            for source in expansion.sources
+            if (symbol, source) not in tried
+        ]
+        upto = symbols[-1] if symbols else run.expanded_upto
+        task_store.add_tasks(conn, run, tasks, upto, last=last, now=now)
+        schedule_store.close_run_if_done(conn, run.id, now)
+        return schedule_store.get_run(conn, run.id)
+
+    def _task(self, run: RunRow, expansion: Expansion, symbol: str, source: str, overlaps: bool) -> NewTask:
+        watched = self.watchlist.get(symbol)
+        rank = min(expansion.rank, _RANKS[watched.priority]) if watched else expansion.rank
+        return NewTask(
+            symbol=symbol,
+            source=source,
+            lane=lane_of(self._processors[run.domain], source),
+            rank=Rank(rank),
+            not_before=run.due_at + offset(run.schedule_id, symbol, expansion.spread),
+            expires_at=expansion.expires_at,
+            ended=Reason.OVERLAP if overlaps else None,
+        )
+
+    def _report(self, schedule: Schedule, plan: SlotPlan, now: Instant) -> None:
+        newest = plan.slots[-1]
+        fields = {"schedule_id": schedule.id, "domain": schedule.domain, "slot": to_iso_seconds(newest.due_at)}
+        if plan.passed:
+            reasons = ", ".join(f"{row.slots} {row.outcome}({row.reason})" for row in plan.slots if row.reason)
+            message = f"{schedule.id}: slots passed without a run of their own: {reasons}"
+            self._publish(Event("slot.closed", message, {**fields, "reason": plan.slots[0].reason}, "WARNING"))
+        if plan.run_due is not None:
+            late = (now - plan.run_due) / 1e6
+            message = f"{schedule.id}: slot {fields['slot']} {newest.outcome}, {late:.1f} s after it was due"
+            self._publish(Event("slot.opened", message, fields, "DEBUG"))
+
+
+def offset(schedule_id: str | None, symbol: str, spread: int) -> int:
+    """A symbol's place within the spread: stable over restarts, never drawn again."""
+    if not spread:
+        return 0
+    digest = hashlib.sha256(f"{schedule_id}\0{symbol}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") % spread
+
+
+def definition(schedule: Schedule) -> str:
+    """A schedule as the ledger keeps it; ``restore`` reads it back."""
+    symbols = sorted(schedule.symbols.tags) if isinstance(schedule.symbols, Tagged) else schedule.symbols
+    kind = "tags" if isinstance(schedule.symbols, Tagged) else "symbols"
+    return json.dumps(
+        {
+            "domain": schedule.domain,
+            kind: symbols,
+            "trigger": schedule.trigger.canonical(),
+            "catch_up": schedule.catch_up,
+            "catch_up_window": schedule.catch_up_window,
+            "overlap": schedule.overlap,
+            "spread": schedule.spread,
+            "priority": schedule.priority,
+        },
+        sort_keys=True,
+    )
+
+
+def restore(schedule_id: str, text: str) -> Schedule:
+    """The schedule that ``definition`` wrote down."""
+    said = json.loads(text)
+    symbols = Tagged(tags=frozenset(said["tags"])) if "tags" in said else said["symbols"]
+    return Schedule(
+        id=schedule_id,
+        domain=said["domain"],
+        symbols=tuple(symbols) if isinstance(symbols, list) else symbols,
+        trigger=restore_trigger(said["trigger"]),
+        catch_up=said["catch_up"],
+        catch_up_window=said["catch_up_window"],
+        overlap=said["overlap"],
+        spread=said["spread"],
+        priority=said["priority"],
+        enabled=True,
+    )
+
+
+def fingerprint(schedule: Schedule) -> str:
+    """What decides when a schedule is due: a change of it makes the schedule effective anew."""
+    decisive = f"{schedule.domain}\0{schedule.trigger.canonical()}"
+    return hashlib.sha256(decisive.encode()).hexdigest()[:32]

@@ -1,0 +1,227 @@
+"""The parts that fetch, built and wired: ledger, gates, processors, executors, publisher. No schedules, no clock of
+their own.
+
+The service puts the alarm clock, the dispatcher's sweep and the web on top; a person's fetch uses the engine alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+from scheduler_service.clients.base import discover as discover_clients
+from scheduler_service.clients.http import AiohttpTransport
+from scheduler_service.clients.retry_handler import RetryHandler
+from scheduler_service.clock import SECOND
+from scheduler_service.dispatcher import Dispatcher
+from scheduler_service.executors import fundamental_executor, local_executor
+from scheduler_service.executors.fundamental_executor import FundamentalExecutor
+from scheduler_service.executors.local_executor import LocalExecutor, lane_of
+from scheduler_service.executors.reports import run_closed
+from scheduler_service.gates.ask import Gates
+from scheduler_service.models import Event, Symbol
+from scheduler_service.processors.base import Processor, Retention, SourcePolicy
+from scheduler_service.processors.base import discover as discover_processors
+from scheduler_service.sandbox.memory import BASE
+from scheduler_service.sandbox.routed import RoutedTransport
+from scheduler_service.sandbox.server import HOST, SandboxServer
+from scheduler_service.sandbox.upstream import SandboxUpstream, urls
+from scheduler_service.stores import task_store
+from scheduler_service.stores.atomic_files import sweep
+from scheduler_service.stores.data_directory import LIVE, SANDBOX, DataDirectory, claim_mode
+from scheduler_service.stores.database import Ledger
+from scheduler_service.stores.publisher import Publisher
+from scheduler_service.stores.raw_store import RawStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from scheduler_service.clock import Clock
+    from scheduler_service.executors.base import Executor
+    from scheduler_service.models import Client, Publish, Transport
+    from scheduler_service.settings.loaded import Settings
+    from scheduler_service.settings.providers import ProviderOptions
+
+T = TypeVar("T")
+
+DISK_THREADS = 4
+PARSE_THREADS = 2
+
+
+class Engine:
+    """Everything between a queued task and a document on disk."""
+
+    def __init__(self, settings: Settings, clock: Clock, publish: Publish, transport: Transport | None = None) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.publish = publish
+        self.directory = DataDirectory(settings.service.data_dir)
+        self.ledger = Ledger(self.directory.ledger)
+        self.sandboxed = frozenset(name for name in settings.used_providers if settings.uses_sandbox(name))
+        self._disk = ThreadPoolExecutor(DISK_THREADS, thread_name_prefix="disk")
+        self._parsing = ThreadPoolExecutor(PARSE_THREADS, thread_name_prefix="parse")
+        self._sandbox: SandboxServer | None = None
+        self._transport = transport
+        self.options = {name: self._options_of(name) for name in sorted(settings.used_providers)}
+        clients = self._clients()
+        self.processors = build_processors(settings, clients)
+        self.publisher = Publisher(
+            folder=self.directory.documents,
+            ledger=self.ledger,
+            pool=self._disk,
+            required={domain: processor.required for domain, processor in self.processors.items()},
+            sandbox=settings.sandbox,
+            clock=clock,
+            publish=publish,
+        )
+        self.gates: Gates
+        self.executors: list[Executor] = []
+        self._client_objects = clients
+        self.dispatcher = Dispatcher(
+            ledger=self.ledger,
+            schedules=settings.schedules,
+            watchlist=settings.watchlist,
+            processors=self.processors,
+            clock=clock,
+            publish=publish,
+            notify=self.notify,
+        )
+
+    def notify(self) -> None:
+        """There may be tasks to run."""
+        for executor in self.executors:
+            executor.notify()
+
+    async def open_ledger(self) -> None:
+        """Opens the ledger of a directory that is already held, and claims it for this mode."""
+        await self.ledger.open()
+
+    async def recover(self) -> None:
+        """What a crash left: temporary files, lost calls, tasks cut off in the middle."""
+        mode = SANDBOX if self.settings.sandbox else LIVE
+        await self.ledger.run(partial(claim_mode, mode=mode, data_dir=str(self.directory.root)))
+        await sweep([self.directory.documents, self.directory.raw], executor=self._disk)
+        now = self.clock.now()
+        requeued, closed = await self.ledger.run(partial(task_store.recover, now=now))
+        lost = await self.gates.restore()
+        for run in closed:
+            self.publish(run_closed(run))
+        if requeued or lost:
+            message = f"the last run was cut off: {requeued} tasks go on, {lost} calls were lost and stay charged"
+            self.publish(Event("service.recovered", message, {"tasks": requeued, "calls": lost}, "WARNING"))
+
+    async def open_gates(self) -> None:
+        """The way out: the transport, with the sandbox behind it where it answers."""
+        transport = self._transport or await self._open_transport()
+        self._transport = transport
+        self.gates = Gates(
+            ledger=self.ledger,
+            raw=RawStore(self.directory.raw, self._disk, self.off_loop),
+            clients=self._client_objects,
+            options=self.options,
+            sandboxed=self.sandboxed,
+            transport=transport,
+            retry=RetryHandler(max_retries=3, base_delay=1.0, clock=self.clock),
+            clock=self.clock,
+            off_loop=self.off_loop,
+            publish=self.publish,
+        )
+
+    def build_executors(self, run_id: int | None = None) -> None:
+        """The lanes' executors; with ``run_id`` they carry out that run alone."""
+        lanes = {lane_of(p, source) for p in self.processors.values() for source in p.policies}
+        settings = self.settings.executor
+        per_provider = {name: options.concurrency for name, options in self.options.items()}
+        kinds = [
+            (
+                LocalExecutor,
+                LocalExecutor.plan(lanes, settings.concurrency, per_provider),
+                local_executor.DEADLINE,
+            ),
+            (
+                FundamentalExecutor,
+                FundamentalExecutor.plan(lanes, settings.slow_lane),
+                fundamental_executor.DEADLINE,
+            ),
+        ]
+        self.executors = [
+            kind(
+                lanes=planned,
+                deadline=deadline,
+                ledger=self.ledger,
+                gates=self.gates,
+                processors=self.processors,
+                symbol=self.symbol,
+                clock=self.clock,
+                publish=self.publish,
+                committed=self.publisher.notify,
+                run_id=run_id,
+            )
+            for kind, planned, deadline in kinds
+        ]
+
+    def symbol(self, name: str) -> Symbol:
+        """The watched stock of that name, or one that a person just named."""
+        return self.dispatcher.watchlist.get(name) or Symbol(name)
+
+    async def off_loop(self, function: Callable[..., T], *args: Any) -> T:
+        """Runs a function on the parsing pool."""
+        return await asyncio.get_running_loop().run_in_executor(self._parsing, partial(function, *args))
+
+    async def close(self) -> None:
+        """Gives everything back, in the reverse order; harmless when only half of it was opened."""
+        if hasattr(self, "gates"):
+            await self.gates.close()
+        if self._transport is not None:
+            await self._transport.close()
+        if self._sandbox is not None:
+            await self._sandbox.stop()
+        await self.ledger.close()
+        self._disk.shutdown(wait=True)
+        self._parsing.shutdown(wait=True)
+        self.directory.release()
+
+    async def _open_transport(self) -> Transport:
+        hosts = allowed_hosts(self.options.values())
+        if not self.sandboxed:
+            return AiohttpTransport(hosts)
+        upstream = SandboxUpstream(self.clock, latency=self.settings.sandbox_options.latency / SECOND)
+        self._sandbox = SandboxServer(upstream, self.clock)
+        server = await self._sandbox.start()
+        return RoutedTransport(AiohttpTransport((*hosts, HOST)), server)
+
+    def _options_of(self, provider: str) -> ProviderOptions:
+        options = self.settings.providers[provider]
+        if provider not in self.sandboxed:
+            return options
+        return options.model_copy(update=urls(BASE).get(provider, {}))
+
+    def _clients(self) -> dict[str, Client]:
+        found = discover_clients()
+        return {name: found[name](options, self.clock) for name, options in self.options.items()}
+
+
+def build_processors(settings: Settings, clients: Mapping[str, Client]) -> dict[str, Processor[Any]]:
+    """The configured domains, each with those of its sources that are enabled and whose provider is on."""
+    found = discover_processors()
+    built: dict[str, Processor[Any]] = {}
+    for domain, domain_settings in settings.domains.items():
+        providers = {source.name: source.provider for source in found[domain].sources}
+        policies = [
+            SourcePolicy(s.use, s.fresh_for, only_when_missing=s.when == "missing")
+            for s in domain_settings.enabled_sources
+            if providers[s.use] in clients
+        ]
+        kept = settings.retention.of(domain)
+        if policies:
+            built[domain] = found[domain](clients, policies, Retention(kept.age, kept.items))
+    return built
+
+
+def allowed_hosts(options: Iterable[ProviderOptions]) -> tuple[str, ...]:
+    """The hosts a user wrote: only they may be inside addresses."""
+    hosts = {urlsplit(url).hostname for provider in options for url in provider.addresses().values()}
+    return tuple(sorted(host for host in hosts if host))

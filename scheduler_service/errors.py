@@ -1,0 +1,137 @@
+"""Every error the service raises on purpose, split by what the catcher will do.
+
+::
+
+SchedulerServiceError ConfigurationError           the user mends a file; carries every problem at once
+DataDirectoryError           the directory cannot be used (unwritable, of the other mode, written by a newer version)
+AlreadyRunning             another process holds it; carries its pid StoreError                   the ledger could not
+do it Fenced                     a late writer: its attempt is no longer the current one LedgerDamaged ClientError
+an upstream did not give the answer; `reason` says why TransientClientError       trying again may help; `retry_after`
+in seconds where the upstream said so RateLimited PermanentClientError       trying again will not help NotFound
+Refused                  the key or the user agent is not accepted ParseError                   the answer was kept,
+but it is not what was asked for Held                         a gate says "not now": `reason`, and `until` when it
+will open NotRunning                   a command needs the running service
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from scheduler_service.clock import Instant
+    from scheduler_service.models import Reason
+
+
+class SchedulerServiceError(Exception):
+    """Root of the tree; its text is a sentence a user can act on."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with the configuration: where, what, and what would be right."""
+
+    where: str
+    """``file:line:column``, or ``environment SCHEDULER_...``."""
+    path: str
+    """The setting, as ``http.port`` or ``schedules[news-intraday].trigger``."""
+    wrong: str
+    right: str = ""
+
+    def __str__(self) -> str:
+        head = f"{self.where} {self.path}".strip()
+        return f"{head}: {self.wrong}" + (f"; {self.right}" if self.right else "")
+
+
+class ConfigurationError(SchedulerServiceError):
+    """All problems of a configuration, at once."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = tuple(problems)
+
+
+class DataDirectoryError(SchedulerServiceError):
+    """The data directory cannot be used; the text says why and what to do."""
+
+
+class AlreadyRunning(DataDirectoryError):
+    """Another process holds the data directory."""
+
+    def __init__(self, data_dir: str, pid: int | None) -> None:
+        super().__init__(
+            f"{data_dir} is in use by another instance (pid {pid if pid else 'unknown'}); stop it first, or give this one its own service.data_dir"
+        )
+        self.pid = pid
+
+
+class StoreError(SchedulerServiceError):
+    """The ledger could not do what was asked."""
+
+
+class Fenced(StoreError):
+    """This attempt has been superseded; its outcome must not be stored."""
+
+
+class LedgerDamaged(StoreError):
+    """The ledger file fails its check."""
+
+
+class ClientError(SchedulerServiceError):
+    """An upstream did not give the answer."""
+
+    reason: Reason
+
+    def __init__(self, message: str, reason: Reason, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.status = status
+
+
+class TransientClientError(ClientError):
+    """Trying again may help."""
+
+    def __init__(
+        self, message: str, reason: Reason, *, status: int | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message, reason, status=status)
+        self.retry_after = retry_after
+
+
+class RateLimited(TransientClientError):
+    """The upstream asked for fewer requests; the gate closes for everyone."""
+
+
+class PermanentClientError(ClientError):
+    """Trying again will not help."""
+
+
+class NotFound(PermanentClientError):
+    """The upstream does not know the thing asked for."""
+
+
+class Refused(PermanentClientError):
+    """The upstream does not accept who asks."""
+
+
+class ParseError(SchedulerServiceError):
+    """The answer was kept, but is not what was asked for; ``reason`` says in which way."""
+
+    def __init__(self, message: str, reason: Reason) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Held(SchedulerServiceError):
+    """A gate says "not now"; the task gives its worker back until ``until``."""
+
+    def __init__(self, message: str, reason: Reason, until: Instant) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.until = until
+
+
+class NotRunning(SchedulerServiceError):
+    """The command needs the running service, and none runs on this data directory."""

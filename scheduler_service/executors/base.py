@@ -1,0 +1,246 @@
+"""Lanes, claim, run, commit: the path of every task. An executor declares its lanes and their deadline."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from loguru import logger
+
+from scheduler_service.clock import SECOND
+from scheduler_service.errors import Fenced, Held, StoreError
+from scheduler_service.executors.commit import Committed, commit
+from scheduler_service.executors.reports import deferred, run_closed, task_ended
+from scheduler_service.models import Event, Outcome, Reason, StockState, TaskState
+from scheduler_service.stores import stock_state_store, task_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from scheduler_service.clock import Clock, Instant
+    from scheduler_service.gates.ask import Gates
+    from scheduler_service.models import Publish, Symbol, Task
+    from scheduler_service.processors.base import Processor
+    from scheduler_service.stores.database import Connection, Ledger
+
+LONGEST_REST = 5.0
+REST_AFTER_FAILURE = 5.0
+
+
+class Executor:
+    """Runs the tasks of its lanes, one lane a provider, so that a starved provider never holds another's workers."""
+
+    def __init__(
+        self,
+        *,
+        lanes: Mapping[str, int],
+        deadline: float,
+        ledger: Ledger,
+        gates: Gates,
+        processors: Mapping[str, Processor[Any]],
+        symbol: Callable[[str], Symbol],
+        clock: Clock,
+        publish: Publish,
+        committed: Callable[[], None],
+        run_id: int | None = None,
+    ) -> None:
+        """``lanes``: name to number of workers. ``deadline``: seconds a task may take. ``run_id``: only that run's
+        tasks.
+        """
+        self.lanes = lanes
+        self._deadline = deadline
+        self._ledger = ledger
+        self._gates = gates
+        self._processors = processors
+        self._symbol = symbol
+        self._clock = clock
+        self._publish = publish
+        self._committed = committed
+        self._run_id = run_id
+        self._wakes = {lane: asyncio.Event() for lane in lanes}
+        self._working: dict[str, set[asyncio.Task[None]]] = {lane: set() for lane in lanes}
+        self._suspect: asyncio.Task[None] | None = None
+        self._draining = False
+        self._hastened = False
+
+    def notify(self) -> None:
+        """There may be work."""
+        for wake in self._wakes.values():
+            wake.set()
+
+    @property
+    def running(self) -> int:
+        return sum(map(len, self._working.values()))
+
+    async def work_forever(self, lane: str) -> None:
+        """One lane: claims as many tasks as it has idle workers, rests until there is more. Ends when drained."""
+        failing = False
+        while not self._draining:
+            self._wakes[lane].clear()
+            rest = LONGEST_REST
+            try:
+                if not await self._start(lane):
+                    rest = await self._until_next(lane)
+                failing = False
+            except StoreError as error:
+                if not failing:
+                    self._publish(Event("ledger.failed", f"lane {lane} waits: {error}", level="ERROR"))
+                failing, rest = True, REST_AFTER_FAILURE
+            with suppress(TimeoutError):
+                async with asyncio.timeout(rest):
+                    await self._wakes[lane].wait()
+
+    async def drain(self, seconds: float) -> int:
+        """Claims nothing more, waits for what runs, and puts back what is not done in time; returns how many that
+        was.
+        """
+        self._draining = True
+        self.notify()
+        working = [worker for workers in self._working.values() for worker in workers]
+        if not working:
+            return 0
+        _, late = await asyncio.wait(working, timeout=seconds)
+        for worker in late:
+            worker.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+        return len(late)
+
+    async def _start(self, lane: str) -> int:
+        idle = self.lanes[lane] - len(self._working[lane])
+        if idle <= 0:
+            return 0
+        now = self._clock.now()
+        want_suspect = self._suspect is None
+        if want_suspect:
+            self._suspect = asyncio.current_task()  # the other lanes must not claim one meanwhile
+
+        def unit(conn: Connection) -> list[tuple[Task, StockState]]:
+            suspects = task_store.claim(conn, lane, now, 1, suspects=True, run_id=self._run_id) if want_suspect else []
+            others = task_store.claim(conn, lane, now, idle - len(suspects), run_id=self._run_id)
+            return [
+                (task, stock_state_store.get_state(conn, task.symbol, task.domain, task.source))
+                for task in (*suspects, *others)
+            ]
+
+        suspect: asyncio.Task[None] | None = None
+        try:
+            claimed = await self._ledger.run(unit)
+            for task, state in claimed:
+                worker = asyncio.create_task(self._work(task, state), name=f"task {task.id}")
+                self._working[lane].add(worker)
+                worker.add_done_callback(lambda done: self._finished(lane, done))
+                suspect = worker if task.interrupted else suspect
+        finally:
+            if want_suspect:
+                self._suspect = suspect
+        return len(claimed)
+
+    def _finished(self, lane: str, worker: asyncio.Task[None]) -> None:
+        self._working[lane].discard(worker)
+        if worker is self._suspect:
+            self._suspect = None
+            self.notify()
+        self._wakes[lane].set()
+
+    async def _until_next(self, lane: str) -> float:
+        due = await self._ledger.read(lambda conn: task_store.next_due(conn, lane, run_id=self._run_id))
+        if due is None or len(self._working[lane]) >= self.lanes[lane]:
+            return LONGEST_REST
+        return min(max(0.05, (due - self._clock.now()) / SECOND), LONGEST_REST)
+
+    async def _work(self, task: Task, state: StockState) -> None:
+        context = {
+            "task_id": task.id,
+            "run_id": task.run_id,
+            "schedule_id": task.schedule_id,
+            "domain": task.domain,
+            "symbol": task.symbol,
+            "source": task.source,
+            "attempt": task.attempt,
+        }
+        with logger.contextualize(**{name: value for name, value in context.items() if value is not None}):
+            started = self._clock.monotonic()
+            self._publish(Event("task.started", f"{task.domain} of {task.symbol} from {task.source}", level="DEBUG"))
+            try:
+                await self._carry_out(task, state, started)
+            except asyncio.CancelledError:
+                await self._put_back(task)
+                raise
+            except Fenced as error:
+                self._publish(Event("task.fenced", str(error), level="WARNING"))
+
+    async def _carry_out(self, task: Task, state: StockState, started: float) -> None:
+        result = await self._outcome(task, state)
+        outcome = await self._hold(task, result) if isinstance(result, Held) else result
+        if outcome is not None:
+            done = await self._commit(task, outcome)
+            took = round((self._clock.monotonic() - started) * 1000)
+            self._publish(task_ended(task, outcome, done, took))
+            if done.run.closed_at is not None:
+                self._publish(run_closed(done.run))
+            self._committed()
+
+    async def _outcome(self, task: Task, state: StockState) -> Outcome | Held:
+        now = self._clock.now()
+        if task.held_reason is not None and task.expires_at is not None and now >= task.expires_at:
+            return Outcome(TaskState.SKIPPED, task.held_reason, "its gate stayed shut until the schedule's next slot")
+        processor = self._processors.get(task.domain)
+        if processor is None or task.source not in processor.policies:
+            message = f"{task.domain} is no longer fetched from {task.source}"
+            return Outcome(TaskState.SKIPPED, Reason.PROVIDER_OFF, message)
+        ask = self._gates.for_task(task)
+        try:
+            async with asyncio.timeout(self._deadline):
+                outcome = await processor.process(task, state, self._symbol(task.symbol), ask, now)
+        except Held as held:
+            return held
+        except StoreError as error:
+            return Held(str(error), Reason.DISK_FAILED, self._clock.now() + round(REST_AFTER_FAILURE * SECOND))
+        except TimeoutError:
+            outcome = Outcome(TaskState.FAILED, Reason.DEADLINE, f"not done within {self._deadline:.0f} s")
+        except Exception as error:  # one task's bug must not take the others with it
+            logger.opt(exception=error).bind(event="task.crashed").error("a fault in the program, please report it")
+            outcome = Outcome(TaskState.FAILED, Reason.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
+        return replace(outcome, calls=tuple(ask.used), as_of=ask.as_of)
+
+    async def _hold(self, task: Task, held: Held) -> Outcome | None:
+        """Waits in the queue, or ends where the wait would outlive the schedule's next slot."""
+        if task.expires_at is not None and held.until >= task.expires_at:
+            return Outcome(TaskState.SKIPPED, held.reason, str(held))
+        now = self._clock.now()
+        try:
+            await self._ledger.run(lambda conn: task_store.hold(conn, task, held.reason, held.until, now))
+        except StoreError as error:
+            if isinstance(error, Fenced):
+                raise
+            return await self._retry_hold(task, held)
+        self._publish(deferred(task, held))
+        return None
+
+    async def _retry_hold(self, task: Task, held: Held) -> Outcome | None:
+        await self._clock.sleep(REST_AFTER_FAILURE)
+        return await self._hold(task, held)
+
+    async def _commit(self, task: Task, outcome: Outcome) -> Committed:
+        """Commits; while the ledger cannot be written (a full disk), the outcome is kept and tried again."""
+        processor = self._processors.get(task.domain)
+        failing = False
+        while True:
+            now = self._clock.now()
+            try:
+                return await self._ledger.run(partial(commit, task=task, outcome=outcome, processor=processor, now=now))
+            except Fenced:
+                raise
+            except StoreError as error:
+                if not failing:
+                    self._publish(Event("ledger.failed", f"task {task.id} waits to be stored: {error}", level="ERROR"))
+                failing = True
+                await self._clock.sleep(REST_AFTER_FAILURE)
+
+    async def _put_back(self, task: Task) -> None:
+        now: Instant = self._clock.now()
+        with suppress(StoreError):
+            await self._ledger.run(lambda conn: task_store.release(conn, task, now))

@@ -1,0 +1,78 @@
+"""One outcome, one transaction, fenced by the attempt: task, run, stock state, contribution, document, calls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from scheduler_service.models import Contribution, TaskState
+from scheduler_service.processors.base import content_hash
+from scheduler_service.stores import call_store, document_store, schedule_store, stock_state_store, task_store
+from scheduler_service.stores.document_store import ContributionRow
+
+if TYPE_CHECKING:
+    from scheduler_service.clock import Instant, Micros
+    from scheduler_service.models import Outcome, Task
+    from scheduler_service.processors.base import Processor
+    from scheduler_service.stores.database import Connection
+    from scheduler_service.stores.schedule_store import RunRow
+
+LAZY_PUBLICATION: Micros = 60_000_000
+"""A document of which only the times of the last checks moved is published at most this often."""
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a commit changed. ``run`` is as it stands now; closed when this was its last task."""
+
+    changed: bool
+    run: RunRow
+
+
+def commit(conn: Connection, task: Task, outcome: Outcome, processor: Processor[Any] | None, now: Instant) -> Committed:
+    """Stores an outcome whole or not at all. Raises ``Fenced`` for a late writer.
+
+    A task whose domain is gone has no processor, and nothing to contribute.
+    """
+    changed = processor is not None and _contribute(conn, task, outcome, processor, now)
+    completed = outcome.state is TaskState.COMPLETED
+    task_store.end(conn, task, outcome, unchanged=completed and not changed, now=now)
+    stock = (task.symbol, task.domain, task.source)
+    if completed:
+        stock_state_store.checked(conn, *stock, due_at=task.due_at, changed=changed, now=now)
+    elif outcome.state is TaskState.FAILED:
+        stock_state_store.failed(conn, *stock, reason=outcome.reason, now=now)
+    if changed and processor is not None:
+        data = _merged(conn, task, processor)
+        changed = document_store.put_document(conn, task.domain, task.symbol, data, now)
+    if not changed and outcome.state is not TaskState.SKIPPED:
+        document_store.refresh_envelope(conn, task.domain, task.symbol, pause=LAZY_PUBLICATION, now=now)
+    call_store.consume(conn, task.id, outcome.calls, now)
+    return Committed(changed, schedule_store.get_run(conn, task.run_id))
+
+
+def _contribute(conn: Connection, task: Task, outcome: Outcome, processor: Processor[Any], now: Instant) -> bool:
+    """What the source says now, on top of what it said; the old words stay, with their provenance, when nothing is
+    new.
+    """
+    if outcome.contribution is None or outcome.kind is None:
+        return False
+    before = document_store.contributions(conn, task.domain, task.symbol).get(task.source)
+    if before is not None and before.as_of > outcome.as_of and before.as_of <= now:
+        return False  # a slower task has come last: it must not put older data over newer
+    previous = processor.read(before.body) if before is not None else None
+    said = processor.accumulate(previous, processor.read(outcome.contribution), now)
+    sha256 = content_hash(said)
+    if before is not None and before.sha256 == sha256:
+        return False
+    body = said.model_dump_json().encode()
+    row = ContributionRow(task.source, outcome.kind, body, sha256, outcome.as_of)
+    document_store.put_contribution(conn, task.domain, task.symbol, row, task_id=task.id, now=now)
+    return True
+
+
+def _merged(conn: Connection, task: Task, processor: Processor[Any]) -> bytes:
+    rows = document_store.contributions(conn, task.domain, task.symbol)
+    typed = {name: Contribution(name, row.kind, processor.read(row.body)) for name, row in rows.items()}
+    merged: bytes = processor.merge(processor.order(typed)).model_dump_json().encode()
+    return merged

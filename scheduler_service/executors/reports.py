@@ -1,0 +1,62 @@
+"""What the executors say of tasks and runs: one line at INFO per slot and per failure, per-task lines where they are
+few.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scheduler_service.clock import to_iso_seconds
+from scheduler_service.models import Event, RunOrigin, TaskState
+
+if TYPE_CHECKING:
+    from scheduler_service.errors import Held
+    from scheduler_service.executors.commit import Committed
+    from scheduler_service.models import Outcome, Task
+    from scheduler_service.stores.schedule_store import RunRow
+
+MOST_TASKS_WITH_LINES = 20
+
+
+def task_ended(task: Task, outcome: Outcome, done: Committed, took_ms: int) -> Event:
+    """``task.completed``, ``task.skipped`` or ``task.failed``."""
+    quiet = "DEBUG" if done.run.tasks > MOST_TASKS_WITH_LINES else "INFO"
+    what = f"{task.symbol} {task.domain} from {task.source}"
+    fields = {"task_id": task.id, "duration_ms": took_ms, "reason": outcome.reason}
+    if outcome.state is TaskState.COMPLETED:
+        said = "updated" if done.changed else "checked, nothing new"
+        return Event(
+            "task.completed", f"{what}: {said} ({took_ms} ms)", {**fields, "unchanged": not done.changed}, quiet
+        )
+    why = f"{outcome.reason}" + (f" ({outcome.message})" if outcome.message else "")
+    if outcome.state is TaskState.SKIPPED:
+        return Event("task.skipped", f"{what}: skipped, {why}", fields, "DEBUG")
+    return Event("task.failed", f"{what}: failed, {why}", fields, "WARNING")
+
+
+def deferred(task: Task, held: Held) -> Event:
+    """The task waits for a gate; why, and until when."""
+    message = f"{task.symbol} {task.domain} from {task.source}: waits until {to_iso_seconds(held.until)}, {held}"
+    return Event("task.deferred", message, {"task_id": task.id, "reason": held.reason}, "INFO")
+
+
+def run_closed(run: RunRow) -> Event:
+    """``slot.closed`` for a schedule's run, ``run.closed`` for the others: the counts in one line."""
+    updated = run.completed - run.unchanged
+    parts = [f"{updated} updated", f"{run.unchanged} unchanged", f"{run.skipped} skipped", f"{run.failed} failed"]
+    counts = ", ".join(part for part in parts if not part.startswith("0 ")) or "nothing to do"
+    whose = f"{run.schedule_id}, due {to_iso_seconds(run.due_at)}" if run.schedule_id else f"{run.origin} {run.domain}"
+    took = round(((run.closed_at or run.created_at) - run.created_at) / 1000)
+    fields = {
+        "schedule_id": run.schedule_id,
+        "run_id": run.id,
+        "domain": run.domain,
+        "slot": to_iso_seconds(run.due_at),
+        "duration_ms": took,
+        "updated": updated,
+        "unchanged": run.unchanged,
+        "skipped": run.skipped,
+        "failed": run.failed,
+    }
+    name = "slot.closed" if run.origin is RunOrigin.SCHEDULE else "run.closed"
+    return Event(name, f"{whose}: done in {took / 1000:.1f} s; {counts}", fields)

@@ -1,0 +1,146 @@
+"""A person's fetch: tasks run now, with a report of each, in the running service or in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing, suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from scheduler_service.clock import DAY, SystemClock, to_iso_seconds
+from scheduler_service.engine import Engine
+from scheduler_service.errors import ConfigurationError, Problem
+from scheduler_service.events.event_bus import EventBus
+from scheduler_service.events.event_handler import connect, write_to_log
+from scheduler_service.initialisation import OwnedTasks
+from scheduler_service.models import TaskState
+from scheduler_service.stores import history
+from scheduler_service.web.views import FetchRequest, TaskReport
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping
+
+    from scheduler_service.clock import Clock
+    from scheduler_service.models import Event, Transport
+    from scheduler_service.processors.base import Processor
+    from scheduler_service.settings.loaded import Settings
+    from scheduler_service.stores.history import TaskRow
+
+LOOK_EVERY = 1.0
+MOST_TASKS = 100_000
+
+
+def check_request(request: FetchRequest, processors: Mapping[str, Processor[Any]]) -> None:
+    """Raises ``ConfigurationError`` for a domain or source that is not fetched here."""
+    processor = processors.get(request.domain)
+    if processor is None:
+        known = ", ".join(processors) or "none"
+        raise ConfigurationError([Problem("", request.domain, "no such domain is configured", f"there are: {known}")])
+    if request.source is not None and request.source not in processor.policies:
+        known = ", ".join(processor.policies)
+        raise ConfigurationError(
+            [Problem("", f"{request.domain} from {request.source}", "no such source", f"there are: {known}")]
+        )
+
+
+async def carry_out(engine: Engine, bus: EventBus, request: FetchRequest) -> AsyncGenerator[TaskReport, None]:
+    """Makes the run and reports its tasks until the last has ended."""
+    ended = asyncio.Event()
+
+    def hear(event: Event) -> None:
+        del event
+        ended.set()
+
+    unsubscribe = bus.subscribe(("task.completed", "task.skipped", "task.failed", "task.deferred"), hear)
+    try:
+        sources = [request.source] if request.source else list(engine.processors[request.domain].policies)
+        run = await engine.dispatcher.fetch(request.domain, request.symbols, sources, force=request.force)
+        shown: dict[int, TaskReport] = {}
+        while True:
+            ended.clear()
+            since = run.created_at - DAY
+            rows = await engine.ledger.read(partial(history.recent_tasks, since=since, run_id=run.id, limit=MOST_TASKS))
+            for row in reversed(rows):
+                report = _report(row, len(rows))
+                if shown.get(row.id) != report:
+                    shown[row.id] = report
+                    yield report
+            if all(row.state.ended for row in rows):
+                return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY):
+                    await ended.wait()
+    finally:
+        unsubscribe()
+
+
+async def fetch_once(
+    settings: Settings, request: FetchRequest, *, clock: Clock | None = None, transport: Transport | None = None
+) -> AsyncGenerator[TaskReport, None]:
+    """The same in a process of its own: recovers and publishes, but plans no slots and runs no other tasks.
+
+    Raises ``AlreadyRunning`` while the service holds the data directory.
+    """
+    bus = EventBus()
+    disconnect = connect(bus, log=write_to_log)
+    engine = Engine(settings, clock or SystemClock(), bus.publish, transport)
+    check_request(request, engine.processors)
+    owned = OwnedTasks(bus.publish, lambda problem: None)
+    try:
+        engine.directory.take()
+        await engine.open_ledger()
+        owned.start("ledger writer", engine.ledger.write_forever())
+        await engine.open_gates()
+        await engine.recover()
+        async with aclosing(_run_alone(engine, bus, owned, request)) as reports:
+            async for report in reports:
+                yield report
+    finally:
+        owned.stopping()
+        engine.publisher.stop()
+        await owned.join("publisher")
+        engine.ledger.stop_writing()
+        await owned.join("ledger writer")
+        await owned.cancel()
+        await engine.close()
+        disconnect()
+
+
+async def _run_alone(
+    engine: Engine, bus: EventBus, owned: OwnedTasks, request: FetchRequest
+) -> AsyncGenerator[TaskReport, None]:
+    owned.start("publisher", engine.publisher.publish_forever())
+    try:
+        async with aclosing(carry_out(engine, bus, request)) as reports:
+            async for report in reports:
+                if not engine.executors:
+                    run_id = await engine.ledger.read(partial(history.run_of_task, task_id=report.task_id))
+                    engine.build_executors(run_id)
+                    for executor in engine.executors:
+                        for lane in executor.lanes:
+                            owned.start(f"lane {lane}", executor.work_forever(lane))
+                yield report
+    finally:
+        for executor in engine.executors:
+            await executor.drain(0)
+
+
+def _report(row: TaskRow, of: int) -> TaskReport:
+    took = None
+    if row.started_at is not None and row.ended_at is not None:
+        took = round((row.ended_at - row.started_at) / 1000)
+    message = row.message
+    if row.state is TaskState.QUEUED and row.held_reason is not None:
+        message = f"held ({row.held_reason}) until {to_iso_seconds(row.not_before)}"
+    return TaskReport(
+        task_id=row.id,
+        domain=row.domain,
+        symbol=row.symbol,
+        source=row.source,
+        state=row.state,
+        of=of,
+        reason=row.reason,
+        message=message,
+        unchanged=row.unchanged,
+        duration_ms=took,
+    )

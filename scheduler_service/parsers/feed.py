@@ -1,0 +1,197 @@
+"""RSS and Atom bodies to stories: plain text, http(s) links, UTC instants or None. Knows no domain.
+
+The format is what ``feedparser`` tolerates; it only ever sees bytes in memory, since given text or bytes it would take
+them for a file name or a URL.
+"""
+
+from __future__ import annotations
+
+import calendar
+import html
+import io
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import feedparser
+
+from scheduler_service.clock import SECOND, from_iso
+from scheduler_service.errors import ParseError
+from scheduler_service.models import Reason
+
+if TYPE_CHECKING:
+    from scheduler_service.clock import Instant
+
+MOST_STORIES = 500
+MOST_SYMBOLS = 20
+LONGEST_TITLE = 300
+LONGEST_SUMMARY = 1_000
+LONGEST_URL = 2_000
+EARLIEST = from_iso("1990-01-01T00:00:00Z")
+"""Older dates in feeds are programs' zero values."""
+
+_LONGEST_MARKUP = 20_000
+_DECLARATION = re.compile(rb"<!\s*(?:DOCTYPE|ENTITY)", re.IGNORECASE)
+_TAG = re.compile(r"<[/!?a-zA-Z][^<>]*>")
+_TAG_NAME = re.compile(r"</?([a-zA-Z0-9]*)")
+_INLINE_TAGS = frozenset(
+    {"a", "b", "i", "u", "s", "em", "strong", "span", "font", "sup", "sub", "small", "mark", "abbr"}
+)
+_HIDING_TAGS = frozenset({"script", "style"})
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# Lone surrogates, direction marks and overrides, zero-width characters: invisible, and a way to disguise text.
+_INVISIBLE = re.compile("[\ud800-\udfff\u00ad\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\uffff]")
+_SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9.\-]{0,15}")
+# Zones whose offset does not depend on the season. feedparser takes every name it does not know (BST) for UTC.
+_KNOWN_ZONE = re.compile(r"(?:Z|UTC?|GMT|[ECMP][SD]T|[+-]\d\d:?\d\d)(?:\s*\([^()]*\))?$", re.IGNORECASE)
+_TRACKING = re.compile(r"(?:utm_\w*|\.?tsrc|guccounter|guce_\w*|fbclid|gclid|mc_[ce]id)", re.IGNORECASE)
+_URL_CHARACTERS = "%/:?#[]@!$&'()*+,;=~-._"
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """One entry of a feed. ``symbols`` are those the feed itself names."""
+
+    title: str
+    url: str
+    publisher: str
+    published: Instant | None
+    summary: str | None
+    symbols: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedFeed:
+    """The stories of a feed in its order; entries without a title or an http(s) link are left out."""
+
+    stories: tuple[Story, ...]
+
+
+def parse_feed(body: bytes) -> ParsedFeed:
+    """Raises ``ParseError`` for everything that is not a feed, and for one with a DOCTYPE or entities of its own."""
+    # Without its NULs, UTF-16 hides nothing.
+    if _DECLARATION.search(body.replace(b"\0", b"")):
+        raise ParseError("the feed declares a DOCTYPE or entities, which is refused", Reason.UNREADABLE)
+    try:
+        parsed = feedparser.parse(io.BytesIO(body), sanitize_html=False, resolve_relative_uris=False)
+    except Exception as error:
+        # feedparser promises no error type, and hostile bodies find new ones.
+        raise ParseError(f"the feed cannot be read ({type(error).__name__})", Reason.UNREADABLE) from error
+    if not parsed.get("version"):
+        raise ParseError("the answer is not a feed: neither RSS nor Atom", Reason.UNREADABLE)
+    stories: list[Story] = []
+    seen: set[str] = set()
+    for entry in parsed.entries[:MOST_STORIES]:
+        story = _story(entry)
+        guid = _text(entry, "id") or None
+        if story is not None and guid not in seen:
+            stories.append(story)
+            seen |= {guid} if guid else set()
+    return ParsedFeed(tuple(stories))
+
+
+def _story(entry: dict[str, Any]) -> Story | None:
+    title = plain_text(_text(entry, "title"), LONGEST_TITLE)
+    url = clean_url(_text(entry, "link"))
+    if not title or url is None:
+        return None
+    source = dict.get(entry, "source")
+    named = plain_text(_text(source, "title"), LONGEST_TITLE) if isinstance(source, dict) else ""
+    # Not the feed's own title: a feed about a stock lists other people's stories.
+    publisher = named or plain_text(_text(entry, "publisher"), LONGEST_TITLE) or _host(url)
+    # Google News appends the publisher to the title and repeats both as the summary.
+    headline = title.removesuffix(f" - {named}") if named else title
+    summary = plain_text(_text(entry, "summary"), LONGEST_SUMMARY)
+    repeats = fingerprint(summary) in (fingerprint(headline), fingerprint(f"{headline} {publisher}"))
+    return Story(
+        title=headline or title,
+        url=url,
+        publisher=publisher,
+        published=_published(entry),
+        summary=None if repeats else summary or None,
+        symbols=_symbols(_text(entry, "nasdaq_tickers")),
+    )
+
+
+def _host(url: str) -> str:
+    return (urlsplit(url).hostname or "").removeprefix("www.")
+
+
+def _text(fields: dict[str, Any], name: str) -> str:
+    # dict.get: feedparser's own lookup answers with other fields' values.
+    value = dict.get(fields, name)
+    return value if isinstance(value, str) else ""
+
+
+def _published(entry: dict[str, Any]) -> Instant | None:
+    """When it was published, or else updated; None where the zone is unknown, the date impossible or absurd."""
+    for name in ("published", "updated"):
+        moment, raw = dict.get(entry, f"{name}_parsed"), _text(entry, name).strip()
+        if moment is not None and (":" not in raw or _KNOWN_ZONE.search(raw)):
+            instant = int(calendar.timegm(moment)) * SECOND
+            return instant if instant >= EARLIEST else None
+    return None
+
+
+def _symbols(text: str) -> tuple[str, ...]:
+    candidates = (part.strip().upper() for part in text.split(","))
+    return tuple(sorted({c for c in candidates if _SYMBOL.fullmatch(c)}))[:MOST_SYMBOLS]
+
+
+def plain_text(markup: str, longest: int) -> str:
+    """Text without tags, scripts, entities (also twice escaped), control or invisible characters, on one line."""
+    text = markup[:_LONGEST_MARKUP]
+    for _ in range(3):
+        bare = html.unescape(_without_tags(text))
+        if bare == text:
+            break
+        text = bare
+    text = _INVISIBLE.sub("", _CONTROLS.sub(" ", _without_tags(text)))
+    text = " ".join(text.split())
+    return text if len(text) <= longest else text[: longest - 1].rstrip() + "…"
+
+
+def _without_tags(markup: str) -> str:
+    kept: list[str] = []
+    hidden_by, end = "", 0
+    for tag in _TAG.finditer(markup):
+        if not hidden_by:
+            kept.append(markup[end : tag.start()])
+        end = tag.end()
+        match = _TAG_NAME.match(tag[0])
+        name = match[1].lower() if match else ""
+        closes = tag[0].startswith("</")
+        if hidden_by:
+            hidden_by = "" if closes and name == hidden_by else hidden_by
+        elif name in _HIDING_TAGS and not closes:
+            hidden_by = name
+        elif name not in _INLINE_TAGS:
+            kept.append(" ")
+    return "".join(kept) + ("" if hidden_by else markup[end:])
+
+
+def clean_url(url: str) -> str | None:
+    """An http(s) URL in its usual form: lower-case host, no fragment, nothing that only tracks; else None."""
+    text = _INVISIBLE.sub("", url).strip()
+    if not text or len(text) > LONGEST_URL or _CONTROLS.search(text):
+        return None
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return None
+    # A user name in front of the host serves deception only.
+    if parts.scheme not in ("http", "https") or not host or "@" in parts.netloc or re.search(r"[\s<>\"'\\^`{|}]", host):
+        return None
+    place = f"[{host}]" if ":" in host else host
+    if port is not None and port != {"http": 80, "https": 443}[parts.scheme]:
+        place += f":{port}"
+    query = "&".join(p for p in parts.query.split("&") if p and not _TRACKING.fullmatch(p.split("=")[0].lstrip("?")))
+    path = quote(parts.path or "/", safe=_URL_CHARACTERS)
+    return urlunsplit((parts.scheme, place, path, quote(query, safe=_URL_CHARACTERS), ""))
+
+
+def fingerprint(text: str) -> str:
+    """What is left of a title when case, spacing and punctuation do not count."""
+    return "".join(c for c in text.casefold() if c.isalnum())

@@ -1,0 +1,170 @@
+"""How a company stands: the records of the fundamentals domain, computed from its filings."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from scheduler_service.errors import ParseError
+from scheduler_service.models import Kind, Number, Provenance, Reason, Record
+from scheduler_service.parsers.series import Figure
+from scheduler_service.parsers.statements import (
+    CAPITAL_EXPENDITURE,
+    CASH,
+    COST_OF_REVENUE,
+    DEBT,
+    EPS_DILUTED,
+    EQUITY,
+    GROSS_PROFIT,
+    NET_INCOME,
+    OPERATING_CASH_FLOW,
+    OPERATING_INCOME,
+    REVENUE,
+    SHARES_DILUTED,
+    gross_profit,
+    total_debt,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from scheduler_service.models import Contribution
+    from scheduler_service.parsers.series import Series
+    from scheduler_service.parsers.statements import Origin
+    from scheduler_service.parsers.xbrl import CompanyFacts, Concept
+
+CONCEPTS = (
+    REVENUE,
+    COST_OF_REVENUE,
+    GROSS_PROFIT,
+    OPERATING_INCOME,
+    NET_INCOME,
+    EPS_DILUTED,
+    SHARES_DILUTED,
+    EQUITY,
+    CASH,
+    OPERATING_CASH_FLOW,
+    CAPITAL_EXPENDITURE,
+    *DEBT,
+)
+STALE = dt.timedelta(days=380)
+"""A count of shares older than this, seen from the newest figures, says nothing about them."""
+_RATIO = Decimal("0.000001")
+
+
+class Metric(Record):
+    """One figure. ``unit`` is a currency (``USD``), ``USD/share``, ``shares`` or ``ratio`` (a fraction: 0.25 is 25 %).
+
+    ``as_of`` is the end of the period. ``check`` is "filing" where it follows from a filing, else whether one agrees.
+    ``derived``: computed from several reported figures; ``eps_diluted_ttm`` then adds up shares that were counted at
+    different times, and may differ by a cent or two from what the company would announce.
+    """
+
+    value: Number | None
+    unit: str
+    as_of: dt.date
+    provenance: Provenance
+    check: Literal["filing", "verified", "conflicting", "unverified"]
+    derived: bool = False
+
+
+class Analysis(Record):
+    """A text, and the addresses of what it rests on."""
+
+    text: str
+    sources: tuple[str, ...] = ()
+    provenance: Provenance
+
+
+class FundamentalsData(Record):
+    """The document's data. Names ending in ``_ttm``, and the margins, are of the twelve months up to ``as_of``."""
+
+    metrics: dict[str, Metric] = Field(default_factory=dict)
+    analysis: Analysis | None = None
+
+
+def read_fundamentals(facts: CompanyFacts, origin: Origin) -> FundamentalsData:
+    """What the filings say, as of the newest quarter or year. ``ParseError(NO_DATA)`` where there is none."""
+    as_of = max((day for concept in (REVENUE, NET_INCOME) if (day := facts[concept].newest)), default=None)
+    if as_of is None:
+        raise ParseError(
+            f"the companyfacts of CIK {facts.cik} ({facts.name}) hold revenue or net income of no quarter and no year",
+            Reason.NO_DATA,
+        )
+    money, per_share = facts.currency, f"{facts.currency}/share"
+
+    def trailing(concept: Concept) -> Figure | None:
+        return facts[concept].trailing(as_of)
+
+    revenue, net_income = trailing(REVENUE), trailing(NET_INCOME)
+    debt, equity = total_debt(facts, as_of), facts[EQUITY].instants.get(as_of)
+    figures: dict[str, tuple[Figure | None, str]] = {
+        "revenue_ttm": (revenue, money),
+        "net_income_ttm": (net_income, money),
+        "eps_diluted_ttm": (trailing(EPS_DILUTED), per_share),
+        "gross_margin": (_ratio(gross_profit(trailing), revenue), "ratio"),
+        "operating_margin": (_ratio(trailing(OPERATING_INCOME), revenue), "ratio"),
+        "net_margin": (_ratio(net_income, revenue), "ratio"),
+        "total_debt": (debt, money),
+        "cash": (facts[CASH].instants.get(as_of), money),
+        "equity": (equity, money),
+        "debt_to_equity": (_ratio(debt, equity), "ratio"),
+        "roe": (_ratio(net_income, equity), "ratio"),
+        "free_cash_flow_ttm": (_difference(trailing(OPERATING_CASH_FLOW), trailing(CAPITAL_EXPENDITURE)), money),
+        "shares_diluted": (_newest(facts[SHARES_DILUTED], as_of), "shares"),
+    }
+    return FundamentalsData(metrics={name: _metric(f, unit, as_of, origin) for name, (f, unit) in figures.items()})
+
+
+def merge_fundamentals(contributions: Sequence[Contribution[FundamentalsData]]) -> FundamentalsData:
+    """Per metric the best source that knows its value wins: filing over market over feed over model.
+
+    Between sources of one kind the order given decides, and it is the caller's to fix.
+    """
+    ranks = {kind: rank for rank, kind in enumerate(Kind)}
+    best_first = [c.data for c in sorted(contributions, key=lambda c: ranks[c.kind])]
+    metrics: dict[str, Metric] = {}
+    for data in best_first:
+        for name, metric in data.metrics.items():
+            if name not in metrics or (metrics[name].value is None and metric.value is not None):
+                metrics[name] = metric
+    analysis = next((data.analysis for data in best_first if data.analysis), None)
+    return FundamentalsData(metrics=dict(sorted(metrics.items())), analysis=analysis)
+
+
+def _metric(figure: Figure | None, unit: str, as_of: dt.date, origin: Origin) -> Metric:
+    if figure is None:
+        return Metric(value=None, unit=unit, as_of=as_of, provenance=origin(None), check="filing")
+    newest = max(part.filings[0] for part in figure.parts)
+    return Metric(
+        value=figure.value,
+        unit=unit,
+        as_of=figure.end,
+        provenance=origin(newest.accession),
+        check="filing",
+        derived=figure.derived,
+    )
+
+
+def _ratio(part: Figure | None, whole: Figure | None) -> Figure | None:
+    """None also where the base is zero or negative: such a ratio means nothing."""
+    if part is None or whole is None or whole.value <= 0:
+        return None
+    value = (part.value / whole.value).quantize(_RATIO) if abs(part.value) < whole.value * 10**9 else None
+    return None if value is None else Figure(part.start, part.end, value, part.parts + whole.parts, derived=True)
+
+
+def _difference(one: Figure | None, other: Figure | None) -> Figure | None:
+    if one is None or other is None or one.start != other.start:
+        return None
+    return Figure(one.start, one.end, one.value - other.value, one.parts + other.parts, derived=True)
+
+
+def _newest(series: Series, as_of: dt.date) -> Figure | None:
+    end = series.newest
+    if end is None or as_of - end > STALE:
+        return None
+    return series.quarters.get(end) or series.years.get(end)

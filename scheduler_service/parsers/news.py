@@ -1,0 +1,213 @@
+"""The news domain: its records, how feeds and filings become items, and how items are told apart, merged and kept."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from scheduler_service.clock import HOUR, SECOND, to_iso_seconds
+from scheduler_service.models import Kind, Provenance, Record
+from scheduler_service.parsers.feed import fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from scheduler_service.clock import Instant, Micros
+    from scheduler_service.models import Answer, Contribution
+    from scheduler_service.parsers.feed import ParsedFeed
+    from scheduler_service.parsers.submissions import Filing, Submissions
+
+FILINGS_PUBLISHER = "SEC EDGAR"
+CLOCK_TOLERANCE = HOUR
+"""A story dated further than this after it was fetched has no believable date."""
+SHORTEST_TELLING_TITLE = 12
+"""Fingerprints below this length name no story: "Market update" is many."""
+
+FORM_WORDS = {
+    "8-K": "current report",
+    "10-Q": "quarterly report",
+    "10-K": "annual report",
+    "6-K": "report of a foreign issuer",
+    "20-F": "annual report of a foreign issuer",
+    "S-1": "registration of securities",
+}
+"""The forms that are news, in words."""
+
+ITEM_WORDS = {
+    "1.01": "entry into a material agreement",
+    "1.02": "termination of a material agreement",
+    "1.03": "bankruptcy or receivership",
+    "1.04": "mine safety",
+    "1.05": "material cybersecurity incident",
+    "2.01": "acquisition or disposition of assets",
+    "2.02": "results of operations",
+    "2.03": "new financial obligation",
+    "2.04": "acceleration of a financial obligation",
+    "2.05": "costs of exit or disposal",
+    "2.06": "material impairments",
+    "3.01": "notice of delisting",
+    "3.02": "unregistered sale of equity",
+    "3.03": "change to the rights of security holders",
+    "4.01": "change of accountant",
+    "4.02": "earlier financial statements not to be relied on",
+    "5.01": "change in control",
+    "5.02": "change of directors or officers",
+    "5.03": "change of articles, bylaws or fiscal year",
+    "5.04": "suspension of trading under employee plans",
+    "5.05": "change of the code of ethics",
+    "5.06": "change in shell company status",
+    "5.07": "vote of security holders",
+    "5.08": "director nominations",
+    "7.01": "Regulation FD disclosure",
+    "8.01": "other events",
+}
+"""Items of form 8-K (17 CFR 249.308). 9.01, the exhibits, says nothing of its own."""
+
+
+class NewsItem(Record):
+    """One story. Times are ISO-8601 UTC; a filing's ``published_at`` is the day it was filed, at midnight."""
+
+    id: str
+    title: str
+    url: str
+    source: str
+    publisher: str
+    published_at: str | None = None
+    summary: str | None = None
+    sentiment: str | None = None
+    symbols: tuple[str, ...] = ()
+    fetched_at: str
+    provenance: Provenance
+
+
+class NewsData(Record):
+    """``items`` newest first, no story twice."""
+
+    items: tuple[NewsItem, ...] = ()
+
+
+def items_from_feed(answer: Answer[ParsedFeed], source: str, symbol: str) -> tuple[NewsItem, ...]:
+    """A feed's stories as items. Their provenance names the story, not the feed, whose URL may hold a token."""
+    fetched_at = to_iso_seconds(answer.fetched_at)
+    return tuple(
+        NewsItem(
+            id=_id(_address(story.url)),
+            title=story.title,
+            url=story.url,
+            source=source,
+            publisher=story.publisher,
+            published_at=_believable(story.published, answer.fetched_at),
+            summary=story.summary,
+            symbols=tuple(sorted({symbol, *story.symbols})),
+            fetched_at=fetched_at,
+            provenance=answer.provenance(source, Kind.FEED, url=story.url),
+        )
+        for story in answer.value.stories
+    )
+
+
+def items_from_filings(
+    answer: Answer[Submissions], source: str, symbol: str, filing_url: Callable[[Filing], str]
+) -> tuple[NewsItem, ...]:
+    """One item per filing of a form that is news, amendments included."""
+    fetched_at = to_iso_seconds(answer.fetched_at)
+    return tuple(
+        NewsItem(
+            id=_id(filing.accession),
+            title=filing_title(answer.value.name, filing),
+            url=filing_url(filing),
+            source=source,
+            publisher=FILINGS_PUBLISHER,
+            published_at=f"{filing.filed.isoformat()}T00:00:00Z",
+            symbols=(symbol,),
+            fetched_at=fetched_at,
+            provenance=answer.provenance(source, Kind.FILING, url=filing_url(filing), accession=filing.accession),
+        )
+        for filing in answer.value.filings
+        if filing.base_form in FORM_WORDS
+    )
+
+
+def filing_title(company: str, filing: Filing) -> str:
+    """``Apple Inc. files 8-K: results of operations (2.02)``."""
+    items = [f"{ITEM_WORDS[item]} ({item})" for item in filing.items if item in ITEM_WORDS]
+    words = FORM_WORDS[filing.base_form]
+    if filing.period is not None and filing.base_form in ("10-Q", "10-K", "20-F"):
+        words += f" to {filing.period.isoformat()}"
+    return f"{company} files {filing.form}: {', '.join(items) or words}"
+
+
+def news_of(items: Iterable[NewsItem]) -> NewsData:
+    """Items as a record: of two that tell one story the first stays; newest first."""
+    kept: list[NewsItem] = []
+    told: set[str] = set()
+    for item in items:
+        names = _names(item)
+        if told.isdisjoint(names):
+            kept.append(item)
+        told |= names
+    return NewsData(items=tuple(sorted(kept, key=_newest, reverse=True)))
+
+
+def merge_news(contributions: Sequence[Contribution[NewsData]]) -> NewsData:
+    """All sources' items; a story told by several is taken from the best kind, then from who had it first."""
+    ranks = {kind: rank for rank, kind in enumerate(Kind)}
+    ranked = [(ranks[said.kind], item) for said in contributions for item in said.data.items]
+    ranked.sort(key=lambda pair: (pair[0], _when(pair[1]), pair[1].id, pair[1].source, pair[1].fetched_at))
+    return news_of(item for _, item in ranked)
+
+
+def accumulate_news(
+    previous: NewsData | None, new: NewsData, now: Instant, *, age: Micros | None = None, most: int | None = None
+) -> NewsData:
+    """What a source said before and says now, without what is older than ``age``, at most ``most`` items.
+
+    An item that has not changed stays as it was first fetched, so that saying the same again changes nothing.
+    """
+    by_id = {item.id: item for item in new.items}
+    old = previous.items if previous else ()
+    items = news_of([*(_newer(item, by_id.get(item.id)) for item in old), *new.items]).items
+    if age is not None:
+        earliest = to_iso_seconds(max(0, now - age))
+        items = tuple(item for item in items if _when(item) >= earliest)
+    return NewsData(items=items[:most])
+
+
+def _newer(old: NewsItem, new: NewsItem | None) -> NewsItem:
+    if new is None or new.model_copy(update={"fetched_at": old.fetched_at, "provenance": old.provenance}) == old:
+        return old
+    return new
+
+
+def _names(item: NewsItem) -> set[str]:
+    """Everything a story can be recognised by: its address; its title on its day; a filing only by its number."""
+    if item.provenance.accession:
+        return {item.provenance.accession}
+    names = {_address(item.url)}
+    title = fingerprint(item.title)
+    if len(title) >= SHORTEST_TELLING_TITLE:
+        names.add(f"{_when(item)[:10]} {title}")
+    return names
+
+
+def _address(url: str) -> str:
+    return url.split("://", 1)[-1].rstrip("/")
+
+
+def _id(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:16]
+
+
+def _when(item: NewsItem) -> str:
+    """When it happened as far as is known. ISO-8601 in one form, so texts compare as times."""
+    return item.published_at or item.fetched_at
+
+
+def _newest(item: NewsItem) -> tuple[str, str]:
+    return _when(item), item.id
+
+
+def _believable(published: Instant | None, fetched_at: Instant) -> str | None:
+    if published is None or published > fetched_at + CLOCK_TOLERANCE:
+        return None
+    return to_iso_seconds(published - published % SECOND)

@@ -1,0 +1,159 @@
+"""Figures by period: what a company reported, or what follows from it by subtraction and addition alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+QUARTER_DAYS = range(80, 101)
+YEAR_DAYS = range(350, 381)
+LAST_QUARTER_DAYS = range(80, 126)
+"""What a year leaves for its last quarter; retailers with quarters of 12 weeks have one of 16 or 17."""
+_DAY = timedelta(days=1)
+_CALENDAR_SLACK = 10
+"""Days by which two years' halves or three quarters may differ: fiscal years of 52 and 53 weeks."""
+
+Period: TypeAlias = tuple[date | None, date]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class FiledIn:
+    """A filing that carries a figure."""
+
+    filed: date
+    accession: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One reported figure, at an instant where it has no start. ``filings`` carry this very value, the oldest first."""
+
+    start: date | None
+    end: date
+    value: Decimal
+    filings: tuple[FiledIn, ...]
+    annual: bool = False
+    """An annual report carries it: some companies also report the year up to a quarter, no fiscal one."""
+
+    @property
+    def days(self) -> int:
+        """The length, both ends counted; 0 for an instant."""
+        return 0 if self.start is None else (self.end - self.start).days + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A value and the facts it was taken or computed from, the leading one first."""
+
+    start: date | None
+    end: date
+    value: Decimal
+    parts: tuple[Fact, ...]
+    derived: bool = False
+
+    @staticmethod
+    def reported(fact: Fact) -> Figure:
+        return Figure(fact.start, fact.end, fact.value, (fact,))
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One concept over time, in all its tags.
+
+    Companies change tags, so the tag with the newest figure comes first and the others fill what it lacks, period by
+    period. Sums and differences stay within a tag where they can: two tags may mean different things.
+    """
+
+    quarters: Mapping[date, Figure]
+    years: Mapping[date, Figure]
+    instants: Mapping[date, Figure]
+    tags: tuple[Mapping[Period, Fact], ...]
+
+    @staticmethod
+    def of(tags: Sequence[Mapping[Period, Fact]], *, additive: bool) -> Series:
+        """``additive``: money. Where shares are counted or divided by, no period is the difference of two others."""
+        ordered = sorted((tag for tag in tags if tag), key=_newest, reverse=True)
+        quarters: dict[date, Figure] = {}
+        years: dict[date, Figure] = {}
+        instants: dict[date, Figure] = {}
+        for tag in ordered:
+            facts = sorted(tag.values(), key=lambda f: f.filings[-1], reverse=True)
+            _fill(quarters, (Figure.reported(f) for f in facts if f.days in QUARTER_DAYS))
+            if additive:
+                _fill(quarters, _remainders(facts))
+            _fill(years, (Figure.reported(f) for f in facts if f.days in YEAR_DAYS and f.annual))
+            _fill(instants, (Figure.reported(f) for f in facts if f.start is None))
+        return Series(quarters, years, instants, tuple(ordered))
+
+    @property
+    def newest(self) -> date | None:
+        """The end of the newest quarter or year."""
+        return max((*self.quarters, *self.years), default=None)
+
+    def trailing(self, end: date) -> Figure | None:
+        """Twelve months up to ``end``: a year, or a year plus this year's part less last year's, or four quarters."""
+        for tag in self.tags:
+            if (figure := _trailing(tag, end)) is not None:
+                return figure
+        merged = {period: fact for tag in reversed(self.tags) for period, fact in tag.items()}
+        return _trailing(merged, end) or self._four_quarters(end)
+
+    def _four_quarters(self, end: date) -> Figure | None:
+        chain: list[Figure] = []
+        for _ in range(4):
+            quarter = self.quarters.get(end)
+            if quarter is None or quarter.start is None:
+                return None
+            chain.append(quarter)
+            end = quarter.start - _DAY
+        total = sum((q.value for q in chain), Decimal())
+        return Figure(chain[-1].start, chain[0].end, total, tuple(p for q in chain for p in q.parts), derived=True)
+
+
+def _newest(tag: Mapping[Period, Fact]) -> date:
+    """The newest end of a tag; a lone short stretch (a week before an acquisition) does not make it current."""
+    usable = [f.end for f in tag.values() if f.start is None or f.days >= min(QUARTER_DAYS)]
+    return max(usable, default=date.min)
+
+
+def _fill(into: dict[date, Figure], figures: Iterator[Figure]) -> None:
+    for figure in figures:
+        into.setdefault(figure.end, figure)
+
+
+def _remainders(facts: Sequence[Fact]) -> Iterator[Figure]:
+    """Quarters not reported alone: a stretch less a shorter one with the same start (fourth: year less nine months)."""
+    by_start: dict[date, list[Fact]] = {}
+    for fact in facts:
+        if fact.start is not None:
+            by_start.setdefault(fact.start, []).append(fact)
+    for same_start in by_start.values():
+        for longer in same_start:
+            lengths = LAST_QUARTER_DAYS if longer.annual and longer.days in YEAR_DAYS else QUARTER_DAYS
+            for shorter in same_start:
+                if longer.days - shorter.days in lengths:
+                    value = longer.value - shorter.value
+                    yield Figure(shorter.end + _DAY, longer.end, value, (longer, shorter), derived=True)
+
+
+def _trailing(tag: Mapping[Period, Fact], end: date) -> Figure | None:
+    flows = [(f.start, f) for f in tag.values() if f.start is not None]
+    whole = [f for _, f in flows if f.end == end and f.days in YEAR_DAYS]
+    if whole:
+        return Figure.reported(max(whole, key=lambda f: f.filings[-1]))
+    for start, part in flows:
+        if part.end != end or part.days >= min(YEAR_DAYS):
+            continue
+        year = next((f for _, f in flows if f.end == start - _DAY and f.days in YEAR_DAYS and f.annual), None)
+        if year is None:
+            continue
+        before = [f for s, f in flows if s == year.start and abs(f.days - part.days) <= _CALENDAR_SLACK]
+        if before:
+            last = max(before, key=lambda f: f.filings[-1])
+            return Figure(last.end + _DAY, end, year.value + part.value - last.value, (part, year, last), derived=True)
+    return None

@@ -1,0 +1,89 @@
+"""JSON from strangers: read strictly, taken apart gently.
+
+``load`` accepts JSON as RFC 8259 has it and nothing else. The ``as_*`` readers turn one value of it into a type, or
+into None or something empty where it is not one: a row that makes no sense is left out by its parser, never its end.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import orjson
+
+from scheduler_service.errors import ParseError
+from scheduler_service.models import Reason
+
+_BOM = b"\xef\xbb\xbf"
+_MOST_DIGITS = 30
+_LARGEST = Decimal(10) ** _MOST_DIGITS
+_YEARS = range(1900, 2200)
+
+
+def load(body: bytes) -> Any:
+    """The JSON value; ``ParseError(UNREADABLE)`` for whatever is not JSON."""
+    text = body.removeprefix(_BOM).strip()
+    if not text:
+        raise ParseError("the answer is empty, not JSON", Reason.UNREADABLE)
+    if text[:1] == b"<":
+        kind = "an HTML page" if b"<html" in text[:2_000].lower() else "HTML or XML"
+        raise ParseError(f"the answer looks like {kind}, not JSON", Reason.UNREADABLE)
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise ParseError(f"the answer is not JSON: {error}", Reason.UNREADABLE) from None
+
+
+def load_object(body: bytes) -> dict[str, Any]:
+    """The JSON object; ``ParseError(UNREADABLE)`` for any other value too."""
+    value = load(body)
+    if not isinstance(value, dict):
+        raise ParseError(f"the answer is a JSON {_name(value)}, not an object", Reason.UNREADABLE)
+    return value
+
+
+def as_object(value: Any) -> dict[str, Any]:
+    """The object, or an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def as_list(value: Any) -> list[Any]:
+    """The array, or an empty one."""
+    return value if isinstance(value, list) else []
+
+
+def as_text(value: Any) -> str:
+    """The text without blanks around it, or an empty one."""
+    return value.strip() if isinstance(value, str) else ""
+
+
+def as_int(value: Any) -> int | None:
+    """A whole number, also one written as text (``"0000320193"``)."""
+    if isinstance(value, str) and len(value) <= _MOST_DIGITS and value.isascii() and value.isdecimal():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def as_number(value: Any) -> Decimal | None:
+    """A number exactly as it was written (7.46 is 7.46)."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    number = Decimal(str(value))
+    return number if abs(number) < _LARGEST else None
+
+
+def as_date(value: Any) -> date | None:
+    """A date written ``YYYY-MM-DD``, in a year a company can have lived in."""
+    if not isinstance(value, str) or len(value) != len("YYYY-MM-DD"):
+        return None
+    try:
+        day = date.fromisoformat(value)
+    except ValueError:
+        return None
+    return day if day.year in _YEARS else None
+
+
+def _name(value: Any) -> str:
+    names: dict[type, str] = {list: "array", str: "string", bool: "boolean", type(None): "null"}
+    return names.get(type(value), "number")

@@ -1,0 +1,142 @@
+"""The path of a fetch, written once: check, ask, parse, return an outcome. A domain declares the rest."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import pkgutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+import orjson
+
+from scheduler_service.clock import MINUTE
+from scheduler_service.errors import ClientError, ParseError
+from scheduler_service.models import Contribution, Kind, Outcome, Reason, Record, TaskState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from scheduler_service.clock import Instant, Micros
+    from scheduler_service.models import Ask, Client, Source, StockState, Symbol, Task
+
+D = TypeVar("D", bound=Record)
+
+MOST_TOLERANCE = 90 * MINUTE
+FETCH_FIELDS = frozenset({"fetched_at", "call_id"})
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How much of an accumulating domain is kept."""
+
+    age: Micros
+    items: int
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePolicy:
+    """What the configuration says of one source of a domain, in the YAML's order."""
+
+    name: str
+    fresh_for: Micros
+    only_when_missing: bool = False
+
+
+def is_fresh(state: StockState, due_at: Instant, fresh_for: Micros, now: Instant) -> bool:
+    """Whether a slot due at ``due_at`` finds this source fresh.
+
+    The tolerance of 10 %, at most 90 minutes, lets a daily schedule with ``fresh_for: 24h`` fetch daily. A check in the
+    future was noted by a wrong clock and is void.
+    """
+    if state.checked_for is None or state.checked_for > now:
+        return False
+    tolerance = min(fresh_for // 10, MOST_TOLERANCE)
+    return due_at - state.checked_for < fresh_for - tolerance
+
+
+def content_hash(record: Record) -> bytes:
+    """SHA-256 of what a record says, without when and by which call it was learned."""
+    said = _without_fetch(record.model_dump(mode="json"))
+    return hashlib.sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).digest()
+
+
+def _without_fetch(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_fetch(inner) for key, inner in value.items() if key not in FETCH_FIELDS}
+    if isinstance(value, list):
+        return [_without_fetch(inner) for inner in value]
+    return value
+
+
+class Processor(Generic[D]):
+    """One domain. A subclass declares its name, its record, its sources and how contributions merge."""
+
+    domain: ClassVar[str]
+    record: ClassVar[type[Record]]
+    sources: ClassVar[tuple[type[Source], ...]]
+
+    def __init__(
+        self, clients: Mapping[str, Client], policies: Sequence[SourcePolicy], retention: Retention | None = None
+    ) -> None:
+        by_name = {source.name: source for source in self.sources}
+        self.policies = {p.name: p for p in policies}
+        self.retention = retention
+        self._sources: dict[str, Source] = {
+            p.name: by_name[p.name](clients[by_name[p.name].provider])  # type: ignore[call-arg]
+            for p in policies
+        }
+
+    def merge(self, contributions: Sequence[Contribution[D]]) -> D:
+        """Contributions, best first, to one record. Pure."""
+        raise NotImplementedError
+
+    def accumulate(self, previous: D | None, new: D, now: Instant) -> D:
+        """What the source says now, given what it said before; a domain of events keeps the old ones here."""
+        del previous, now
+        return new
+
+    def source(self, name: str) -> Source:
+        return self._sources[name]
+
+    async def process(self, task: Task, state: StockState, symbol: Symbol, ask: Ask, now: Instant) -> Outcome:
+        """Check state, ask, parse; the executor commits what this returns.
+
+        Raises ``Held`` when a gate is closed for long: the task is not over, only deferred.
+        """
+        policy = self.policies[task.source]
+        if not task.force and is_fresh(state, task.due_at, policy.fresh_for, now):
+            return Outcome(TaskState.SKIPPED, Reason.FRESH)
+        try:
+            said = await self._sources[task.source].collect(ask, state, symbol)
+        except (ClientError, ParseError) as error:
+            return Outcome(TaskState.FAILED, error.reason, str(error))
+        return Outcome(TaskState.COMPLETED, contribution=said.data.model_dump_json().encode(), kind=said.kind)
+
+    def read(self, contribution: bytes) -> D:
+        """A stored contribution back as the domain's record."""
+        return self.record.model_validate_json(contribution)  # type: ignore[return-value]
+
+    def order(self, contributions: Mapping[str, Contribution[D]]) -> list[Contribution[D]]:
+        """Best first: filing over market over feed over model, then the YAML's order."""
+        ranks = {name: place for place, name in enumerate(self.policies)}
+        kinds = list(Kind)
+        return sorted(
+            contributions.values(), key=lambda c: (kinds.index(c.kind), ranks.get(c.source, len(ranks)), c.source)
+        )
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The sources whose checks make the domain fresh."""
+        return tuple(p.name for p in self.policies.values() if not p.only_when_missing)
+
+
+def discover(package: str = "scheduler_service.processors") -> dict[str, type[Processor[Any]]]:
+    """Domain name to processor, from every module of the package that declares one."""
+    found: dict[str, type[Processor[Any]]] = {}
+    root = importlib.import_module(package)
+    for module in sorted(pkgutil.iter_modules(root.__path__), key=lambda m: m.name):
+        for value in vars(importlib.import_module(f"{package}.{module.name}")).values():
+            if isinstance(value, type) and issubclass(value, Processor) and "domain" in vars(value):
+                found[value.domain] = value
+    return found

@@ -1,0 +1,43 @@
+"""The earnings domain: reported quarters and years, and announcements of results."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from scheduler_service.models import Contribution, Kind
+from scheduler_service.parsers.earnings import CONCEPTS, EarningsData, merge_earnings, read_earnings
+from scheduler_service.processors.base import Processor
+from scheduler_service.processors.company import PROVIDER, read_company
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from scheduler_service.clients.edgar_client import EdgarClient
+    from scheduler_service.models import Ask, StockState, Symbol
+
+
+class EdgarEarnings:
+    """Earnings from the filings themselves."""
+
+    name: ClassVar[str] = "edgar"
+    provider: ClassVar[str] = PROVIDER
+    kind: ClassVar[Kind] = Kind.FILING
+    slow: ClassVar[bool] = False
+
+    def __init__(self, client: EdgarClient) -> None:
+        self._client = client
+
+    async def collect(self, ask: Ask, state: StockState, symbol: Symbol) -> Contribution[EarningsData]:
+        del state
+        company = await read_company(ask, self._client, symbol, CONCEPTS)
+        data = read_earnings(company.facts, company.submissions, company.origin)
+        return Contribution(self.name, self.kind, data)
+
+
+class EarningsProcessor(Processor[EarningsData]):
+    domain = "earnings"
+    record = EarningsData
+    sources = (EdgarEarnings,)
+
+    def merge(self, contributions: Sequence[Contribution[EarningsData]]) -> EarningsData:
+        return merge_earnings(contributions)

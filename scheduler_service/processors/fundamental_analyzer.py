@@ -1,0 +1,47 @@
+"""The fundamentals domain: how a company stands, in metrics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from scheduler_service.models import Contribution, Kind
+from scheduler_service.parsers.fundamental_analysis import (
+    CONCEPTS,
+    FundamentalsData,
+    merge_fundamentals,
+    read_fundamentals,
+)
+from scheduler_service.processors.base import Processor
+from scheduler_service.processors.company import PROVIDER, read_company
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from scheduler_service.clients.edgar_client import EdgarClient
+    from scheduler_service.models import Ask, StockState, Symbol
+
+
+class EdgarFundamentals:
+    """Metrics computed from the filings themselves; in the slow lane, as an analysis of many figures."""
+
+    name: ClassVar[str] = "edgar"
+    provider: ClassVar[str] = PROVIDER
+    kind: ClassVar[Kind] = Kind.FILING
+    slow: ClassVar[bool] = True
+
+    def __init__(self, client: EdgarClient) -> None:
+        self._client = client
+
+    async def collect(self, ask: Ask, state: StockState, symbol: Symbol) -> Contribution[FundamentalsData]:
+        del state
+        company = await read_company(ask, self._client, symbol, CONCEPTS)
+        return Contribution(self.name, self.kind, read_fundamentals(company.facts, company.origin))
+
+
+class FundamentalAnalyzer(Processor[FundamentalsData]):
+    domain = "fundamentals"
+    record = FundamentalsData
+    sources = (EdgarFundamentals,)
+
+    def merge(self, contributions: Sequence[Contribution[FundamentalsData]]) -> FundamentalsData:
+        return merge_fundamentals(contributions)

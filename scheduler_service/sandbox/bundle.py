@@ -1,0 +1,61 @@
+"""The bundled data set, one JSON file per company: recorded filings and facts, or invented quarters to expand."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from scheduler_service.sandbox.company import Company, Fact, Filing, Profile
+from scheduler_service.sandbox.fiction import Quarter, expand
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@cache
+def bundled() -> tuple[Company, ...]:
+    """Every bundled company, by symbol."""
+    folder = files("scheduler_service.sandbox") / "data"
+    texts = {
+        entry.name: entry.read_text(encoding="utf-8") for entry in folder.iterdir() if entry.name.endswith(".json")
+    }
+    return tuple(parse(texts[name]) for name in sorted(texts))
+
+
+def parse(text: str) -> Company:
+    """One file of the data set."""
+    raw = json.loads(text)
+    return _fictional(raw) if "quarters" in raw else _recorded(raw)
+
+
+def _profile(raw: Mapping[str, Any]) -> Profile:
+    return Profile(
+        symbol=raw["symbol"],
+        cik=raw["cik"],
+        name=raw["name"],
+        exchange=raw["exchange"],
+        sic=raw["sic"],
+        industry=raw["industry"],
+        fiscal_year_end=raw["fiscal_year_end"],
+    )
+
+
+def _recorded(raw: Mapping[str, Any]) -> Company:
+    filings = (Filing(**dict(zip(raw["filing_columns"], row, strict=True))) for row in raw["filings"])
+    facts = (
+        Fact(tag=series["tag"], unit=series["unit"], **dict(zip(raw["fact_columns"], row, strict=True)))
+        for series in raw["facts"]
+        for row in series["rows"]
+    )
+    return Company(_profile(raw), tuple(sorted(filings, key=lambda f: f.filed)), tuple(facts))
+
+
+def _fictional(raw: Mapping[str, Any]) -> Company:
+    quarters = []
+    for row in raw["quarters"]:
+        figures = dict(zip(raw["quarter_columns"], row, strict=True))
+        when = {name: figures.pop(name) for name in ("year", "quarter", "start", "end")}
+        quarters.append(Quarter(**when, figures=figures))
+    return expand(_profile(raw), raw["tags"], quarters)

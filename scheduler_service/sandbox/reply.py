@@ -1,0 +1,49 @@
+"""What the sandbox puts on the wire, and how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Wire(StrEnum):
+    """What becomes of a reply on its way."""
+
+    WHOLE = "whole"
+    RESET = "reset"
+    """The connection is reset before the first byte."""
+    CUT = "cut"
+    """The connection closes in the middle of the body."""
+    DRIP = "drip"
+    """One byte, then ``gap`` seconds, then the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """``body`` is as sent, still compressed where a header says so; ``delay`` and ``gap`` are in seconds."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    delay: float = 0.0
+    wire: Wire = Wire.WHOLE
+    gap: float = 0.0
+
+
+def json_reply(body: bytes) -> Reply:
+    """As data.sec.gov sends it: neither ETag nor Last-Modified."""
+    return Reply(200, {"content-type": "application/json", "cache-control": "max-age=0, no-cache, no-store"}, body)
+
+
+def xml_reply(status: int, body: bytes) -> Reply:
+    return Reply(status, {"content-type": "application/xml"}, body)
+
+
+def html_reply(status: int, title: str, text: str) -> Reply:
+    head = f'<!DOCTYPE html>\n<html lang="en"><head><title>{title}</title></head>'
+    page = f"{head}<body><h1>{title}</h1><p>{text}</p></body></html>\n"
+    return Reply(status, {"content-type": "text/html; charset=utf-8"}, page.encode())

@@ -1,0 +1,261 @@
+"""What one setting cannot know of another: the checks across a configuration."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from scheduler_service.clock import MINUTE, from_iso
+from scheduler_service.errors import Problem
+from scheduler_service.settings.explain import did_you_mean
+from scheduler_service.settings.loaded import Schedule, nearest
+from scheduler_service.settings.model import Tagged
+from scheduler_service.settings.providers import ProviderOptions, is_loopback, leaves_this_machine, wrong_address
+from scheduler_service.settings.tree import join, printable
+from scheduler_service.settings.units import format_duration, shown
+from scheduler_service.triggers import Trigger, parse_trigger
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from scheduler_service.clock import Instant, Micros
+    from scheduler_service.models import Symbol
+    from scheduler_service.settings.configuration import Configuration
+    from scheduler_service.settings.model import DomainSettings, ScheduleSettings
+    from scheduler_service.settings.tree import Where
+
+NOT_YET = ("monitors", "backup", "alerts")
+MOST_TOLERANCE = 90 * MINUTE
+_SAMPLE_FROM = from_iso("2024-01-01T00:00:00Z")
+_SAMPLE_UNTIL = from_iso("2026-01-01T00:00:00Z")
+_SAMPLE_SLOTS = 400
+
+
+class Report:
+    """Collects problems and warnings, each with its place; ``file`` is that of what is written nowhere.
+
+    Nothing is said again of ``faulty`` paths.
+    """
+
+    def __init__(self, origins: Mapping[str, Where], faulty: Collection[str], file: str) -> None:
+        self.problems: list[Problem] = []
+        self.warnings: list[str] = []
+        self._origins = origins
+        self._faulty = faulty
+        self._file = file
+
+    def written(self, path: str) -> bool:
+        return path in self._origins
+
+    def is_faulty(self, path: str) -> bool:
+        return any(path == bad or path.startswith((f"{bad}.", f"{bad}[")) for bad in self._faulty)
+
+    def wrong(self, path: str, wrong: str, right: str = "") -> None:
+        if not self.is_faulty(path):
+            self.problems.append(Problem(self._where(path), path, wrong, right))
+
+    def warn(self, path: str, text: str) -> None:
+        if not self.is_faulty(path):
+            self.warnings.append(str(Problem(self._where(path), path, text)))
+
+    def _where(self, path: str) -> str:
+        return str(nearest(self._origins, path) or self._file)
+
+
+def check_domains(
+    domains: Mapping[str, DomainSettings],
+    sources: Mapping[str, Mapping[str, str]],
+    providers: Mapping[str, ProviderOptions],
+    report: Report,
+) -> frozenset[str]:
+    """Returns the enabled providers that some enabled source needs."""
+    used: set[str] = set()
+    for domain, settings in domains.items():
+        seen: set[str] = set()
+        for i, source in enumerate(settings.sources):
+            path = f"domains.{domain}.sources[{i}].use"
+            provider = sources[domain].get(source.use)
+            if provider is None:
+                wrong = f"{domain} has no source {shown(source.use)}"
+                report.wrong(path, wrong, did_you_mean(source.use, sources[domain]))
+            elif source.use in seen:
+                report.wrong(path, f"the source {source.use} is listed twice", "keep one")
+            elif source.enabled and not providers[provider].enabled:
+                report.warn(path, f"never asked: the provider {provider} is switched off")
+            elif source.enabled:
+                used.add(provider)
+            seen.add(source.use)
+    return frozenset(used)
+
+
+def check_providers(
+    providers: Mapping[str, ProviderOptions], used: Collection[str], sandbox: bool, report: Report
+) -> None:
+    """Addresses, and what live use needs."""
+    for name, options in providers.items():
+        path = f"providers.{name}"
+        addresses = options.addresses()
+        for setting, url in addresses.items():
+            if wrong := wrong_address(url):
+                report.wrong(f"{path}.{setting}", wrong, "write one such as https://example.com")
+        if name not in used or (sandbox and not options.has_own_address):
+            continue
+        if not addresses:
+            setting = "urls" if "urls" in type(options).model_fields else "base_url"
+            report.warn(f"{path}.{setting}", f"nothing is asked of {name}: no address is written")
+        abroad = [setting for setting, url in addresses.items() if leaves_this_machine(url)]
+        if abroad and options.needs_user_agent:
+            wrong = f"{name} must be told who asks, since {abroad[0]} is not on this machine"
+            right = f'write under providers.{name}: user_agent: "Your Name your.name@example.com"'
+            report.wrong(f"{path}.user_agent", wrong, right)
+        for setting in abroad:
+            if setting.startswith("urls[") and "{symbol}" not in addresses[setting]:
+                text = "without {symbol} this one address is asked for every symbol, and says the same of each"
+                report.warn(f"{path}.{setting}", text)
+
+
+def check_rest(configuration: Configuration, report: Report) -> None:
+    """The web server's door, aliases, and the sections that later versions bring to life."""
+    http = configuration.http
+    if not is_loopback(http.host) and http.token_file is None:
+        wrong = f"{shown(http.host)} can be reached from other machines, and there is no http.token_file"
+        report.wrong(
+            "http.host", wrong, "write host: 127.0.0.1, or token_file: with the path of a file that holds a token"
+        )
+    if http.token_file is not None and not http.token_file.is_file():
+        report.wrong(
+            "http.token_file", f"there is no file {http.token_file}", "make one that holds a long random token"
+        )
+    for watched in configuration.watchlist:
+        for provider in watched.aliases:
+            if provider not in configuration.provider_options():
+                path = join(f"watchlist[{printable(watched.symbol)}].aliases", provider)
+                right = did_you_mean(provider, configuration.provider_options())
+                report.wrong(path, f"there is no provider {shown(provider)}", right)
+    trigger = configuration.backup.trigger
+    if trigger is not None:
+        _trigger(trigger, configuration.service.timezone, "backup.trigger", report)
+    for section in NOT_YET:
+        if report.written(section):
+            report.warn(section, "no effect in this version yet")
+    if configuration.database.url is not None:
+        report.warn("database.url", "no effect in this version yet: the ledger is SQLite in the data directory")
+
+
+def check_schedule(
+    settings: ScheduleSettings,
+    timezone: str,
+    domains: Mapping[str, DomainSettings],
+    watchlist: Sequence[Symbol],
+    known_domains: Collection[str],
+    report: Report,
+) -> Schedule | None:
+    """The schedule with its trigger read; None where that is wrong."""
+    path = f"schedules[{settings.id}]"
+    _refuse_what_is_to_come(settings, path, report)
+    domain = domains.get(settings.domain)
+    if settings.domain not in known_domains:
+        report.wrong(
+            f"{path}.domain",
+            f"there is no domain {shown(settings.domain)}",
+            did_you_mean(settings.domain, known_domains),
+        )
+    elif domain is None and not report.is_faulty(f"domains.{settings.domain}"):
+        right = f"write under domains: {settings.domain}: {{sources: [...]}}"
+        report.wrong(f"{path}.domain", f"the domain {settings.domain} is not configured", right)
+    trigger = _trigger(settings.trigger, timezone, f"{path}.trigger", report)
+    _check_symbols(settings, watchlist, path, report)
+    if trigger is None:
+        return None
+    slots = trigger.between(_SAMPLE_FROM, _SAMPLE_UNTIL, _SAMPLE_SLOTS)
+    interval = trigger.interval or min((b - a for a, b in pairwise(slots)), default=None)
+    if interval is not None and settings.spread >= interval:
+        wrong = f"{format_duration(settings.spread)} is not below the {format_duration(interval)} between two slots"
+        report.wrong(f"{path}.spread", wrong, "write a shorter one")
+    if domain is not None:
+        _check_fresh_for(domain, slots, settings, path, report)
+    return Schedule(
+        id=settings.id,
+        domain=settings.domain,
+        symbols=settings.symbols,
+        trigger=trigger,
+        catch_up=settings.catch_up,
+        catch_up_window=settings.catch_up_window,
+        overlap=settings.overlap,
+        spread=settings.spread,
+        priority=settings.priority,
+        enabled=settings.enabled,
+    )
+
+
+def _refuse_what_is_to_come(settings: ScheduleSettings, path: str, report: Report) -> None:
+    """Ignoring one of these would change when or what runs."""
+    not_yet = "is not supported by this version yet"
+    if settings.during is not None:
+        report.wrong(f"{path}.during", f"during {not_yet}", "remove it, or put the days and hours into the cron")
+    if settings.overlap == "queue":
+        report.wrong(f"{path}.overlap", f"overlap: queue {not_yet}", "write overlap: skip")
+    if settings.catch_up == "all":
+        report.wrong(f"{path}.catch_up", f"catch_up: all {not_yet}", "write latest or none")
+    if isinstance(settings.symbols, Tagged) and settings.symbols.stalest is not None:
+        report.wrong(f"{path}.symbols.stalest", f"stalest {not_yet}", "write all, [AAPL, NVDA] or {tags: [chips]}")
+
+
+def _trigger(spec: Mapping[str, object], timezone: str, path: str, report: Report) -> Trigger | None:
+    if "market" in spec:
+        right = "use {every: 30m}, {cron: ...} or {at: ...}"
+        report.wrong(f"{path}.market", "a market trigger is not supported by this version yet", right)
+        return None
+    try:
+        return parse_trigger({k: str(v) if isinstance(v, str) else v for k, v in spec.items()}, timezone)
+    except ValueError as error:
+        wrong, _, right = str(error).partition("; ")
+        key, found, rest = wrong.partition(": ")
+        if found and key in spec:
+            report.wrong(f"{path}.{key}", rest, right)
+        else:
+            report.wrong(path, wrong, right)
+        return None
+
+
+def _check_symbols(settings: ScheduleSettings, watchlist: Sequence[Symbol], path: str, report: Report) -> None:
+    if isinstance(settings.symbols, Tagged):
+        tags = {tag for symbol in watchlist for tag in symbol.tags}
+        for tag in sorted(settings.symbols.tags - tags):
+            report.warn(f"{path}.symbols.tags", f"no symbol of the watchlist has the tag {shown(tag)}")
+    elif settings.symbols != "all" and not report.is_faulty("watchlist"):
+        known = {symbol.symbol for symbol in watchlist}
+        for i, symbol in enumerate(settings.symbols):
+            if symbol not in known and not report.is_faulty(f"watchlist[{printable(symbol)}]"):
+                right = f"add it there; {did_you_mean(symbol, known)}"
+                report.wrong(f"{path}.symbols[{i}]", f"{symbol} is not on the watchlist", right)
+
+
+def _check_fresh_for(
+    domain: DomainSettings, slots: Sequence[Instant], settings: ScheduleSettings, path: str, report: Report
+) -> None:
+    asked = [source for source in domain.enabled_sources if source.when == "always"]
+    if not asked:
+        return
+    quickest = min(asked, key=lambda source: source.fresh_for)
+    if settings.enabled and mostly_skipped(slots, quickest.fresh_for):
+        text = (
+            "most of its slots will find everything fresh and be skipped: the shortest fresh_for of "
+            f"{settings.domain} is {format_duration(quickest.fresh_for)} ({quickest.use})"
+        )
+        report.warn(f"{path}.trigger", text)
+
+
+def mostly_skipped(slots: Sequence[Instant], fresh_for: Micros) -> bool:
+    """Whether more than half of the slots come while the data is still fresh.
+
+    The tolerance of 10 %, at most 90 minutes, is the one that decides when the slot comes.
+    """
+    good_for = fresh_for - min(fresh_for // 10, MOST_TOLERANCE)
+    skipped, checked = 0, None
+    for slot in slots:
+        if checked is not None and slot - checked < good_for:
+            skipped += 1
+        else:
+            checked = slot
+    return skipped * 2 > len(slots)

@@ -1,0 +1,153 @@
+"""From files and environment to settings, or to every problem they have."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from scheduler_service.errors import ConfigurationError, Problem
+from scheduler_service.settings.checks import Report, check_domains, check_providers, check_rest, check_schedule
+from scheduler_service.settings.configuration import Configuration, configuration_type, validate
+from scheduler_service.settings.environment import CONFIG_VARIABLE, read_environment
+from scheduler_service.settings.loaded import Settings
+from scheduler_service.settings.tree import Node, Where, merge, walk
+from scheduler_service.settings.watchlist import write_out
+from scheduler_service.settings.yaml_file import read_yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from scheduler_service.settings.model import Service
+    from scheduler_service.settings.providers import ProviderOptions
+
+SANDBOX_CONFIG = Path(__file__).with_name("sandbox.yaml")
+LOCAL_CONFIG = Path("config/scheduler.yaml")
+SYSTEM_CONFIG = Path("/etc/scheduler-service/scheduler.yaml")
+
+
+class Found(NamedTuple):
+    """The configuration files to use, and a sentence that says which and why."""
+
+    paths: tuple[Path, ...]
+    sentence: str
+
+
+def find_config(explicit: Sequence[Path], environ: Mapping[str, str], cwd: Path) -> Found:
+    """``-c``, else ``$SCHEDULER_CONFIG``, else the usual places, else the packaged sandbox configuration."""
+    if explicit:
+        return Found(tuple(explicit), f"Configuration: {', '.join(map(str, explicit))}, as given with -c.")
+    if named := environ.get(CONFIG_VARIABLE):
+        return Found((cwd / named,), f"Configuration: {named}, as ${CONFIG_VARIABLE} says.")
+    for path in (cwd / LOCAL_CONFIG, SYSTEM_CONFIG):
+        if path.exists():
+            return Found((path,), f"Configuration: {path}, found there.")
+    places = f"no -c, no ${CONFIG_VARIABLE}, no {LOCAL_CONFIG} here and no {SYSTEM_CONFIG}"
+    return Found((SANDBOX_CONFIG,), f"Configuration: the packaged sandbox, with invented data ({places}).")
+
+
+def load(
+    paths: Sequence[Path],
+    environ: Mapping[str, str],
+    *,
+    providers: Mapping[str, type[ProviderOptions]],
+    sources: Mapping[str, Mapping[str, str]],
+    cwd: Path | None = None,
+) -> Settings:
+    """The settings these files and variables give.
+
+    ``providers`` maps each provider to its options type, ``sources`` each domain to its sources and their providers.
+    Relative paths start from the file they are written in, those in variables from ``cwd``.
+    Raises ``ConfigurationError`` with every problem found.
+    """
+    cwd = cwd or Path.cwd()
+    tree, problems = _read(paths, environ, cwd)
+    if tree is None:
+        raise ConfigurationError(_tidy(problems))
+    configuration, invalid, faulty = validate(tree, configuration_type(providers, sources))
+    broken_places = {problem.where for problem in problems}
+    problems += [problem for problem in invalid if problem.where not in broken_places]
+    if configuration is None:
+        raise ConfigurationError(_tidy(problems))
+    origins = {path: node.where for path, node in walk(tree) if path}
+    report = Report(origins, faulty, str(paths[0]) if paths else "")
+    settings = _assemble(configuration, sources, report)
+    problems += report.problems
+    if problems:
+        raise ConfigurationError(_tidy(problems))
+    service = _place_data_dir(settings.service, paths, environ, cwd)
+    return replace(settings, files=tuple(paths), service=service, origins=origins, warnings=tuple(report.warnings))
+
+
+def _read(paths: Sequence[Path], environ: Mapping[str, str], cwd: Path) -> tuple[Node | None, list[Problem]]:
+    """Files and environment merged. None where a file cannot be used: what it lacks would look wrong elsewhere."""
+    problems: list[Problem] = []
+    tree, complete = Node({}, Where("")), True
+    for path in paths:
+        file = read_yaml(path, problems)
+        complete = complete and file is not None
+        if file is not None:
+            tree = merge(tree, write_out(_without_empty_sections(file), problems))
+    tree = merge(tree, write_out(read_environment(environ, cwd, problems), problems), by_name=False)
+    return (tree if complete else None), problems
+
+
+def _without_empty_sections(tree: Node) -> Node:
+    """A section with nothing under it (all of it commented out, say) has its defaults."""
+    sections = tree.value if isinstance(tree.value, dict) else {}
+    return replace(tree, value={key: node for key, node in sections.items() if node.value is not None})
+
+
+def _assemble(configuration: Configuration, sources: Mapping[str, Mapping[str, str]], report: Report) -> Settings:
+    providers, domains = configuration.provider_options(), configuration.configured_domains()
+    watchlist = tuple(watched.to_symbol() for watched in configuration.watchlist)
+    sandbox = configuration.sandbox_options()
+    used = check_domains(domains, sources, providers, report)
+    check_providers(providers, used, sandbox.enabled, report)
+    check_rest(configuration, report)
+    timezone = configuration.service.timezone
+    schedules = [check_schedule(s, timezone, domains, watchlist, sources, report) for s in configuration.schedules]
+    if not watchlist:
+        report.warn("watchlist", "it is empty, so nothing will be fetched")
+    return Settings(
+        files=(),
+        service=configuration.service,
+        logging=configuration.logging,
+        http=configuration.http,
+        database=configuration.database,
+        executor=configuration.executor,
+        retention=configuration.retention,
+        watchlist=watchlist,
+        sandbox_options=sandbox,
+        providers=providers,
+        domains=domains,
+        schedules=tuple(schedule for schedule in schedules if schedule is not None),
+        monitors=configuration.monitors,
+        backup=configuration.backup,
+        alerts=configuration.alerts,
+        used_providers=used,
+    )
+
+
+def _place_data_dir(service: Service, paths: Sequence[Path], environ: Mapping[str, str], cwd: Path) -> Service:
+    """A written data directory wins, then systemd's, then ``data`` beside the configuration.
+
+    The packaged configuration lies where nobody wants data: it keeps them in the working directory.
+    """
+    if "data_dir" in service.model_fields_set:
+        return service
+    given = environ.get("STATE_DIRECTORY", "").split(":")[0]
+    packaged = not paths or SANDBOX_CONFIG in paths
+    folder = cwd if packaged else paths[0].absolute().parent
+    return service.model_copy(update={"data_dir": Path(given) if given else folder / service.data_dir})
+
+
+def _tidy(problems: Sequence[Problem]) -> list[Problem]:
+    """Each once, in the order of the files and their lines."""
+    return sorted(dict.fromkeys(problems), key=_place)
+
+
+def _place(problem: Problem) -> tuple[str, int, int]:
+    match = re.fullmatch(r"(.*):(\d+):(\d+)", problem.where, re.DOTALL)
+    return (match[1], int(match[2]), int(match[3])) if match else (problem.where, 0, 0)

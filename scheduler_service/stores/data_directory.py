@@ -1,0 +1,97 @@
+"""The data directory: made, checked, and held by one process at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, insert, select
+
+from scheduler_service.errors import AlreadyRunning, DataDirectoryError
+from scheduler_service.stores.schema import meta
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SANDBOX, LIVE = "sandbox", "live"
+
+
+class DataDirectory:
+    """Where everything lies, and the lock on it. The lock goes with the process, however that ends."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._lock: int | None = None
+
+    @property
+    def ledger(self) -> Path:
+        return self.root / "ledger.sqlite"
+
+    @property
+    def jobs(self) -> Path:
+        return self.root / "jobs.sqlite"
+
+    @property
+    def documents(self) -> Path:
+        return self.root / "documents"
+
+    @property
+    def raw(self) -> Path:
+        return self.root / "raw"
+
+    @property
+    def socket(self) -> Path:
+        return self.root / "control.sock"
+
+    def take(self) -> None:
+        """Makes the folders and locks them. Raises ``AlreadyRunning`` or ``DataDirectoryError``."""
+        try:
+            for folder in (self.root, self.documents, self.raw):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise DataDirectoryError(
+                f"the data directory {self.root} cannot be used: {error.strerror}; make it writable for this user, "
+                "or set service.data_dir to another one"
+            ) from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.pread(lock, 32, 0).decode("ascii", "replace").strip()
+            os.close(lock)
+            raise AlreadyRunning(str(self.root), int(holder) if holder.isdigit() else None) from error
+        self._lock = lock
+        with suppress(OSError):  # a full disk must not keep the service from starting; the lock holds all the same
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        self._check_ledger_is_there()
+
+    def release(self) -> None:
+        """Gives the directory free."""
+        if self._lock is not None:
+            with suppress(OSError):
+                os.ftruncate(self._lock, 0)
+            os.close(self._lock)
+            self._lock = None
+
+    def _check_ledger_is_there(self) -> None:
+        published = next(self.documents.rglob("*.json"), None)
+        empty = not self.ledger.exists() or self.ledger.stat().st_size == 0
+        if published is not None and empty:
+            raise DataDirectoryError(
+                f"{self.root} holds documents but its ledger, {self.ledger.name}, is missing or empty; "
+                "restore it from a backup, or move the documents away to start anew"
+            )
+
+
+def claim_mode(conn: Connection, mode: str, data_dir: str) -> None:
+    """A directory is a sandbox one or a live one for ever. Raises ``DataDirectoryError``."""
+    known = conn.execute(select(meta.c.value).where(meta.c.key == "mode")).scalar_one_or_none()
+    if known is None:
+        conn.execute(insert(meta).values(key="mode", value=mode))
+    elif known != mode:
+        raise DataDirectoryError(
+            f"{data_dir} holds {known} data, and this configuration is {mode}; give it another service.data_dir"
+        )

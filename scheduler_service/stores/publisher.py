@@ -1,0 +1,198 @@
+"""Documents on disk: published from commits, checked, and written again when damaged. Asks nobody for anything."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+import orjson
+
+from scheduler_service.clock import SECOND, Instant, to_iso_seconds
+from scheduler_service.errors import StoreError
+from scheduler_service.models import Event
+from scheduler_service.stores import document_store, stock_state_store
+from scheduler_service.stores.atomic_files import read_files, write_files
+from scheduler_service.stores.file_names import file_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from concurrent.futures import Executor
+    from pathlib import Path
+
+    from sqlalchemy import Connection
+
+    from scheduler_service.clock import Clock
+    from scheduler_service.models import Publish, StockState
+    from scheduler_service.stores.database import Ledger
+    from scheduler_service.stores.document_store import DocumentRow
+
+SCHEMA_VERSION = 1
+BATCH = 64
+AUDIT_EVERY = 60.0
+LONGEST_REST = 5.0
+REST_AFTER_FAILURE = 5.0
+
+
+def render(row: DocumentRow, states: Mapping[str, StockState], required: Sequence[str], *, sandbox: bool) -> bytes:
+    """The file's bytes. ``checked_at`` is of the required source that was checked longest ago; null while one never
+    was.
+    """
+    checks = [states[name].checked_at if name in states else None for name in required]
+    known = [check for check in checks if check is not None]
+    envelope = {
+        "schema_version": SCHEMA_VERSION,
+        "domain": row.domain,
+        "symbol": row.symbol,
+        "sandbox": sandbox,
+        "checked_at": _iso(min(known)) if len(known) == len(checks) and known else None,
+        "changed_at": _iso(row.changed_at),
+        "sources": {
+            name: {
+                "checked_at": _iso(state.checked_at),
+                "changed_at": _iso(state.changed_at),
+                "status": state.status,
+                "reason": state.reason,
+            }
+            for name, state in sorted(states.items())
+        },
+        "data": orjson.loads(row.data),
+    }
+    return orjson.dumps(envelope, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def _iso(instant: Instant | None) -> str | None:
+    return None if instant is None else to_iso_seconds(instant)
+
+
+def states_of(conn: Connection, row: DocumentRow) -> dict[str, StockState]:
+    """The states of a document's sources."""
+    rows = stock_state_store.states(conn, symbol=row.symbol, domain=row.domain)
+    return {source: state for (_, _, source), state in rows.items()}
+
+
+class Publisher:
+    """The one writer of the documents folder."""
+
+    def __init__(
+        self,
+        *,
+        folder: Path,
+        ledger: Ledger,
+        pool: Executor,
+        required: Mapping[str, Sequence[str]],
+        sandbox: bool,
+        clock: Clock,
+        publish: Publish,
+    ) -> None:
+        self.folder = folder
+        self._ledger = ledger
+        self._pool = pool
+        self._required = required
+        self._sandbox = sandbox
+        self._clock = clock
+        self._publish = publish
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._failing = False
+
+    def notify(self) -> None:
+        """Something was committed."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._wake.set()
+
+    def path(self, domain: str, symbol: str) -> Path:
+        return self.folder / domain / file_name(symbol)
+
+    async def publish_forever(self) -> None:
+        """Publishes what is due; looks for damage once a minute. Ends after ``stop``, with everything due published."""
+        audited = self._clock.monotonic()
+        while not self._stopping:
+            self._wake.clear()
+            try:
+                await self.publish_due()
+                if self._clock.monotonic() - audited >= AUDIT_EVERY:
+                    audited = self._clock.monotonic()
+                    await self.audit()
+                due = await self._ledger.read(document_store.next_publication)
+            except StoreError as error:
+                self._failed(str(error))
+                due = None
+            await self._rest(due)
+        with suppress(StoreError):
+            await self.publish_due()
+
+    async def publish_due(self) -> int:
+        """Writes every document that is due, in batches; returns how many are on disk."""
+        total = 0
+        while True:
+            now = self._clock.now()
+            rendered = await self._ledger.read(partial(self._render_due, now=now))
+            if not rendered:
+                return total
+            files = [(self.path(row.domain, row.symbol), body) for row, body in rendered]
+            errors = await write_files(files, executor=self._pool)
+            written = [pair for pair, error in zip(rendered, errors, strict=True) if error is None]
+            await self._strike(written)
+            total += len(written)
+            if failures := [error for error in errors if error is not None]:
+                self._failed(f"{len(failures)} of {len(errors)} documents could not be written: {failures[0]}")
+                return total
+            self._failing = False
+
+    async def audit(self) -> int:
+        """Compares every published file with what was written; the damaged ones are written again from their rows."""
+        expected = await self._ledger.read(document_store.published)
+        keys = list(expected)
+        damaged = []
+        for start in range(0, len(keys), BATCH):
+            batch = keys[start : start + BATCH]
+            bodies = await read_files([self.path(*key) for key in batch], executor=self._pool)
+            for key, body in zip(batch, bodies, strict=True):
+                if not isinstance(body, bytes) or hashlib.sha256(body).digest() != expected[key]:
+                    damaged.append(key)
+        for domain, symbol in damaged:
+            now = self._clock.now()
+            await self._ledger.run(partial(document_store.republish, domain=domain, symbol=symbol, now=now))
+            message = f"{self.path(domain, symbol)} was damaged or gone; it is written again"
+            self._publish(Event("document.repaired", message, {"domain": domain, "symbol": symbol}, "WARNING"))
+        if damaged:
+            self.notify()
+        return len(damaged)
+
+    def _render_due(self, conn: Connection, now: Instant) -> list[tuple[DocumentRow, bytes]]:
+        return [
+            (row, render(row, states_of(conn, row), self._required.get(row.domain, ()), sandbox=self._sandbox))
+            for row in document_store.waiting(conn, now, BATCH)
+        ]
+
+    async def _strike(self, written: list[tuple[DocumentRow, bytes]]) -> None:
+        now = self._clock.now()
+
+        def unit(conn: Connection) -> None:
+            for row, body in written:
+                document_store.strike(conn, row, hashlib.sha256(body).digest(), now)
+
+        if written:
+            await self._ledger.run(unit)
+        for row, _ in written:
+            fields = {"domain": row.domain, "symbol": row.symbol}
+            self._publish(Event("document.published", f"{row.domain} of {row.symbol} published", fields, "DEBUG"))
+
+    def _failed(self, message: str) -> None:
+        if not self._failing:
+            self._publish(Event("document.failed", message, {"reason": "disk_failed"}, "ERROR"))
+        self._failing = True
+
+    async def _rest(self, due: Instant | None) -> None:
+        rest = LONGEST_REST if due is None else min(max(0.0, (due - self._clock.now()) / SECOND), LONGEST_REST)
+        if self._failing:
+            rest = REST_AFTER_FAILURE
+        with suppress(TimeoutError):
+            async with asyncio.timeout(rest):
+                await self._wake.wait()

@@ -1,0 +1,76 @@
+"""What is known of each (symbol, domain, source): the state that is checked before every call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, insert, select, update
+
+from scheduler_service.models import Reason, StockState
+from scheduler_service.stores.schema import stock_state
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from scheduler_service.clock import Instant
+
+Key = tuple[str, str, str]
+"""(symbol, domain, source)."""
+
+OK, FAILED = "ok", "failed"
+
+
+def get_state(conn: Connection, symbol: str, domain: str, source: str) -> StockState:
+    """The state; an empty one for what was never tried."""
+    row = conn.execute(
+        select(stock_state).where(
+            stock_state.c.symbol == symbol, stock_state.c.domain == domain, stock_state.c.source == source
+        )
+    ).one_or_none()
+    return StockState() if row is None else _state(row)
+
+
+def _state(row: object) -> StockState:
+    r: StockState = row  # type: ignore[assignment]  # a result row has the columns' names
+    reason = Reason(r.reason) if r.reason else None
+    return StockState(r.checked_for, r.checked_at, r.changed_at, r.status, reason, r.failures)
+
+
+def states(conn: Connection, *, symbol: str | None = None, domain: str | None = None) -> Mapping[Key, StockState]:
+    """For envelopes, status and finding what was never fetched."""
+    query = select(stock_state)
+    if symbol is not None:
+        query = query.where(stock_state.c.symbol == symbol)
+    if domain is not None:
+        query = query.where(stock_state.c.domain == domain)
+    return {(r.symbol, r.domain, r.source): _state(r) for r in conn.execute(query)}
+
+
+def checked(
+    conn: Connection, symbol: str, domain: str, source: str, *, due_at: Instant, changed: bool, now: Instant
+) -> None:
+    """The source answered for a slot due at ``due_at``. A check never goes back in time, unless it was in the
+    future.
+    """
+    before = get_state(conn, symbol, domain, source)
+    if before.checked_for is not None and due_at < before.checked_for <= now:
+        due_at = before.checked_for
+    values = {"status": OK, "reason": None, "failures": 0, "checked_for": due_at, "checked_at": now, "tried_at": now}
+    if changed:
+        values["changed_at"] = now
+    _put(conn, symbol, domain, source, values)
+
+
+def failed(conn: Connection, symbol: str, domain: str, source: str, *, reason: Reason | None, now: Instant) -> None:
+    """The source failed; what was known before stays as it is, with its age."""
+    before = get_state(conn, symbol, domain, source)
+    values = {"status": FAILED, "reason": reason, "failures": before.failures + 1, "tried_at": now}
+    _put(conn, symbol, domain, source, values)
+
+
+def _put(conn: Connection, symbol: str, domain: str, source: str, values: Mapping[str, object]) -> None:
+    mine = (stock_state.c.symbol == symbol, stock_state.c.domain == domain, stock_state.c.source == source)
+    if conn.execute(update(stock_state).where(*mine).values(**values)).rowcount == 0:
+        conn.execute(
+            insert(stock_state).values(symbol=symbol, domain=domain, source=source, **{"failures": 0, **values})
+        )

@@ -1,0 +1,286 @@
+"""The queue of tasks and how each of them ends: claimed, held, released, recovered, ended exactly once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, bindparam, func, insert, select, update
+
+from scheduler_service.errors import Fenced
+from scheduler_service.models import Reason, RunOrigin, Task, TaskState
+from scheduler_service.stores.schedule_store import RunRow, close_run_if_done
+from scheduler_service.stores.schema import OPEN, QUEUED, RUNNING, run, task
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from scheduler_service.clock import Instant
+    from scheduler_service.models import Outcome
+
+MOST_INTERRUPTIONS = 3
+
+
+class Rank(IntEnum):
+    """Which tasks a lane takes first."""
+
+    HIGH = 0
+    NORMAL = 1
+    LOW = 2
+
+
+@dataclass(frozen=True, slots=True)
+class NewTask:
+    """What expansion writes; one that ends at once (``overlap``) carries its reason."""
+
+    symbol: str
+    source: str
+    lane: str
+    rank: Rank
+    not_before: Instant
+    expires_at: Instant | None = None
+    ended: Reason | None = None
+    retry_of: int | None = None
+
+
+_CLAIMABLE = (
+    select(
+        task.c.id,
+        task.c.run_id,
+        task.c.schedule_id,
+        run.c.origin,
+        task.c.domain,
+        task.c.symbol,
+        task.c.source,
+        run.c.due_at,
+        task.c.attempt,
+        task.c.interrupted,
+        task.c.expires_at,
+        task.c.held_reason,
+        run.c.force,
+    )
+    .join(run, run.c.id == task.c.run_id)
+    .where(QUEUED, task.c.lane == bindparam("lane"), task.c.rank == bindparam("rank"))
+    .where(task.c.not_before <= bindparam("now"))
+    .order_by(task.c.not_before, task.c.id)
+    .limit(bindparam("most"))
+)
+_UNTROUBLED = _CLAIMABLE.where(task.c.interrupted == 0)
+_SUSPECTS = _CLAIMABLE.where(task.c.interrupted > 0)
+_START = (
+    update(task)
+    .where(task.c.id == bindparam("key"))
+    .values(state=TaskState.RUNNING, attempt=task.c.attempt + 1, started_at=bindparam("now"))
+)
+_END = (
+    update(task)
+    .where(task.c.id == bindparam("key"), task.c.attempt == bindparam("mine"), task.c.state == TaskState.RUNNING)
+    .values(
+        state=bindparam("to"),
+        reason=bindparam("why"),
+        message=bindparam("text"),
+        unchanged=bindparam("same"),
+        ended_at=bindparam("now"),
+    )
+)
+
+
+def add_tasks(
+    conn: Connection, owner: RunRow, tasks: Sequence[NewTask], upto: str, *, last: bool, now: Instant
+) -> None:
+    """One slice of a run's expansion: its tasks, how far it is, and the counts, in one piece."""
+    if tasks:
+        conn.execute(insert(task), [_values(owner, t, now) for t in tasks])
+    ended = sum(t.ended is not None for t in tasks)
+    conn.execute(
+        update(run)
+        .where(run.c.id == owner.id)
+        .values(
+            expanded_upto=upto,
+            plan=None if last else run.c.plan,
+            open_tasks=run.c.open_tasks + len(tasks) - ended,
+            skipped=run.c.skipped + ended,
+        )
+    )
+
+
+def _values(owner: RunRow, new: NewTask, now: Instant) -> dict[str, object]:
+    return {
+        "run_id": owner.id,
+        "schedule_id": owner.schedule_id,
+        "domain": owner.domain,
+        "symbol": new.symbol,
+        "source": new.source,
+        "lane": new.lane,
+        "state": TaskState.QUEUED if new.ended is None else TaskState.SKIPPED,
+        "reason": new.ended,
+        "message": None,
+        "unchanged": False,
+        "rank": new.rank,
+        "attempt": 0,
+        "interrupted": 0,
+        "held_reason": None,
+        "retry_of": new.retry_of,
+        "queued_at": now,
+        "not_before": new.not_before,
+        "expires_at": new.expires_at,
+        "created_at": now,
+        "started_at": None,
+        "ended_at": None if new.ended is None else now,
+    }
+
+
+def claim(
+    conn: Connection, lane: str, now: Instant, most: int, *, suspects: bool = False, run_id: int | None = None
+) -> list[Task]:
+    """Takes up to ``most`` tasks of a lane, best rank first; each starts a new attempt.
+
+    ``suspects`` are tasks that a crash cut off: they are claimed one at a time, so that the one that brings the
+    process down is found without condemning those that ran beside it.
+    """
+    query = _SUSPECTS if suspects else _UNTROUBLED
+    if run_id is not None:
+        query = query.where(task.c.run_id == run_id)
+    rows: list[Any] = []
+    for rank in Rank:
+        if len(rows) < most:
+            wanted = {"lane": lane, "rank": rank, "now": now, "most": most - len(rows)}
+            rows += conn.execute(query, wanted).all()
+    if not rows:
+        return []
+    conn.execute(_START, [{"key": row.id, "now": now} for row in rows])
+    return [
+        Task(
+            row.id,
+            row.run_id,
+            row.schedule_id,
+            RunOrigin(row.origin),
+            row.domain,
+            row.symbol,
+            row.source,
+            row.due_at,
+            row.attempt + 1,
+            row.interrupted,
+            row.expires_at,
+            Reason(row.held_reason) if row.held_reason else None,
+            row.force,
+        )
+        for row in rows
+    ]
+
+
+def next_due(conn: Connection, lane: str, *, run_id: int | None = None) -> Instant | None:
+    """When the lane's next queued task may start."""
+    query = select(func.min(task.c.not_before)).where(QUEUED, task.c.lane == lane)
+    if run_id is not None:
+        query = query.where(task.c.run_id == run_id)
+    due: Instant | None = conn.execute(query).scalar_one()
+    return due
+
+
+def end(conn: Connection, mine: Task, outcome: Outcome, *, unchanged: bool, now: Instant) -> RunRow | None:
+    """Ends the task and counts it; returns its run when this was the last of it. Raises ``Fenced`` for a late
+    writer.
+    """
+    done = conn.execute(
+        _END,
+        {
+            "key": mine.id,
+            "mine": mine.attempt,
+            "to": outcome.state,
+            "why": outcome.reason,
+            "text": outcome.message,
+            "same": unchanged,
+            "now": now,
+        },
+    )
+    if done.rowcount == 0:
+        raise Fenced(f"task {mine.id}: attempt {mine.attempt} has been superseded")
+    return _count_ended(conn, mine.run_id, outcome.state, unchanged=unchanged, now=now)
+
+
+def _count_ended(conn: Connection, run_id: int, state: TaskState, *, unchanged: bool, now: Instant) -> RunRow | None:
+    counter = run.c[state.value]
+    counts = {"open_tasks": run.c.open_tasks - 1, counter.name: counter + 1}
+    if unchanged:
+        counts["unchanged"] = run.c.unchanged + 1
+    conn.execute(update(run).where(run.c.id == run_id).values(**counts))
+    return close_run_if_done(conn, run_id, now)
+
+
+def hold(conn: Connection, mine: Task, reason: Reason, until: Instant, now: Instant) -> None:
+    """Gives the worker back: the task waits for its gate. It is the same attempt's end, not a failure."""
+    _requeue(conn, mine, now, not_before=until, held_reason=reason)
+
+
+def release(conn: Connection, mine: Task, now: Instant) -> None:
+    """Puts a task back that a drain cut short."""
+    _requeue(conn, mine, now)
+
+
+def _requeue(conn: Connection, mine: Task, now: Instant, **values: object) -> None:
+    done = conn.execute(
+        update(task)
+        .where(task.c.id == mine.id, task.c.attempt == mine.attempt, task.c.state == TaskState.RUNNING)
+        .values(state=TaskState.QUEUED, queued_at=now, **values)
+    )
+    if done.rowcount == 0:
+        raise Fenced(f"task {mine.id}: attempt {mine.attempt} has been superseded")
+
+
+def recover(conn: Connection, now: Instant) -> tuple[int, list[RunRow]]:
+    """After a crash: what was running is queued again, or fails as poison after its third interruption.
+
+    Returns how many were queued again, and the runs that this closed. Doing it twice changes nothing.
+    """
+    conn.execute(update(task).where(RUNNING).values(interrupted=task.c.interrupted + 1))
+    poison = select(task.c.id, task.c.run_id).where(RUNNING, task.c.interrupted >= MOST_INTERRUPTIONS)
+    closed = []
+    for row in conn.execute(poison).all():
+        conn.execute(
+            update(task)
+            .where(task.c.id == row.id)
+            .values(
+                state=TaskState.FAILED,
+                reason=Reason.POISON,
+                message=f"cut off by a crash {MOST_INTERRUPTIONS} times",
+                ended_at=now,
+            )
+        )
+        closed.append(_count_ended(conn, row.run_id, TaskState.FAILED, unchanged=False, now=now))
+    requeued = conn.execute(update(task).where(RUNNING).values(state=TaskState.QUEUED, queued_at=now))
+    return requeued.rowcount, [r for r in closed if r is not None]
+
+
+def skip_unwatched(conn: Connection, watched: Collection[str], now: Instant) -> list[RunRow]:
+    """Waiting tasks of symbols that left the watchlist end; those a person asked for stay."""
+    waiting = conn.execute(
+        select(task.c.id, task.c.run_id, task.c.symbol)
+        .join(run, run.c.id == task.c.run_id)
+        .where(QUEUED, run.c.origin != RunOrigin.MANUAL)
+    ).all()
+    closed = []
+    for row in waiting:
+        if row.symbol in watched:
+            continue
+        ending = {"state": TaskState.SKIPPED, "reason": Reason.NOT_WATCHED, "ended_at": now}
+        conn.execute(update(task).where(task.c.id == row.id).values(**ending))
+        closed.append(_count_ended(conn, row.run_id, TaskState.SKIPPED, unchanged=False, now=now))
+    return [r for r in closed if r is not None]
+
+
+def open_keys(conn: Connection, *, schedule_id: str | None = None, domain: str | None = None) -> set[tuple[str, str]]:
+    """(symbol, source) of the tasks that have not ended, of one schedule or one domain."""
+    query = select(task.c.symbol, task.c.source).where(OPEN)
+    if schedule_id is not None:
+        query = query.where(task.c.schedule_id == schedule_id)
+    if domain is not None:
+        query = query.where(task.c.domain == domain)
+    return {(row.symbol, row.source) for row in conn.execute(query)}
+
+
+def state_counts(conn: Connection) -> dict[TaskState, int]:
+    """How many tasks wait and run."""
+    query = select(task.c.state, func.count()).where(OPEN).group_by(task.c.state)
+    return {TaskState(state): count for state, count in conn.execute(query)}

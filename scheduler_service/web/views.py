@@ -1,0 +1,119 @@
+"""What the outside sees of the service, as typed values: over the socket, over HTTP and in the commands' JSON.
+
+Times are ISO-8601 UTC with ``Z``, durations in milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from scheduler_service.models import Reason, Record, TaskState
+
+
+class Step(Record):
+    """One step of the initialisation: ``pending``, ``running``, ``done`` or ``failed``."""
+
+    name: str
+    state: str
+    error: str | None = None
+
+
+class Readiness(Record):
+    """Ready only when every step is done and no owned task has died; else ``problem`` says why not."""
+
+    ready: bool
+    state: str
+    """``starting``, ``ready``, ``stopping`` or ``failed``."""
+    steps: tuple[Step, ...]
+    problem: str | None = None
+
+
+class DomainFreshness(Record):
+    """(symbol, source) pairs of a domain on the watchlist, by what is known of them now."""
+
+    domain: str
+    watched: int
+    fresh: int
+    stale: int
+    never: int
+    failing: int
+
+
+class ProviderState(Record):
+    """One provider's gate; ``closed_until`` and ``reason`` when it is shut. ``calls_limit`` None: no budget in
+    calls.
+    """
+
+    provider: str
+    sandbox: bool
+    calls_today: int
+    calls_limit: int | None
+    usd_today: float
+    closed_until: str | None
+    reason: Reason | None
+
+
+class NextSlot(Record):
+    schedule_id: str
+    domain: str
+    due_at: str
+    local: str
+    in_words: str
+
+
+class Status(Record):
+    """The whole state in one look. ``problems`` are sentences; none of them: not degraded."""
+
+    name: str
+    version: str
+    pid: int
+    started_at: str
+    now: str
+    data_dir: str
+    sandbox: bool
+    readiness: Readiness
+    freshness: tuple[DomainFreshness, ...]
+    running: int
+    queued: int
+    next: tuple[NextSlot, ...]
+    providers: tuple[ProviderState, ...]
+    problems: tuple[str, ...]
+
+
+class FetchRequest(Record):
+    """What a person asks to be fetched now. ``source`` None: every enabled source of the domain."""
+
+    domain: str
+    symbols: tuple[str, ...]
+    source: str | None = None
+    force: bool = False
+
+
+class TaskReport(Record):
+    """How one task of a fetch stands; the first reports are of the tasks as queued, the last of each is ended.
+
+    ``of`` is how many tasks the fetch has. A held task says why and until when in ``message``, and stays ``queued``.
+    """
+
+    task_id: int
+    domain: str
+    symbol: str
+    source: str
+    state: TaskState
+    of: int
+    reason: Reason | None = None
+    message: str | None = None
+    unchanged: bool = False
+    duration_ms: int | None = None
+
+
+class Facade(Protocol):
+    """The service as ``web`` sees it."""
+
+    def readiness(self) -> Readiness: ...
+
+    async def status(self) -> Status: ...
+
+    def fetch(self, request: FetchRequest) -> AsyncIterator[TaskReport]:
+        """Raises ``ConfigurationError`` (an unknown domain or source, in words) before the first report."""
