@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from contextlib import suppress
-from typing import TYPE_CHECKING
+from contextlib import aclosing, suppress
+from typing import TYPE_CHECKING, Any
 
 from scheduler_service import __version__
 from scheduler_service.alarm_clock import Alarm, AlarmClock
@@ -15,14 +15,14 @@ from scheduler_service.engine import Engine
 from scheduler_service.errors import SchedulerServiceError, StoreError
 from scheduler_service.events.event_bus import EventBus
 from scheduler_service.events.event_handler import connect, write_to_log
-from scheduler_service.fetching import carry_out, check_request
+from scheduler_service.fetching import check_request, follow, make_run
 from scheduler_service.initialisation import Initialisation, OwnedTasks
 from scheduler_service.models import Event
 from scheduler_service.overview import overview
 from scheduler_service.web.server import WebServer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from scheduler_service.clock import Clock, Instant
     from scheduler_service.models import Transport
@@ -42,9 +42,12 @@ class BackgroundScheduler:
         *,
         clock: Clock | None = None,
         transport: Transport | None = None,
+        web: bool = True,
         config_note: str = "",
     ) -> None:
+        """``web``: whether it opens its socket and its port; on a virtual clock there are none."""
         self.settings = settings
+        self._wants_web = web
         self.clock = clock or SystemClock()
         self._note = config_note
         self._bus = EventBus()
@@ -71,12 +74,13 @@ class BackgroundScheduler:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.request_stop)
+        loop.add_signal_handler(signal.SIGHUP, self._explain_hangup)
         try:
             await self.start()
             await self._stop.wait()
         finally:
             await self.stop()
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 loop.remove_signal_handler(number)
         return 1 if self._failed else 0
 
@@ -102,7 +106,8 @@ class BackgroundScheduler:
             with step("recovery"):
                 await engine.recover()
             with step("web"):
-                await self._open_web()
+                if self._wants_web:
+                    await self._open_web()
             with step("schedules"):
                 await self.dispatcher.sync()
                 await self.dispatcher.resume()
@@ -115,11 +120,7 @@ class BackgroundScheduler:
                 self._owned.start("reconciler", self._reconcile_forever())
                 self._owned.start("sweep", self._sweep_forever())
             with step("workers"):
-                engine.build_executors()
-                for executor in engine.executors:
-                    for lane in executor.lanes:
-                        self._owned.start(f"lane {lane}", executor.work_forever(lane))
-                self._owned.start("publisher", engine.publisher.publish_forever())
+                engine.start_workers(self._owned)
                 await engine.publisher.audit()
         except SchedulerServiceError as error:
             failed = next(s.name for s in self._initialisation.view().steps if s.state == "failed")
@@ -139,10 +140,8 @@ class BackgroundScheduler:
         late = await self._drain()
         if self._web is not None:
             await self._web.stop()
-        self.engine.publisher.stop()
-        await self._owned.join("publisher", "reconciler", "sweep")
-        self.engine.ledger.stop_writing()
-        await self._owned.join("ledger writer")
+        await self._owned.join("reconciler", "sweep")
+        await self.engine.stop_workers(self._owned, seconds=0)
         await self._owned.cancel()
         await self.engine.close()
         took = self.clock.monotonic() - started
@@ -156,10 +155,15 @@ class BackgroundScheduler:
     async def status(self) -> Status:
         return await overview(self.engine, self.readiness(), self._started_at)
 
-    async def fetch(self, request: FetchRequest) -> AsyncIterator[TaskReport]:
+    async def fetch(self, request: FetchRequest) -> AsyncGenerator[TaskReport, None]:
         check_request(request, self.engine.processors)
-        async for report in carry_out(self.engine, self._bus, request):
-            yield report
+        run = await make_run(self.engine, request)
+        async with aclosing(follow(self.engine, self._bus, run, self._problem)) as reports:
+            async for report in reports:
+                yield report
+
+    def _problem(self) -> str | None:
+        return None if self.readiness().ready else "the service stops; what is not done goes on at its next start"
 
     async def _drain(self) -> int:
         """Within the deadline, or at once when a second signal hastens."""
@@ -169,7 +173,8 @@ class BackgroundScheduler:
             return 0
         hasten = asyncio.create_task(self._hasten.wait())
         everything = asyncio.gather(*drains)
-        await asyncio.wait([everything, hasten], return_when=asyncio.FIRST_COMPLETED)
+        either: set[asyncio.Future[Any]] = {everything, hasten}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         hasten.cancel()
         if not everything.done():
             await asyncio.gather(*(executor.drain(0) for executor in self.engine.executors))
@@ -233,7 +238,7 @@ class BackgroundScheduler:
         """What a newcomer wants to know."""
         settings, directory = self.settings, self.engine.directory
         took = (self.clock.now() - self._started_at) / SECOND
-        data = "sandbox data: invented, marked as such" if settings.sandbox else "live data"
+        data = "sandbox data, and every document says so" if settings.sandbox else "live data"
         symbols, domains = len(settings.watchlist), ", ".join(self.engine.processors)
         self._say("service.ready", f"ready after {took:.1f} s, pid {os.getpid()}: {symbols} symbols, {domains}; {data}")
         if first:
@@ -244,8 +249,14 @@ class BackgroundScheduler:
             when = to_iso_seconds(due) if due is not None else "never again"
             self._say("schedule.next", f"schedule {schedule_id}: {said}; next {when}")
         some = settings.watchlist[0].symbol if settings.watchlist else "AAPL"
-        self._say("service.ready", f"documents: {directory.documents}/<domain>/<symbol>.json")
-        self._say("service.ready", f"look: scheduler-service show {some}   status   history   next; Ctrl-C stops")
+        self._say("service.hint", f"documents are in {directory.documents}/<domain>/<symbol>.json")
+        self._say(
+            "service.hint",
+            f"in another terminal: scheduler-service show {some}, or status, history, next; Ctrl-C stops",
+        )
+
+    def _explain_hangup(self) -> None:
+        self._say("config.rejected", "SIGHUP: a changed configuration is read at the next start", "WARNING")
 
     def _say(self, name: str, message: str, level: str = "INFO") -> None:
         self.publish(Event(name, message, {"pid": os.getpid()} if name == "service.starting" else {}, level))

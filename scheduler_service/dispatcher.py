@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from bisect import bisect_right
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -72,7 +73,9 @@ class Dispatcher:
         publish: Publish,
         notify: Callable[[], None],
     ) -> None:
-        self.schedules = {s.id: s for s in schedules if s.enabled}
+        known = list(schedules)
+        self.schedules = {s.id: s for s in known if s.enabled}
+        self._disabled = {s.id for s in known if not s.enabled}
         self.watchlist = {s.symbol: s for s in watchlist}
         self._ledger = ledger
         self._processors = processors
@@ -81,25 +84,28 @@ class Dispatcher:
         self._notify = notify
 
     async def sync(self) -> None:
-        """Makes the schedule rows those of the configuration. An unchanged one keeps its cursor.
+        """Makes the schedule rows those of the configuration, and ends the waiting tasks that it no longer wants.
 
-        What became due before a change belongs to the old definition, and is accounted for under it first.
+        An unchanged schedule keeps its cursor. What became due before a change belongs to the old definition, and is
+        accounted for under it first.
         """
-        rows = await self._ledger.read(schedule_store.open_schedules)
         now = self._clock.now()
-        for row in rows.values():
+        for row in (await self._ledger.read(schedule_store.open_schedules)).values():
             wanted = self.schedules.get(row.id)
-            if row.origin is ScheduleOrigin.YAML and (wanted is None or fingerprint(wanted) != row.fingerprint):
-                hold = Reason.REMOVED if wanted is None or row.domain not in self._processors else None
-                await self._account(row, restore(row.id, row.definition), hold)
-            if row.origin is ScheduleOrigin.YAML and wanted is None:
+            if row.origin is not ScheduleOrigin.YAML or (wanted and fingerprint(wanted) == row.fingerprint):
+                continue
+            gone = Reason.DISABLED if row.id in self._disabled else Reason.REMOVED
+            await self._account(row, restore(row.id, row.definition), now, None if wanted else gone)
+            if wanted is None:
                 await self._ledger.run(partial(schedule_store.close_schedule, schedule_id=row.id, now=now))
         for wanted in self.schedules.values():
             row = ScheduleRow(
                 wanted.id, ScheduleOrigin.YAML, wanted.domain, definition(wanted), fingerprint(wanted), now, now
             )
             await self._ledger.run(partial(schedule_store.put_schedule, wanted=row))
-        closed = await self._ledger.run(partial(task_store.skip_unwatched, watched=set(self.watchlist), now=now))
+        fetched = {(domain, source) for domain, p in self._processors.items() for source in p.policies}
+        closed = await self._ledger.run(partial(task_store.skip_unfetched, fetched=fetched, now=now))
+        closed += await self._ledger.run(partial(task_store.skip_unwatched, watched=set(self.watchlist), now=now))
         for run in closed:
             self._publish(run_closed(run))
 
@@ -108,15 +114,16 @@ class Dispatcher:
         schedule = self.schedules.get(schedule_id)
         row = await self._ledger.read(partial(schedule_store.get_schedule, schedule_id=schedule_id))
         if schedule is not None and row is not None:
-            await self._account(row, schedule, None)
+            await self._account(row, schedule, self._clock.now())
 
     async def reconcile_all(self) -> None:
-        """The sweep that makes every lost ring harmless."""
+        """The sweep that makes every lost ring harmless, and goes on where the ledger could not be written."""
+        await self.resume()
         for schedule_id in list(self.schedules):
             await self.reconcile(schedule_id)
 
     async def resume(self) -> None:
-        """Goes on with the expansions that a crash cut off."""
+        """Goes on with the expansions that a crash or a fault of the ledger cut off."""
         for run in await self._ledger.read(schedule_store.unexpanded_runs):
             await self._expand(run)
 
@@ -152,21 +159,27 @@ class Dispatcher:
         wanted = [s for s in self.schedules.values() if s.domain == domain]
         return {symbol.symbol for symbol in self.watchlist.values() if any(s.selects(symbol) for s in wanted)}
 
-    async def _account(self, row: ScheduleRow, schedule: Schedule, hold: Reason | None) -> None:
-        now = self._clock.now()
-        if hold is None:
-            pauses = await self._ledger.read(partial(schedule_store.pauses_at, now=now))
-            hold = Reason.PAUSED if any(p.scope in (EVERYTHING, row.id) for p in pauses) else None
-        plan = plan_slots(schedule.trigger, Policy(schedule.catch_up, schedule.catch_up_window, hold), row.cursor, now)
+    async def _account(self, row: ScheduleRow, schedule: Schedule, now: Instant, hold: Reason | None = None) -> None:
+        hold = hold or await self._hold(row, now)
+        policy = Policy(schedule.catch_up, schedule.catch_up_window, hold)
+        plan = plan_slots(schedule.trigger, policy, row.cursor, now)
         if not plan.slots:
             return
         new_run = None if plan.run_due is None else self._run_of(schedule, plan.run_due)
-        run = await self._ledger.run(
+        recorded, run = await self._ledger.run(
             partial(schedule_store.record_slots, row=row, slots=plan.slots, new_run=new_run, now=now)
         )
-        self._report(schedule, plan, now)
+        if recorded:
+            self._report(schedule, plan, now)
         if run is not None:
             await self._expand(run)
+
+    async def _hold(self, row: ScheduleRow, now: Instant) -> Reason | None:
+        """Why nothing of this schedule may run now."""
+        if row.domain not in self._processors:
+            return Reason.PROVIDER_OFF
+        pauses = await self._ledger.read(partial(schedule_store.pauses_at, now=now))
+        return Reason.PAUSED if any(p.scope in (EVERYTHING, row.id) for p in pauses) else None
 
     def _run_of(self, schedule: Schedule, due_at: Instant) -> NewRun:
         expansion = Expansion(
@@ -184,53 +197,62 @@ class Dispatcher:
         return await self._ledger.run(partial(schedule_store.add_run, new=new, now=now))
 
     async def _expand(self, run: RunRow) -> RunRow:
-        """Writes the run's tasks, slice by slice, from where it stands."""
-        expansion = Expansion.from_json(run.plan or Expansion((), ()).to_json())
-        todo = [symbol for symbol in expansion.symbols if symbol > run.expanded_upto]
-        step = max(1, TASKS_PER_SLICE // max(1, len(expansion.sources)))
-        while True:
-            now = self._clock.now()
-            part, todo = todo[:step], todo[step:]
-            run = await self._ledger.run(
-                partial(self._write_slice, run=run, expansion=expansion, symbols=part, last=not todo, now=now)
-            )
+        """Writes the run's tasks, slice by slice, from where it stands in the ledger: no task twice, whoever else is
+        at it.
+        """
+        expansion = Expansion.from_json(run.plan) if run.plan is not None else None
+        while expansion is not None and run.plan is not None:
+            unit = partial(self._write_slice, run_id=run.id, expansion=expansion, now=self._clock.now())
+            run, closed = await self._ledger.run(unit)
             self._notify()
-            if not todo:
-                break
-        if run.closed_at is not None:
-            self._publish(run_closed(run))
+            if closed:
+                self._publish(run_closed(run))
         return run
 
-    def _write_slice(
-        self, conn: Connection, run: RunRow, expansion: Expansion, symbols: Sequence[str], *, last: bool, now: Instant
-    ) -> RunRow:
+    def _write_slice(self, conn: Connection, run_id: int, expansion: Expansion, now: Instant) -> tuple[RunRow, bool]:
+        """The run afterwards, and whether this closed it."""
+        run = schedule_store.get_run(conn, run_id)
+        if run.plan is None:
+            return run, False
+        start = bisect_right(expansion.symbols, run.expanded_upto)
+        symbols = expansion.symbols[start : start + max(1, TASKS_PER_SLICE // max(1, len(expansion.sources)))]
+        last = start + len(symbols) == len(expansion.symbols)
         overlapping = task_store.open_keys(conn, schedule_id=run.schedule_id) if run.schedule_id else set()
         tried: set[tuple[str, str]] = set()
         if run.origin is RunOrigin.INITIAL:
             tried = {(s, source) for s, _, source in stock_state_store.states(conn, domain=run.domain)}
             tried |= task_store.open_keys(conn, domain=run.domain)
         tasks = [
-            self._task(run, expansion, symbol, source, (symbol, source) in overlapping)
+            self._task(run, expansion, symbol, source, overlaps=(symbol, source) in overlapping)
             for symbol in symbols
             for source in expansion.sources
             if (symbol, source) not in tried
         ]
         upto = symbols[-1] if symbols else run.expanded_upto
         task_store.add_tasks(conn, run, tasks, upto, last=last, now=now)
-        schedule_store.close_run_if_done(conn, run.id, now)
-        return schedule_store.get_run(conn, run.id)
+        closed = schedule_store.close_run_if_done(conn, run.id, now)
+        return closed or schedule_store.get_run(conn, run.id), closed is not None
 
-    def _task(self, run: RunRow, expansion: Expansion, symbol: str, source: str, overlaps: bool) -> NewTask:
+    def _task(self, run: RunRow, expansion: Expansion, symbol: str, source: str, *, overlaps: bool) -> NewTask:
+        """A task; it ends at once where the configuration of today, or the task before it, leaves nothing to do."""
+        processor = self._processors.get(run.domain)
+        asked = processor is not None and source in processor.policies
         watched = self.watchlist.get(symbol)
-        rank = min(expansion.rank, _RANKS[watched.priority]) if watched else expansion.rank
+        ended = None
+        if not asked:
+            ended = Reason.PROVIDER_OFF
+        elif watched is None and run.origin is not RunOrigin.MANUAL:
+            ended = Reason.NOT_WATCHED
+        elif overlaps:
+            ended = Reason.OVERLAP
         return NewTask(
             symbol=symbol,
             source=source,
-            lane=lane_of(self._processors[run.domain], source),
-            rank=Rank(rank),
+            lane=lane_of(processor, source) if processor is not None and asked else "",
+            rank=Rank(min(expansion.rank, _RANKS[watched.priority]) if watched else expansion.rank),
             not_before=run.due_at + offset(run.schedule_id, symbol, expansion.spread),
             expires_at=expansion.expires_at,
-            ended=Reason.OVERLAP if overlaps else None,
+            ended=ended,
         )
 
     def _report(self, schedule: Schedule, plan: SlotPlan, now: Instant) -> None:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from scheduler_service.clock import Clock
     from scheduler_service.executors.base import Executor
+    from scheduler_service.initialisation import OwnedTasks
     from scheduler_service.models import Client, Publish, Transport
     from scheduler_service.settings.loaded import Settings
     from scheduler_service.settings.providers import ProviderOptions
@@ -163,6 +164,24 @@ class Engine:
             for kind, planned, deadline in kinds
         ]
 
+    def start_workers(self, owned: OwnedTasks, run_id: int | None = None) -> None:
+        """Lanes and publisher, as owned tasks; with ``run_id`` they carry out that run alone."""
+        self.build_executors(run_id)
+        for executor in self.executors:
+            for lane in executor.lanes:
+                owned.start(f"lane {lane}", executor.work_forever(lane))
+        owned.start("publisher", self.publisher.publish_forever())
+
+    async def stop_workers(self, owned: OwnedTasks, seconds: float) -> int:
+        """Drains the lanes, publishes what is due and writes the ledger out; returns how many tasks were put back."""
+        late = sum(await asyncio.gather(*(executor.drain(seconds) for executor in self.executors)))
+        self.publisher.stop()
+        await owned.join("publisher")
+        await self.land()
+        self.ledger.stop_writing()
+        await owned.join("ledger writer")
+        return late
+
     def symbol(self, name: str) -> Symbol:
         """The watched stock of that name, or one that a person just named."""
         return self.dispatcher.watchlist.get(name) or Symbol(name)
@@ -171,10 +190,14 @@ class Engine:
         """Runs a function on the parsing pool."""
         return await asyncio.get_running_loop().run_in_executor(self._parsing, partial(function, *args))
 
-    async def close(self) -> None:
-        """Gives everything back, in the reverse order; harmless when only half of it was opened."""
+    async def land(self) -> None:
+        """Lets the requests under way come home; while the ledger still writes, so that their answers are kept."""
         if hasattr(self, "gates"):
             await self.gates.close()
+
+    async def close(self) -> None:
+        """Gives everything back, in the reverse order; harmless when only half of it was opened."""
+        await self.land()
         if self._transport is not None:
             await self._transport.close()
         if self._sandbox is not None:

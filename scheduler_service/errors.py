@@ -62,7 +62,8 @@ class AlreadyRunning(DataDirectoryError):
 
     def __init__(self, data_dir: str, pid: int | None) -> None:
         super().__init__(
-            f"{data_dir} is in use by another instance (pid {pid if pid else 'unknown'}); stop it first, or give this one its own service.data_dir"
+            f"{data_dir} is in use by another instance (pid {pid or 'unknown'}); "
+            "stop it first, or give this one its own service.data_dir"
         )
         self.pid = pid
 

@@ -7,9 +7,9 @@ from contextlib import aclosing, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from scheduler_service.clock import DAY, SystemClock, to_iso_seconds
+from scheduler_service.clock import SystemClock, to_iso_seconds
 from scheduler_service.engine import Engine
-from scheduler_service.errors import ConfigurationError, Problem
+from scheduler_service.errors import ConfigurationError, Problem, SchedulerServiceError
 from scheduler_service.events.event_bus import EventBus
 from scheduler_service.events.event_handler import connect, write_to_log
 from scheduler_service.initialisation import OwnedTasks
@@ -18,13 +18,14 @@ from scheduler_service.stores import history
 from scheduler_service.web.views import FetchRequest, TaskReport
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping
 
     from scheduler_service.clock import Clock
-    from scheduler_service.models import Event, Transport
+    from scheduler_service.models import Transport
     from scheduler_service.processors.base import Processor
     from scheduler_service.settings.loaded import Settings
     from scheduler_service.stores.history import TaskRow
+    from scheduler_service.stores.schedule_store import RunRow
 
 LOOK_EVERY = 1.0
 MOST_TASKS = 100_000
@@ -43,23 +44,27 @@ def check_request(request: FetchRequest, processors: Mapping[str, Processor[Any]
         )
 
 
-async def carry_out(engine: Engine, bus: EventBus, request: FetchRequest) -> AsyncGenerator[TaskReport, None]:
-    """Makes the run and reports its tasks until the last has ended."""
-    ended = asyncio.Event()
+async def make_run(engine: Engine, request: FetchRequest) -> RunRow:
+    """The run of a person's request, its tasks queued."""
+    sources = [request.source] if request.source else list(engine.processors[request.domain].policies)
+    return await engine.dispatcher.fetch(request.domain, request.symbols, sources, force=request.force)
 
-    def hear(event: Event) -> None:
-        del event
-        ended.set()
 
-    unsubscribe = bus.subscribe(("task.completed", "task.skipped", "task.failed", "task.deferred"), hear)
+async def follow(
+    engine: Engine, bus: EventBus, run: RunRow, problem: Callable[[], str | None]
+) -> AsyncGenerator[TaskReport, None]:
+    """Reports a run's tasks until the last has ended. Raises ``SchedulerServiceError`` when nothing works on them
+    any more.
+    """
+    stirred = asyncio.Event()
+    unsubscribe = bus.subscribe("task.*", lambda event: stirred.set())
+    shown: dict[int, TaskReport] = {}
     try:
-        sources = [request.source] if request.source else list(engine.processors[request.domain].policies)
-        run = await engine.dispatcher.fetch(request.domain, request.symbols, sources, force=request.force)
-        shown: dict[int, TaskReport] = {}
         while True:
-            ended.clear()
-            since = run.created_at - DAY
-            rows = await engine.ledger.read(partial(history.recent_tasks, since=since, run_id=run.id, limit=MOST_TASKS))
+            stirred.clear()
+            rows = await engine.ledger.read(
+                partial(history.recent_tasks, since=run.created_at, run_id=run.id, limit=MOST_TASKS)
+            )
             for row in reversed(rows):
                 report = _report(row, len(rows))
                 if shown.get(row.id) != report:
@@ -67,9 +72,11 @@ async def carry_out(engine: Engine, bus: EventBus, request: FetchRequest) -> Asy
                     yield report
             if all(row.state.ended for row in rows):
                 return
+            if died := problem():
+                raise SchedulerServiceError(died)
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_EVERY):
-                    await ended.wait()
+                    await stirred.wait()
     finally:
         unsubscribe()
 
@@ -85,44 +92,25 @@ async def fetch_once(
     disconnect = connect(bus, log=write_to_log)
     engine = Engine(settings, clock or SystemClock(), bus.publish, transport)
     check_request(request, engine.processors)
-    owned = OwnedTasks(bus.publish, lambda problem: None)
+    deaths: list[str] = []
+    owned = OwnedTasks(bus.publish, deaths.append)
     try:
         engine.directory.take()
         await engine.open_ledger()
         owned.start("ledger writer", engine.ledger.write_forever())
         await engine.open_gates()
         await engine.recover()
-        async with aclosing(_run_alone(engine, bus, owned, request)) as reports:
+        run = await make_run(engine, request)
+        engine.start_workers(owned, run.id)
+        async with aclosing(follow(engine, bus, run, lambda: deaths[0] if deaths else None)) as reports:
             async for report in reports:
                 yield report
     finally:
         owned.stopping()
-        engine.publisher.stop()
-        await owned.join("publisher")
-        engine.ledger.stop_writing()
-        await owned.join("ledger writer")
+        await engine.stop_workers(owned, seconds=0)
         await owned.cancel()
         await engine.close()
         disconnect()
-
-
-async def _run_alone(
-    engine: Engine, bus: EventBus, owned: OwnedTasks, request: FetchRequest
-) -> AsyncGenerator[TaskReport, None]:
-    owned.start("publisher", engine.publisher.publish_forever())
-    try:
-        async with aclosing(carry_out(engine, bus, request)) as reports:
-            async for report in reports:
-                if not engine.executors:
-                    run_id = await engine.ledger.read(partial(history.run_of_task, task_id=report.task_id))
-                    engine.build_executors(run_id)
-                    for executor in engine.executors:
-                        for lane in executor.lanes:
-                            owned.start(f"lane {lane}", executor.work_forever(lane))
-                yield report
-    finally:
-        for executor in engine.executors:
-            await executor.drain(0)
 
 
 def _report(row: TaskRow, of: int) -> TaskReport:

@@ -50,10 +50,14 @@ def plan_slots(trigger: Trigger, policy: Policy, cursor: Instant, now: Instant) 
         return SlotPlan(tuple(_stretch(trigger, cursor, newest, SlotOutcome.SKIPPED, policy.hold)), None)
     outcome, reason = _newest(policy, newest, now)
     runs = outcome in (SlotOutcome.RAN, SlotOutcome.CAUGHT_UP)
-    horizon = now - policy.window
-    rows = [*_stretch(trigger, cursor, min(horizon, newest) - 1, SlotOutcome.MISSED, Reason.TOO_OLD)]
-    between = _without_catch_up(policy) if not runs or policy.catch_up == "none" else _coalesced()
-    rows += _stretch(trigger, max(cursor, min(horizon, newest) - 1), newest - 1, *between)
+    if policy.catch_up == "none":
+        rows = [*_stretch(trigger, cursor, newest - 1, SlotOutcome.MISSED, Reason.CATCH_UP_NONE)]
+    else:
+        young = min(now - policy.window, newest)
+        rows = [
+            *_stretch(trigger, cursor, young - 1, SlotOutcome.MISSED, Reason.TOO_OLD),
+            *_stretch(trigger, max(cursor, young - 1), newest - 1, SlotOutcome.COALESCED, Reason.COALESCED),
+        ]
     rows.append(SlotRow(newest, newest, 1, outcome, reason))
     return SlotPlan(tuple(rows), newest if runs else None)
 
@@ -69,19 +73,13 @@ def _newest(policy: Policy, due_at: Instant, now: Instant) -> tuple[SlotOutcome,
     return SlotOutcome.CAUGHT_UP, None
 
 
-def _coalesced() -> tuple[SlotOutcome, Reason]:
-    return SlotOutcome.COALESCED, Reason.COALESCED
-
-
-def _without_catch_up(policy: Policy) -> tuple[SlotOutcome, Reason]:
-    return SlotOutcome.MISSED, Reason.CATCH_UP_NONE if policy.catch_up == "none" else Reason.TOO_OLD
-
-
 def _stretch(
     trigger: Trigger, after: Instant, until: Instant, outcome: SlotOutcome, reason: Reason
 ) -> Iterator[SlotRow]:
     """The slots in (after, until] as one row, if there are any."""
     slots = trigger.count(after, until) if until > after else 0
-    first, last = trigger.next(after), trigger.last(after, until)
-    if slots and first is not None and last is not None:
+    if slots:
+        first, last = trigger.next(after), trigger.last(after, until)
+        assert first is not None
+        assert last is not None
         yield SlotRow(first, last, slots, outcome, reason)

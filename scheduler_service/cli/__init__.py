@@ -1,1 +1,3 @@
+"""The commands: each reads its arguments, calls what does the work, and prints."""
+
 from __future__ import annotations

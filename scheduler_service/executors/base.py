@@ -6,13 +6,13 @@ import asyncio
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from loguru import logger
 
 from scheduler_service.clock import SECOND
 from scheduler_service.errors import Fenced, Held, StoreError
-from scheduler_service.executors.commit import Committed, commit
+from scheduler_service.executors.commit import commit
 from scheduler_service.executors.reports import deferred, run_closed, task_ended
 from scheduler_service.models import Event, Outcome, Reason, StockState, TaskState
 from scheduler_service.stores import stock_state_store, task_store
@@ -26,8 +26,13 @@ if TYPE_CHECKING:
     from scheduler_service.processors.base import Processor
     from scheduler_service.stores.database import Connection, Ledger
 
+T = TypeVar("T")
+
 LONGEST_REST = 5.0
-REST_AFTER_FAILURE = 5.0
+SHORTEST_REST = 0.05
+REST_AFTER_FAILURE = 2.0
+HOLD_AFTER_FAILURE = 30 * SECOND
+"""An answer that could not be kept is asked for again: not at once, for it may cost."""
 
 
 class Executor:
@@ -62,9 +67,8 @@ class Executor:
         self._run_id = run_id
         self._wakes = {lane: asyncio.Event() for lane in lanes}
         self._working: dict[str, set[asyncio.Task[None]]] = {lane: set() for lane in lanes}
-        self._suspect: asyncio.Task[None] | None = None
+        self._claiming = {lane: asyncio.Lock() for lane in lanes}
         self._draining = False
-        self._hastened = False
 
     def notify(self) -> None:
         """There may be work."""
@@ -80,10 +84,9 @@ class Executor:
         failing = False
         while not self._draining:
             self._wakes[lane].clear()
-            rest = LONGEST_REST
             try:
-                if not await self._start(lane):
-                    rest = await self._until_next(lane)
+                await self._start(lane)
+                rest = await self._until_next(lane)
                 failing = False
             except StoreError as error:
                 if not failing:
@@ -99,6 +102,9 @@ class Executor:
         """
         self._draining = True
         self.notify()
+        for claiming in self._claiming.values():
+            async with claiming:  # a claim under way is awaited, so that its tasks are not forgotten
+                pass
         working = [worker for workers in self._working.values() for worker in workers]
         if not working:
             return 0
@@ -108,48 +114,40 @@ class Executor:
         await asyncio.gather(*late, return_exceptions=True)
         return len(late)
 
-    async def _start(self, lane: str) -> int:
-        idle = self.lanes[lane] - len(self._working[lane])
-        if idle <= 0:
-            return 0
-        now = self._clock.now()
-        want_suspect = self._suspect is None
-        if want_suspect:
-            self._suspect = asyncio.current_task()  # the other lanes must not claim one meanwhile
+    async def _start(self, lane: str) -> None:
+        async with self._claiming[lane]:
+            idle = self.lanes[lane] - len(self._working[lane])
+            if idle <= 0 or self._draining:
+                return
+            now = self._clock.now()
 
-        def unit(conn: Connection) -> list[tuple[Task, StockState]]:
-            suspects = task_store.claim(conn, lane, now, 1, suspects=True, run_id=self._run_id) if want_suspect else []
-            others = task_store.claim(conn, lane, now, idle - len(suspects), run_id=self._run_id)
-            return [
-                (task, stock_state_store.get_state(conn, task.symbol, task.domain, task.source))
-                for task in (*suspects, *others)
-            ]
+            def unit(conn: Connection) -> list[tuple[Task, StockState]]:
+                return [
+                    (task, stock_state_store.get_state(conn, task.symbol, task.domain, task.source))
+                    for task in task_store.claim(conn, lane, now, idle, run_id=self._run_id)
+                ]
 
-        suspect: asyncio.Task[None] | None = None
-        try:
-            claimed = await self._ledger.run(unit)
-            for task, state in claimed:
+            for task, state in await self._ledger.run(unit):
                 worker = asyncio.create_task(self._work(task, state), name=f"task {task.id}")
                 self._working[lane].add(worker)
-                worker.add_done_callback(lambda done: self._finished(lane, done))
-                suspect = worker if task.interrupted else suspect
-        finally:
-            if want_suspect:
-                self._suspect = suspect
-        return len(claimed)
+                worker.add_done_callback(partial(self._finished, lane, task))
 
-    def _finished(self, lane: str, worker: asyncio.Task[None]) -> None:
+    def _finished(self, lane: str, task: Task, worker: asyncio.Task[None]) -> None:
         self._working[lane].discard(worker)
-        if worker is self._suspect:
-            self._suspect = None
-            self.notify()
+        if task.interrupted:
+            self.notify()  # the next suspect may be another lane's
         self._wakes[lane].set()
+        if not worker.cancelled() and (error := worker.exception()) is not None:
+            message = f"task {task.id} is left as it is until the next start: {type(error).__name__}: {error}"
+            self._publish(Event("task.crashed", message, {"task_id": task.id}, "CRITICAL"))
 
     async def _until_next(self, lane: str) -> float:
-        due = await self._ledger.read(lambda conn: task_store.next_due(conn, lane, run_id=self._run_id))
-        if due is None or len(self._working[lane]) >= self.lanes[lane]:
+        if len(self._working[lane]) >= self.lanes[lane]:
             return LONGEST_REST
-        return min(max(0.05, (due - self._clock.now()) / SECOND), LONGEST_REST)
+        due = await self._ledger.read(partial(task_store.next_due, lane=lane, run_id=self._run_id))
+        if due is None:
+            return LONGEST_REST
+        return min(max(SHORTEST_REST, (due - self._clock.now()) / SECOND), LONGEST_REST)
 
     async def _work(self, task: Task, state: StockState) -> None:
         context = {
@@ -175,13 +173,21 @@ class Executor:
     async def _carry_out(self, task: Task, state: StockState, started: float) -> None:
         result = await self._outcome(task, state)
         outcome = await self._hold(task, result) if isinstance(result, Held) else result
-        if outcome is not None:
-            done = await self._commit(task, outcome)
-            took = round((self._clock.monotonic() - started) * 1000)
-            self._publish(task_ended(task, outcome, done, took))
-            if done.run.closed_at is not None:
-                self._publish(run_closed(done.run))
-            self._committed()
+        if outcome is None:
+            return
+        store = partial(commit, task=task, processor=self._processors.get(task.domain))
+        try:
+            done = await self._stored(task, partial(store, outcome=outcome))
+        except StoreError:
+            raise
+        except Exception as error:  # a domain's merge is its own code too
+            outcome = _crashed(error, outcome)
+            done = await self._stored(task, partial(store, outcome=outcome))
+        took = round((self._clock.monotonic() - started) * 1000)
+        self._publish(task_ended(task, outcome, done, took))
+        if done.run.closed_at is not None:
+            self._publish(run_closed(done.run))
+        self._committed()
 
     async def _outcome(self, task: Task, state: StockState) -> Outcome | Held:
         now = self._clock.now()
@@ -193,45 +199,40 @@ class Executor:
             return Outcome(TaskState.SKIPPED, Reason.PROVIDER_OFF, message)
         ask = self._gates.for_task(task)
         try:
-            async with asyncio.timeout(self._deadline):
+            async with asyncio.timeout(self._deadline) as deadline:
                 outcome = await processor.process(task, state, self._symbol(task.symbol), ask, now)
         except Held as held:
             return held
         except StoreError as error:
-            return Held(str(error), Reason.DISK_FAILED, self._clock.now() + round(REST_AFTER_FAILURE * SECOND))
-        except TimeoutError:
-            outcome = Outcome(TaskState.FAILED, Reason.DEADLINE, f"not done within {self._deadline:.0f} s")
+            return Held(str(error), Reason.DISK_FAILED, self._clock.now() + HOLD_AFTER_FAILURE)
+        except asyncio.CancelledError as error:
+            if _is_cancelled():
+                raise
+            outcome = _crashed(error)
         except Exception as error:  # one task's bug must not take the others with it
-            logger.opt(exception=error).bind(event="task.crashed").error("a fault in the program, please report it")
-            outcome = Outcome(TaskState.FAILED, Reason.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
+            if deadline.expired():
+                outcome = Outcome(TaskState.FAILED, Reason.DEADLINE, f"not done within {self._deadline:.0f} s")
+            else:
+                outcome = _crashed(error)
         return replace(outcome, calls=tuple(ask.used), as_of=ask.as_of)
 
     async def _hold(self, task: Task, held: Held) -> Outcome | None:
         """Waits in the queue, or ends where the wait would outlive the schedule's next slot."""
         if task.expires_at is not None and held.until >= task.expires_at:
             return Outcome(TaskState.SKIPPED, held.reason, str(held))
-        now = self._clock.now()
-        try:
-            await self._ledger.run(lambda conn: task_store.hold(conn, task, held.reason, held.until, now))
-        except StoreError as error:
-            if isinstance(error, Fenced):
-                raise
-            return await self._retry_hold(task, held)
+        await self._stored(task, partial(task_store.hold, mine=task, reason=held.reason, until=held.until))
         self._publish(deferred(task, held))
         return None
 
-    async def _retry_hold(self, task: Task, held: Held) -> Outcome | None:
-        await self._clock.sleep(REST_AFTER_FAILURE)
-        return await self._hold(task, held)
+    async def _stored(self, task: Task, unit: Callable[..., T]) -> T:
+        """Commits ``unit(conn, now=...)``, again and again while the ledger cannot be written (a full disk).
 
-    async def _commit(self, task: Task, outcome: Outcome) -> Committed:
-        """Commits; while the ledger cannot be written (a full disk), the outcome is kept and tried again."""
-        processor = self._processors.get(task.domain)
+        Raises ``Fenced``, and what the unit raised.
+        """
         failing = False
         while True:
-            now = self._clock.now()
             try:
-                return await self._ledger.run(partial(commit, task=task, outcome=outcome, processor=processor, now=now))
+                return await self._ledger.run(partial(unit, now=self._clock.now()))
             except Fenced:
                 raise
             except StoreError as error:
@@ -244,3 +245,17 @@ class Executor:
         now: Instant = self._clock.now()
         with suppress(StoreError):
             await self._ledger.run(lambda conn: task_store.release(conn, task, now))
+
+
+def _is_cancelled() -> bool:
+    """Whether this task itself is to end, and not only something that it waited for."""
+    current = asyncio.current_task()
+    return current is not None and current.cancelling() > 0
+
+
+def _crashed(error: BaseException, before: Outcome | None = None) -> Outcome:
+    """What a fault in the program makes of a task. ``before``: whose calls were paid for all the same."""
+    logger.opt(exception=error).bind(event="task.crashed").error("a fault in the program, please report it")
+    calls, as_of = ((), 0) if before is None else (before.calls, before.as_of)
+    message = f"{type(error).__name__}: {error}"
+    return Outcome(TaskState.FAILED, Reason.INTERNAL_ERROR, message, calls=calls, as_of=as_of)

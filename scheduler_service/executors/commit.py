@@ -52,21 +52,25 @@ def commit(conn: Connection, task: Task, outcome: Outcome, processor: Processor[
 
 
 def _contribute(conn: Connection, task: Task, outcome: Outcome, processor: Processor[Any], now: Instant) -> bool:
-    """What the source says now, on top of what it said; the old words stay, with their provenance, when nothing is
-    new.
+    """What the source says now, on top of what it said, in the order in which it was said: a slow task that comes last
+    puts nothing over newer data. Old words stay, with their provenance, when nothing is new.
     """
     if outcome.contribution is None or outcome.kind is None:
         return False
+    said, as_of = processor.read(outcome.contribution), outcome.as_of
     before = document_store.contributions(conn, task.domain, task.symbol).get(task.source)
-    if before is not None and before.as_of > outcome.as_of and before.as_of <= now:
-        return False  # a slower task has come last: it must not put older data over newer
-    previous = processor.read(before.body) if before is not None else None
-    said = processor.accumulate(previous, processor.read(outcome.contribution), now)
+    if before is None:
+        said = processor.accumulate(None, said, now)
+    elif as_of < before.as_of <= now:
+        said, as_of = processor.accumulate(said, processor.read(before.body), now), before.as_of
+    else:
+        said = processor.accumulate(processor.read(before.body), said, now)
     sha256 = content_hash(said)
     if before is not None and before.sha256 == sha256:
+        document_store.confirm_contribution(conn, task.domain, task.symbol, task.source, as_of)
         return False
     body = said.model_dump_json().encode()
-    row = ContributionRow(task.source, outcome.kind, body, sha256, outcome.as_of)
+    row = ContributionRow(task.source, outcome.kind, body, sha256, as_of)
     document_store.put_contribution(conn, task.domain, task.symbol, row, task_id=task.id, now=now)
     return True
 

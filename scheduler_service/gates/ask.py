@@ -1,40 +1,31 @@
 """The only way out of the house: flight( retry( kept -> closed -> budget -> rate -> ONE request -> keep, settle ) ).
 
 One flight per resource: whoever asks for it meanwhile waits for the same answer. The flight belongs to the gates, so
-that a caller that gives up does not take the answer from the others. Every HTTP try passes every gate, is reserved in
-the ledger before it leaves and settled after. An answer is kept before it is parsed: a crash or a parser's fault
-never pays twice.
+that a caller that gives up does not take the answer from the others. Every HTTP try passes every gate. A kept answer
+is parsed as often as need be: a crash or a parser's fault never pays twice.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections import OrderedDict
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from scheduler_service.clock import to_datetime
-from scheduler_service.errors import (
-    ClientError,
-    PermanentClientError,
-    RateLimited,
-    StoreError,
-    TransientClientError,
-)
+from scheduler_service.clock import HOUR
+from scheduler_service.errors import Held, ParseError, PermanentClientError, TransientClientError
+from scheduler_service.gates.call import Caller, Kept, Waiting
 from scheduler_service.gates.gate import Gate
-from scheduler_service.gates.request import conditional, is_good, request_hash
+from scheduler_service.gates.request import is_good, request_hash
 from scheduler_service.models import Answer, Event, Reason
 from scheduler_service.stores import call_store
-from scheduler_service.stores.call_store import CallState, GateRow, KeptRow, NewAnswer, NewCall, Spend, Use
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from scheduler_service.clients.retry_handler import RetryHandler
     from scheduler_service.clock import Clock, Instant
-    from scheduler_service.models import Client, OffLoop, Publish, Resource, Response, Task, Transport
+    from scheduler_service.models import Client, OffLoop, Publish, Resource, Task, Transport
     from scheduler_service.settings.providers import ProviderOptions
     from scheduler_service.stores.database import Ledger
     from scheduler_service.stores.raw_store import RawStore
@@ -43,28 +34,29 @@ T = TypeVar("T")
 
 MOST_LOST = 2
 """A task whose answer was lost this often gives up: an answer is asked again at most once."""
-QUIET_WITHOUT_RETRY_AFTER = 60.0
+UNREADABLE_FOR = HOUR
+"""An answer that nobody can read is not asked for anew sooner, nor left to stand for longer."""
+SECONDS_TO_LAND = 5.0
 SMALL_BODY = 64 * 1024
 """Bytes that are parsed faster on the loop than on the way to a thread."""
 PARSED_ANSWERS = 8
-NOT_MODIFIED = 304
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """An answer as it was kept, unpacked."""
+class Asker:
+    """Who asks, and what would not do: an answer checked before ``checked_since`` (a person forced it), a body fetched
+    before ``fetched_since``.
+    """
 
-    row: KeptRow
-    body: bytes
-    checked_at: Instant
-    asked: bool
+    task_id: int
+    checked_since: Instant | None = None
+    fetched_since: Instant = 0
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Flight:
-    tasks: list[int]
-    call_id: int | None = None
-    landing: asyncio.Task[Kept] = field(init=False)
+    waiting: Waiting
+    landing: asyncio.Task[Kept]
 
 
 class Gates:
@@ -86,69 +78,86 @@ class Gates:
     ) -> None:
         self._ledger = ledger
         self._raw = raw
-        self._clients = clients
         self._sandboxed = sandboxed
-        self._transport = transport
         self._retry = retry
         self._clock = clock
         self._off_loop = off_loop
         self._publish = publish
-        self._flights: dict[tuple[str, bytes, bool], _Flight] = {}
+        self._caller = Caller(
+            ledger=ledger,
+            raw=raw,
+            clients=clients,
+            sandboxed=sandboxed,
+            transport=transport,
+            clock=clock,
+            publish=publish,
+        )
+        self._flights: dict[tuple[str, bytes], _Flight] = {}
         self._parsed: OrderedDict[tuple[int, Callable[[bytes], Any]], asyncio.Future[Any]] = OrderedDict()
+        self._closing = False
         self.by_provider = {name: Gate(name, options[name], clock) for name in clients}
 
     async def restore(self) -> int:
         """Takes up what the ledger remembers; returns how many calls a crash lost."""
         now = self._clock.now()
-        day = to_datetime(now).date().isoformat()
         lost = await self._ledger.run(lambda conn: call_store.mark_lost(conn, now))
-        rows, today, month = await self._ledger.read(
-            lambda conn: (
-                call_store.gates(conn, now),
-                call_store.spend_on(conn, day),
-                call_store.spend_in_month(conn, day[:7]),
-            )
-        )
+        rows, spent = await self._ledger.read(lambda conn: (call_store.gates(conn, now), call_store.spent(conn)))
         for name, gate in self.by_provider.items():
-            gate.restore(rows, today.get(name, Spend()), month.get(name, Spend()), day)
+            gate.restore(rows, spent.get(name, {}))
         return lost
 
     async def close(self) -> None:
-        """Waits for the flights under way, so that what was asked is also kept."""
-        await asyncio.gather(*(flight.landing for flight in self._flights.values()), return_exceptions=True)
+        """Gives up what only waits, and lets the requests under way come home, so that what was asked is also kept.
+        To be called while the ledger still writes; a second time is harmless.
+        """
+        self._closing = True
+        landings = [flight.landing for flight in self._flights.values()]
+        for flight in self._flights.values():
+            if not flight.waiting.in_the_air:
+                flight.landing.cancel()
+        if landings:
+            _, late = await asyncio.wait(landings, timeout=SECONDS_TO_LAND)
+            for landing in late:
+                landing.cancel()
+        await asyncio.gather(*landings, *self._parsed.values(), return_exceptions=True)
 
     def for_task(self, task: Task) -> TaskAsk:
         """The ``Ask`` of one task."""
-        return TaskAsk(self, task)
+        return TaskAsk(self, task, self._clock)
 
-    async def kept(self, resource: Resource, task: Task) -> Kept:
-        """The resource's answer, kept or asked. Raises ``Held`` or ``ClientError``."""
-        since = task.due_at if task.force else None
-        key = (resource.key, request_hash(resource.request), task.force)
-        flight = self._flights.get(key)
-        if flight is None:
-            flight = _Flight([task.id])
-            self._flights[key] = flight
-            flight.landing = asyncio.create_task(self._fly(key, flight, resource, since), name=f"call {resource.key}")
-            flight.landing.add_done_callback(_retrieve)
-        else:
-            await self._join(flight, resource, task)
-        return await asyncio.shield(flight.landing)
+    async def kept(self, resource: Resource, asker: Asker) -> Kept:
+        """The resource's answer, kept or asked. Raises ``Held``, ``ClientError``, or ``StoreError``."""
+        key = (resource.key, request_hash(resource.request))
+        while True:
+            flight = self._flights.get(key)
+            if flight is None:
+                return await asyncio.shield(self._start(key, resource, asker).landing)
+            self._publish(_event("call.joined", f"joined a call under way for {resource.key}", resource, "DEBUG"))
+            await self._caller.join(flight.waiting, asker.task_id)
+            try:
+                answer = await asyncio.shield(flight.landing)
+            except PermanentClientError as error:
+                if error.reason is not Reason.LOST:
+                    raise
+                continue  # lost to the one who led; whoever joined may still ask
+            if self._serves(answer, resource, asker):
+                return answer
 
-    async def parsed(self, kept: Kept, parse: Callable[[bytes], T]) -> T:
+    async def parsed(self, answer: Kept, parse: Callable[[bytes], T]) -> T:
         """What the parser says of a kept answer; large bodies are parsed off the loop, and once for all who ask
         alike.
         """
-        key = (kept.row.call_id, parse)
+        key = (answer.row.call_id, parse)
         future = self._parsed.get(key)
         if future is None:
-            if len(kept.body) <= SMALL_BODY:
-                return parse(kept.body)
-            future = asyncio.ensure_future(self._off_loop(parse, kept.body))
+            if len(answer.body) <= SMALL_BODY:
+                return parse(answer.body)
+            future = asyncio.ensure_future(self._off_loop(parse, answer.body))
             future.add_done_callback(_retrieve)
             self._parsed[key] = future
             while len(self._parsed) > PARSED_ANSWERS:
                 self._parsed.popitem(last=False)
+        self._parsed.move_to_end(key)
         try:
             value: T = await asyncio.shield(future)
         except Exception:
@@ -159,168 +168,91 @@ class Gates:
     def is_sandbox(self, provider: str) -> bool:
         return provider in self._sandboxed
 
-    async def _join(self, flight: _Flight, resource: Resource, task: Task) -> None:
-        self._publish(_event("call.joined", f"joined a call under way for {resource.key}", resource, level="DEBUG"))
-        if task.id in flight.tasks:
-            return
-        flight.tasks.append(task.id)
-        call_id = flight.call_id
-        if call_id is not None:
-            await self._ledger.run(lambda conn: call_store.use(conn, task.id, call_id, Use.JOINED))
+    def _serves(self, answer: Kept, resource: Resource, asker: Asker) -> bool:
+        """Whether the answer of a joined flight will do: that the one who led was content says nothing."""
+        row = replace(answer.row, mine=False)
+        if row.fetched_at < asker.fetched_since:
+            return False
+        return answer.asked or is_good(row, resource, asker.checked_since, self._clock.now())
 
-    async def _fly(
-        self, key: tuple[str, bytes, bool], flight: _Flight, resource: Resource, since: Instant | None
-    ) -> Kept:
+    def _start(self, key: tuple[str, bytes], resource: Resource, asker: Asker) -> _Flight:
+        waiting = Waiting([asker.task_id])
+        landing = asyncio.create_task(self._fly(key, resource, waiting, asker), name=f"call {resource.key}")
+        landing.add_done_callback(_retrieve)
+        self._flights[key] = _Flight(waiting, landing)
+        return self._flights[key]
+
+    async def _fly(self, key: tuple[str, bytes], resource: Resource, waiting: Waiting, asker: Asker) -> Kept:
         def on_retry(error: TransientClientError, tries: int, wait: float) -> None:
+            if self._closing:
+                raise Held("the service stops", Reason.CANCELLED, self._clock.now())
             message = f"try {tries} of {resource.key} failed, the next in {wait:.1f} s: {error}"
-            self._publish(_event("call.failed", message, resource, level="WARNING", reason=error.reason))
+            self._publish(_event("call.failed", message, resource, "WARNING", reason=error.reason))
 
         try:
-            return await self._retry.run(lambda: self._try(flight, resource, since), on_retry=on_retry)
+            return await self._retry.run(lambda: self._try(resource, waiting, asker), on_retry=on_retry)
+        except TransientClientError:
+            self.by_provider[resource.provider].check_closed()  # told to come back later: held, not failed
+            raise
         finally:
             del self._flights[key]
 
-    async def _try(self, flight: _Flight, resource: Resource, since: Instant | None) -> Kept:
-        leader = flight.tasks[0]
+    async def _try(self, resource: Resource, waiting: Waiting, asker: Asker) -> Kept:
         row, lost = await self._ledger.read(
             lambda conn: (
-                call_store.kept(conn, resource.key, leader),
-                call_store.lost_calls(conn, leader, resource.key),
+                call_store.kept(conn, resource.key, asker.task_id),
+                call_store.lost_calls(conn, asker.task_id, resource.key),
             )
         )
-        body = await self._raw.get(row.call_id, row.body) if row is not None else None
-        if row is not None and body is not None and is_good(row, resource, since, self._clock.now()):
-            return Kept(row, body, row.checked_at, asked=False)
+        before: Kept | None = None
+        if row is not None and row.fetched_at >= asker.fetched_since:
+            body = await self._raw.get(row.call_id, row.body)
+            before = Kept(row, body, row.checked_at, asked=False) if body is not None else None
+            if before is not None and is_good(row, resource, asker.checked_since, self._clock.now()):
+                return before
         if lost >= MOST_LOST:
             message = f"the answer of {resource.key} was lost {lost} times; it is not asked for again by this task"
             raise PermanentClientError(message, Reason.LOST)
         gate = self.by_provider[resource.provider]
         async with gate.concurrency:
-            rate_until = await gate.enter(usd_micros=0)
-            call_id = await self._reserve(flight, resource, rate_until)
-            before = Kept(row, body, row.checked_at, asked=False) if row is not None and body is not None else None
-            return await self._request(gate, call_id, resource, before)
-
-    async def _reserve(self, flight: _Flight, resource: Resource, rate_until: Instant | None) -> int:
-        now = self._clock.now()
-        day = to_datetime(now).date().isoformat()
-        told = len(flight.tasks)
-        new = NewCall(resource.key, resource.provider, tuple(flight.tasks), 0, day, rate_until)
-        call_id = await self._ledger.run(lambda conn: call_store.reserve(conn, new, now))
-        flight.call_id = call_id
-        for late in flight.tasks[told:]:  # joined while the reservation was being committed
-            await self._ledger.run(partial(call_store.use, task_id=late, call_id=call_id, how=Use.JOINED))
-        return call_id
-
-    async def _request(self, gate: Gate, call_id: int, resource: Resource, before: Kept | None) -> Kept:
-        started = self._clock.monotonic()
-        status: int | None = None
-        try:
-            response = await self._transport.send(
-                conditional(resource.request, before.row if before else None), resource.limits
-            )
-            status = response.status
-            if status == NOT_MODIFIED and before is not None:
-                return await self._confirm(call_id, resource, before)
-            self._clients[resource.provider].check(resource, response)
-        except ClientError as error:
-            await self._settle_failed(gate, call_id, error, status)
-            raise
-        except BaseException:
-            await self._settle(call_id, CallState.FAILED, status=status, reason=Reason.CANCELLED)
-            raise
-        answer = await self._keep(call_id, resource, response)
-        took = round((self._clock.monotonic() - started) * 1000)
-        message = f"{resource.key}: {status}, {len(response.body)} bytes in {took} ms"
-        self._publish(_event("call.completed", message, resource, level="DEBUG", duration_ms=took, cost_usd=0))
-        return answer
-
-    async def _keep(self, call_id: int, resource: Resource, response: Response) -> Kept:
-        packed = await self._raw.put(call_id, response.body)
-        new = NewAnswer(
-            url=response.url,
-            content_type=response.content_type,
-            request_sha256=request_hash(resource.request),
-            sandbox=resource.provider in self._sandboxed,
-            size=len(response.body),
-            sha256=hashlib.sha256(response.body).digest(),
-            body=packed,
-            revision=resource.revision,
-            etag=response.headers.get("etag"),
-            last_modified=response.headers.get("last-modified"),
-        )
-        now = self._clock.now()
-
-        def unit(conn: Any) -> KeptRow | None:
-            call_store.keep(conn, call_id, resource.key, new, now)
-            call_store.settle(conn, call_id, CallState.KEPT, now, status=response.status, bytes=len(response.body))
-            return call_store.kept(conn, resource.key, None)
-
-        row = await self._ledger.run(unit)
-        assert row is not None
-        return Kept(row, response.body, now, asked=True)
-
-    async def _confirm(self, call_id: int, resource: Resource, before: Kept) -> Kept:
-        now = self._clock.now()
-
-        def unit(conn: Any) -> None:
-            call_store.confirm(conn, resource.key, resource.revision, now)
-            call_store.settle(conn, call_id, CallState.UNCHANGED, now, status=NOT_MODIFIED)
-
-        await self._ledger.run(unit)
-        return Kept(before.row, before.body, now, asked=True)
-
-    async def _settle_failed(self, gate: Gate, call_id: int, error: ClientError, status: int | None) -> None:
-        closed: GateRow | None = None
-        now = self._clock.now()
-        if isinstance(error, RateLimited):
-            quiet = QUIET_WITHOUT_RETRY_AFTER if error.retry_after is None else error.retry_after
-            closed = GateRow(now + round(quiet * 1e6), now, error.reason)
-            gate.close_until(closed)
-            fields = {"provider": gate.provider, "reason": error.reason}
-            message = f"{gate.provider} asks for quiet: no call for {quiet:.0f} s"
-            self._publish(Event("call.throttled", message, fields, "WARNING"))
-        await self._settle(
-            call_id, CallState.FAILED, gate=gate.provider, closed=closed, status=status, reason=error.reason
-        )
-
-    async def _settle(
-        self, call_id: int, state: CallState, *, gate: str = "", closed: GateRow | None = None, **outcome: object
-    ) -> None:
-        now = self._clock.now()
-
-        def unit(conn: Any) -> None:
-            call_store.settle(conn, call_id, state, now, **outcome)
-            if closed is not None:
-                call_store.put_gate(conn, gate, call_store.CLOSED, closed)
-
-        try:
-            await self._ledger.run(unit)
-        except StoreError as error:  # the call stays reserved, which is charged all the same
-            self._publish(Event("call.failed", f"call {call_id} could not be settled: {error}", level="WARNING"))
+            return await self._caller.call(gate, resource, waiting, before)
 
 
 class TaskAsk:
     """``ask`` as one task has it: remembers which answers its outcome is made of."""
 
-    def __init__(self, gates: Gates, task: Task) -> None:
+    def __init__(self, gates: Gates, task: Task, clock: Clock) -> None:
         self._gates = gates
-        self._task = task
+        self._clock = clock
+        self._asker = Asker(task.id, task.due_at if task.force else None)
         self.used: list[int] = []
         self.as_of: Instant = 0
 
     async def __call__(self, resource: Resource, parse: Callable[[bytes], T]) -> Answer[T]:
-        kept = await self._gates.kept(resource, self._task)
+        kept, value = await self._read(resource, parse)
+        row = kept.row
+        return Answer(value, str(row.call_id), row.url, row.fetched_at, row.sandbox, asked=kept.asked)
+
+    async def _read(self, resource: Resource, parse: Callable[[bytes], T]) -> tuple[Kept, T]:
+        kept = await self._take(resource, self._asker)
+        try:
+            return kept, await self._gates.parsed(kept, parse)
+        except ParseError:
+            since = self._clock.now() - UNREADABLE_FOR
+            if kept.row.mine or kept.row.fetched_at >= since:
+                raise
+        kept = await self._take(resource, replace(self._asker, fetched_since=since))
+        return kept, await self._gates.parsed(kept, parse)
+
+    async def _take(self, resource: Resource, asker: Asker) -> Kept:
+        kept = await self._gates.kept(resource, asker)
         if kept.row.call_id not in self.used:
             self.used.append(kept.row.call_id)
         self.as_of = max(self.as_of, kept.checked_at)
-        value = await self._gates.parsed(kept, parse)
-        return Answer(
-            value, str(kept.row.call_id), kept.row.url, kept.row.fetched_at, kept.row.sandbox, asked=kept.asked
-        )
+        return kept
 
 
-def _event(name: str, message: str, resource: Resource, *, level: str, **fields: object) -> Event:
+def _event(name: str, message: str, resource: Resource, level: str, **fields: object) -> Event:
     return Event(name, message, {"provider": resource.provider, **fields}, level)
 
 

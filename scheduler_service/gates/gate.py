@@ -5,9 +5,10 @@ ledger.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from scheduler_service.clock import DAY, SECOND, from_datetime, to_datetime, to_iso_seconds
+from scheduler_service.clock import DAY, SECOND, from_datetime, to_datetime, to_iso_seconds, utc_day
 from scheduler_service.errors import Held
 from scheduler_service.gates.rate import interval, permit
 from scheduler_service.models import Reason
@@ -20,6 +21,17 @@ if TYPE_CHECKING:
     from scheduler_service.settings.providers import ProviderOptions
 
 LONGEST_WAIT_IN_PLACE = 10 * SECOND
+LEFT_LATER = SECOND
+"""How long after its reservation a request may have left; after a restart nobody knows any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the gate has charged, for the ledger to charge alike. ``rate_until``: when the next request may leave."""
+
+    day: str
+    usd_micros: int
+    rate_until: Instant | None
 
 
 class Gate:
@@ -32,91 +44,116 @@ class Gate:
         self.closed: GateRow | None = None
         self._clock = clock
         self._interval = interval(options.requests_per_second, options.requests_per_minute)
-        self._next_at: Instant = 0
-        self._day = ""
-        self._today = Spend()
-        self._month = Spend()
+        self._line_ends: Instant = 0
+        self._left_at: Instant = 0
+        self._spent: dict[str, Spend] = {}
 
-    def restore(self, rows: Mapping[tuple[str, str], GateRow], today: Spend, month: Spend, day: str) -> None:
-        """What the ledger remembers."""
+    def restore(self, rows: Mapping[tuple[str, str], GateRow], spent: Mapping[str, Spend]) -> None:
+        """What the ledger remembers; ``spent`` by UTC day."""
         self.closed = rows.get((self.provider, CLOSED))
         rate = rows.get((self.provider, RATE))
-        self._next_at = rate.until if rate else 0
-        self._day, self._today, self._month = day, today, month
+        self._line_ends = rate.until + LEFT_LATER if rate else 0
+        self._spent = dict(spent)
 
     def spent_today(self, now: Instant) -> Spend:
         """Calls and money since 00:00 UTC, reserved ones included."""
-        self._turn_day(now)
-        return self._today
+        return self._spent.get(_day(now), Spend())
 
-    def close_until(self, row: GateRow) -> None:
-        """The upstream asked for quiet; for everyone."""
+    def close_until(self, row: GateRow) -> GateRow:
+        """The upstream asked for quiet; for everyone. Returns what holds now: the longer of two wishes."""
         if self.closed is None or row.until > self.closed.until:
             self.closed = row
+        return self.closed
 
-    async def enter(self, usd_micros: int) -> Instant | None:
-        """Waits a short while if need be; returns what the rate must remember.
-
-        Raises ``Held`` when the way stays shut for longer than 10 seconds. The place in the line and the cost are taken
-        before waiting, so that those who come meanwhile queue behind; both gates are looked at again after it.
-        """
-        while True:
-            now = self._clock.now()
-            self._turn_day(now)
-            self._check_closed(now)
-            self._check_budget(usd_micros, now)
-            opens = max(now, self._next_at, self.closed.until if self.closed else now)
-            if opens - now > LONGEST_WAIT_IN_PLACE:
-                raise Held(f"{self.provider} is asked at its limit", Reason.RATE_LIMITED, opens)
-            self._next_at = permit(opens, self._interval, now).next_at
-            mine = self._next_at
-            self._charge(1, usd_micros)
-            if opens > now:
-                try:
-                    await self._clock.sleep((opens - now) / SECOND)
-                except BaseException:
-                    self._charge(-1, -usd_micros)
-                    raise
-                if self.closed is not None and self.closed.until > self._clock.now():
-                    self._charge(-1, -usd_micros)
-                    continue
-            return mine if self._interval else None
-
-    def _charge(self, calls: int, usd_micros: int) -> None:
-        self._today, self._month = (
-            Spend(s.calls + calls, s.usd_micros + usd_micros, s.tokens) for s in (self._today, self._month)
-        )
-
-    def _check_closed(self, now: Instant) -> None:
-        if self.closed is None:
-            return
-        if self.closed.until <= now:
-            self.closed = None
-        elif self.closed.until - now > LONGEST_WAIT_IN_PLACE:
-            reason = self.closed.reason or Reason.RATE_LIMITED
+    def check_closed(self) -> None:
+        """Raises ``Held`` when it stays closed for longer than 10 seconds."""
+        now = self._clock.now()
+        if self._closed_until(now) - now > LONGEST_WAIT_IN_PLACE and self.closed is not None:
             until = self.closed.until
+            reason = self.closed.reason or Reason.RATE_LIMITED
             raise Held(f"{self.provider} asked for quiet until {to_iso_seconds(until)}", reason, until)
 
+    async def enter(self, usd_micros: int) -> Entry:
+        """Waits in line a short while if need be, then charges. Raises ``Held`` when the wait would be longer than 10
+        seconds, or the budget is used up.
+        """
+        now = self._clock.now()
+        self.check_closed()
+        self._check_budget(usd_micros, now)
+        place = permit(max(self._line(now), self._closed_until(now)), self._interval, now)
+        if place.at - now > LONGEST_WAIT_IN_PLACE:
+            raise Held(f"{self.provider} is asked at its limit", Reason.RATE_LIMITED, place.at)
+        self._line_ends = place.next_at  # before waiting: who comes meanwhile queues behind
+        if place.at > now:
+            await self._clock.sleep((place.at - now) / SECOND)
+            now = self._clock.now()
+            self.check_closed()
+            self._check_budget(usd_micros, now)
+        entry = Entry(_day(now), usd_micros, now + self._interval if self._interval else None)
+        self._charge(entry, 1)
+        return entry
+
+    def give_back(self, entry: Entry) -> None:
+        """The ledger could not reserve it: nothing was charged, and nothing leaves."""
+        self._charge(entry, -1)
+
+    async def leave(self) -> None:
+        """The last look before a reserved request leaves: a late wake-up or a slow disk must not let two leave
+        together, nor one after the upstream asked for quiet. Raises ``Held``.
+        """
+        while True:
+            self.check_closed()
+            now = self._clock.now()
+            opens = max(self._left(now) + self._interval, self._closed_until(now))
+            if opens <= now:
+                break
+            await self._clock.sleep((opens - now) / SECOND)
+        self._left_at = now
+        self._line_ends = max(self._line_ends, now + self._interval)
+
+    # Every instant remembered here may have been set by a clock that was wrong: one that could not have been set by
+    # now is void.
+
+    def _closed_until(self, now: Instant) -> Instant:
+        if self.closed is not None and not self.closed.set_at <= now < self.closed.until:
+            self.closed = None
+        return self.closed.until if self.closed is not None else 0
+
+    def _line(self, now: Instant) -> Instant:
+        if self._line_ends > now + LONGEST_WAIT_IN_PLACE + self._interval:
+            self._line_ends = 0
+        return self._line_ends
+
+    def _left(self, now: Instant) -> Instant:
+        if self._left_at > now:
+            self._left_at = 0
+        return self._left_at
+
+    def _charge(self, entry: Entry, calls: int) -> None:
+        spent = self._spent.get(entry.day, Spend())
+        self._spent[entry.day] = Spend(spent.calls + calls, spent.usd_micros + calls * entry.usd_micros, spent.tokens)
+
     def _check_budget(self, usd_micros: int, now: Instant) -> None:
-        budget = self.options.budget
+        budget, today = self.options.budget, self.spent_today(now)
         tomorrow = now - now % DAY + DAY
-        if budget.calls_per_day is not None and self._today.calls + 1 > budget.calls_per_day:
+        if budget.calls_per_day is not None and today.calls + 1 > budget.calls_per_day:
             self._out(f"{budget.calls_per_day} calls of today are used", tomorrow)
-        if budget.usd_per_day is not None and self._today.usd_micros + usd_micros > budget.usd_per_day * 1e6:
+        if budget.usd_per_day is not None and today.usd_micros + usd_micros > budget.usd_per_day * 1e6:
             self._out(f"{budget.usd_per_day:.2f} USD of today are spent", tomorrow)
-        if budget.usd_per_month is not None and self._month.usd_micros + usd_micros > budget.usd_per_month * 1e6:
+        if budget.usd_per_month is not None and self._month(now) + usd_micros > budget.usd_per_month * 1e6:
             self._out(f"{budget.usd_per_month:.2f} USD of this month are spent", _next_month(now))
+
+    def _month(self, now: Instant) -> int:
+        month = _day(now)[:7]
+        return sum(spent.usd_micros for day, spent in self._spent.items() if day.startswith(month))
 
     def _out(self, what: str, until: Instant) -> None:
         message = f"{self.provider}: the budget's {what}; it starts anew at {to_iso_seconds(until)}"
         raise Held(message, Reason.BUDGET_EXHAUSTED, until)
 
-    def _turn_day(self, now: Instant) -> None:
-        day = to_datetime(now).date().isoformat()
-        if day > self._day:  # a clock that went back does not give yesterday's budget again
-            if day[:7] != self._day[:7]:
-                self._month = Spend()
-            self._day, self._today = day, Spend()
+
+def _day(now: Instant) -> str:
+    return utc_day(now).isoformat()
 
 
 def _next_month(now: Instant) -> Instant:

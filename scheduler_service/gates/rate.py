@@ -1,8 +1,9 @@
-"""GCRA: requests leave at least one interval apart. Pure; the gate keeps the arrival time in the ledger."""
+"""GCRA with a burst of one: requests leave one interval apart or more. Pure; the gate keeps what must be remembered."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 from typing import TYPE_CHECKING
 
 from scheduler_service.clock import MINUTE, SECOND
@@ -22,10 +23,10 @@ class Permit:
 def interval(per_second: float | None, per_minute: float | None) -> Micros:
     """The time between two requests under the stricter of both limits; 0 without any."""
     spans = [SECOND / per_second if per_second else 0, MINUTE / per_minute if per_minute else 0]
-    return round(max(spans))
+    return ceil(max(spans))
 
 
 def permit(next_at: Instant, spacing: Micros, now: Instant) -> Permit:
-    """The permit of a request that asks now. ``next_at`` is the last permit's; burst is 1."""
+    """The permit of a request that asks now; ``next_at`` is the last permit's."""
     at = max(next_at, now)
     return Permit(at, at + spacing)

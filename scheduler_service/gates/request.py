@@ -41,7 +41,7 @@ def conditional(request: Request, row: KeptRow | None) -> Request:
     """The request with the validators of the kept answer, if it has any and is of the same request."""
     if row is None or row.request_sha256 != request_hash(request):
         return request
-    validators = []
+    validators: list[tuple[str, str]] = []
     if row.etag:
         validators.append(("If-None-Match", row.etag))
     if row.last_modified:

@@ -44,7 +44,7 @@ def find_config(explicit: Sequence[Path], environ: Mapping[str, str], cwd: Path)
         if path.exists():
             return Found((path,), f"Configuration: {path}, found there.")
     places = f"no -c, no ${CONFIG_VARIABLE}, no {LOCAL_CONFIG} here and no {SYSTEM_CONFIG}"
-    return Found((SANDBOX_CONFIG,), f"Configuration: the packaged sandbox, with invented data ({places}).")
+    return Found((SANDBOX_CONFIG,), f"Configuration: the packaged sandbox ({places}).")
 
 
 def load(

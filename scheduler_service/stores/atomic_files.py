@@ -6,8 +6,11 @@ the call.
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
 import secrets
+import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -19,13 +22,21 @@ if TYPE_CHECKING:
 
 TEMPORARY = ".tmp"
 
+Signature = tuple[int, int, int, int]
+"""Inode, size, and when content and inode last changed: the same as long as nobody touches the file."""
 
-def _write_files(files: Sequence[tuple[Path, bytes]]) -> list[OSError | None]:
-    """Writes each file whole or leaves it as it was; one error slot per file."""
+
+def _write_files(files: Sequence[tuple[Path, bytes]], root: Path | None = None) -> list[OSError | None]:
+    """Writes each file whole or leaves it as it was; one error slot per file.
+
+    Missing folders are made from ``root`` down (by default the file's own); what holds ``root`` must be there.
+    """
     results: list[OSError | None] = []
     written: set[Path] = set()
     for path, body in files:
         try:
+            if path.parent not in written:
+                _make_folders(root or path.parent, path.parent)
             _replace(path, body)
         except OSError as error:
             results.append(error)
@@ -36,8 +47,15 @@ def _write_files(files: Sequence[tuple[Path, bytes]]) -> list[OSError | None]:
     return [result or synced.get(path.parent) for (path, _), result in zip(files, results, strict=True)]
 
 
+def _make_folders(root: Path, folder: Path) -> None:
+    inner = [above for above in folder.parents if above.is_relative_to(root)]
+    for missing in (*reversed(inner), folder):
+        with suppress(FileExistsError):
+            missing.mkdir(mode=0o700)
+            _sync_folder(missing.parent)
+
+
 def _replace(path: Path, body: bytes) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
@@ -46,7 +64,7 @@ def _replace(path: Path, body: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         if temporary.read_bytes() != body:
-            raise OSError(f"{temporary} did not read back as written")
+            raise OSError(errno.EIO, "it did not read back as written", str(temporary))
         temporary.replace(path)
     except BaseException:
         with suppress(OSError):
@@ -71,11 +89,43 @@ def _read_files(paths: Sequence[Path]) -> list[bytes | OSError]:
     results: list[bytes | OSError] = []
     for path in paths:
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-            with os.fdopen(descriptor, "rb") as file:
-                results.append(file.read())
+            results.append(_read(path)[0])
         except OSError as error:
             results.append(error)
+    return results
+
+
+def _read(path: Path) -> tuple[bytes, Signature]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(), _signature(status)
+    finally:
+        os.close(descriptor)
+
+
+def _signature(status: os.stat_result) -> Signature:
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _check_files(files: Sequence[tuple[Path, bytes, Signature | None]]) -> list[Signature | None]:
+    """The signature of each file that has this SHA-256, None for one that has not.
+
+    A file that still has the signature of an earlier check is not read again.
+    """
+    results: list[Signature | None] = []
+    for path, sha256, known in files:
+        try:
+            if known is not None and _signature(path.lstat()) == known:
+                results.append(known)
+                continue
+            body, signature = _read(path)
+            results.append(signature if hashlib.sha256(body).digest() == sha256 else None)
+        except OSError:
+            results.append(None)
     return results
 
 
@@ -91,8 +141,10 @@ def _sweep(folders: Iterable[Path]) -> int:
 
 
 write_files = wrap(_write_files)
-"""``await write_files(files, executor=pool)``: one ``OSError`` or None per file."""
+"""``await write_files(files, root=folder, executor=pool)``: one ``OSError`` or None per file."""
 read_files = wrap(_read_files)
 """``await read_files(paths, executor=pool)``: bytes or ``OSError`` per path."""
+check_files = wrap(_check_files)
+"""``await check_files(files, executor=pool)``: a ``Signature`` or None per file."""
 sweep = wrap(_sweep)
 """``await sweep(folders, executor=pool)``: how many leftovers were removed."""

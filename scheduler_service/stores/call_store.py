@@ -27,6 +27,9 @@ class CallState(StrEnum):
     LOST = "lost"
 
 
+_UNANSWERED = (CallState.RESERVED, CallState.LOST)
+
+
 class Use(StrEnum):
     """What a call is to a task."""
 
@@ -203,11 +206,11 @@ def keep(conn: Connection, call_id: int, key: str, new: NewAnswer, now: Instant)
     )
     values: dict[str, object] = {
         "call_id": call_id,
-        "revision": new.revision,
         "etag": new.etag,
         "last_modified": new.last_modified,
         "sha256": new.sha256,
         "checked_at": now,
+        **_revision(new.revision),
     }
     before = conn.execute(select(resource.c.sha256).where(resource.c.key == key)).one_or_none()
     if before is None:
@@ -219,9 +222,18 @@ def keep(conn: Connection, call_id: int, key: str, new: NewAnswer, now: Instant)
     conn.execute(update(resource).where(resource.c.key == key).values(**values))
 
 
-def confirm(conn: Connection, key: str, revision: str | None, now: Instant) -> None:
-    """The upstream said 304: the kept answer is current."""
-    conn.execute(update(resource).where(resource.c.key == key).values(checked_at=now, revision=revision))
+def confirm(conn: Connection, key: str, call_id: int, revision: str | None, now: Instant) -> None:
+    """The upstream said 304: the answer kept from this call is current."""
+    conn.execute(
+        update(resource)
+        .where(resource.c.key == key, resource.c.call_id == call_id)
+        .values(checked_at=now, **_revision(revision))
+    )
+
+
+def _revision(revision: str | None) -> dict[str, str]:
+    """Asked without one, an answer is newer than the revision the last one was kept under, and stands for it too."""
+    return {} if revision is None else {"revision": revision}
 
 
 def consume(conn: Connection, task_id: int, call_ids: Sequence[int], now: Instant) -> None:
@@ -237,32 +249,24 @@ def mark_lost(conn: Connection, now: Instant) -> int:
 
 
 def lost_calls(conn: Connection, task_id: int, key: str) -> int:
-    """How many answers of this resource were lost while this task waited for them."""
+    """How many answers of this resource were lost while this task waited for them. To be asked between two calls: one
+    that is still reserved then could not be settled, and is as good as lost.
+    """
     query = (
         select(func.count())
         .select_from(call_use)
         .join(call, call.c.id == call_use.c.call_id)
-        .where(call_use.c.task_id == task_id, call.c.resource_key == key, call.c.state == CallState.LOST)
+        .where(call_use.c.task_id == task_id, call.c.resource_key == key, call.c.state.in_(_UNANSWERED))
     )
     return conn.execute(query).scalar_one()
 
 
-def spend_on(conn: Connection, day: str) -> dict[str, Spend]:
-    """What each provider cost on a UTC day (ISO date)."""
-    return {
-        r.provider: Spend(r.calls, r.usd_micros, r.tokens)
-        for r in conn.execute(select(spend).where(spend.c.day == day))
-    }
-
-
-def spend_in_month(conn: Connection, month: str) -> dict[str, Spend]:
-    """What each provider cost in a UTC month (``2026-11``)."""
-    query = (
-        select(spend.c.provider, func.sum(spend.c.calls), func.sum(spend.c.usd_micros), func.sum(spend.c.tokens))
-        .where(spend.c.day.like(f"{month}-%"))
-        .group_by(spend.c.provider)
-    )
-    return {provider: Spend(calls, usd, tokens) for provider, calls, usd, tokens in conn.execute(query)}
+def spent(conn: Connection) -> dict[str, dict[str, Spend]]:
+    """What was spent, by provider and UTC day (ISO date)."""
+    by_provider: dict[str, dict[str, Spend]] = {}
+    for row in conn.execute(select(spend)):
+        by_provider.setdefault(row.provider, {})[row.day] = Spend(row.calls, row.usd_micros, row.tokens)
+    return by_provider
 
 
 def put_gate(conn: Connection, provider: str, name: str, row: GateRow) -> None:

@@ -50,12 +50,9 @@ class DataDirectory:
         try:
             for folder in (self.root, self.documents, self.raw):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            lock = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
-            raise DataDirectoryError(
-                f"the data directory {self.root} cannot be used: {error.strerror}; make it writable for this user, "
-                "or set service.data_dir to another one"
-            ) from error
+            raise self._unusable(error) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -66,7 +63,14 @@ class DataDirectory:
         with suppress(OSError):  # a full disk must not keep the service from starting; the lock holds all the same
             os.ftruncate(lock, 0)
             os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-        self._check_ledger_is_there()
+        try:
+            self._check_ledger_is_there()
+        except OSError as error:
+            self.release()
+            raise self._unusable(error) from error
+        except DataDirectoryError:
+            self.release()
+            raise
 
     def release(self) -> None:
         """Gives the directory free."""
@@ -75,6 +79,12 @@ class DataDirectory:
                 os.ftruncate(self._lock, 0)
             os.close(self._lock)
             self._lock = None
+
+    def _unusable(self, error: OSError) -> DataDirectoryError:
+        return DataDirectoryError(
+            f"the data directory {self.root} cannot be used: {error.strerror}; make it writable for this user, "
+            "or set service.data_dir to another one"
+        )
 
     def _check_ledger_is_there(self) -> None:
         published = next(self.documents.rglob("*.json"), None)

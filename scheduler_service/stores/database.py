@@ -10,21 +10,22 @@ whole is carried out again unit by unit.
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, select, update
-from sqlalchemy.exc import DatabaseError, IntegrityError
+from sqlalchemy import URL, Connection, create_engine, event, insert, inspect, select, update
+from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, ProgrammingError
 from sqlalchemy.pool import StaticPool
 
 from scheduler_service.errors import DataDirectoryError, LedgerDamaged, StoreError
 from scheduler_service.stores import schema
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 T = TypeVar("T")
@@ -34,7 +35,11 @@ __all__ = ["Connection", "Ledger"]
 MOST_UNITS_PER_COMMIT = 500
 BUSY_TIMEOUT_MS = 10_000
 
+_LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
 _Unit = tuple["Callable[[Connection], Any]", "asyncio.Future[Any]"]
+_Result = tuple[Any, BaseException | None]
 
 MIGRATIONS: dict[int, Callable[[Connection], None]] = {}
 """From version N to N + 1, keyed by N."""
@@ -62,14 +67,14 @@ class Ledger:
 
     async def open_query_only(self) -> None:
         """Opens for reading alone: for commands while the service is stopped, or beside it."""
-        if not self.path.exists():
-            raise DataDirectoryError(f"there is no ledger at {self.path}; nothing has run here yet")
         loop = asyncio.get_running_loop()
-        self._read_connection = await loop.run_in_executor(self._reader, _open_for_reading, self.path)
+        self._read_connection = await loop.run_in_executor(self._reader, _open_beside, self.path)
 
     async def read(self, unit: Callable[[Connection], T]) -> T:
-        """Runs a query on a snapshot of what is committed."""
-        return await asyncio.get_running_loop().run_in_executor(self._reader, self._read, unit)
+        """Runs a query on a snapshot of what is committed. Raises what it raised, or ``StoreError``."""
+        if self._read_connection is None:
+            raise StoreError("the ledger is not open")
+        return await asyncio.get_running_loop().run_in_executor(self._reader, _read, self._read_connection, unit)
 
     async def run(self, unit: Callable[[Connection], T]) -> T:
         """Commits a unit of work; returns what it returned once that is durable. Raises what it raised, or
@@ -83,18 +88,25 @@ class Ledger:
         return await future
 
     async def write_forever(self) -> None:
-        """The writer: commits whatever has queued up. Owned by the facade; ends after ``close`` once the queue is
-        empty.
+        """The writer: commits whatever has queued up. Owned by the facade; ends after ``stop_writing`` once the queue
+        is empty. However it ends, nobody is left waiting for it.
         """
         loop = asyncio.get_running_loop()
-        while self._waiting or not self._closing:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._waiting:
-                batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_UNITS_PER_COMMIT))]
-                results = await loop.run_in_executor(self._writer, self._commit, [unit for unit, _ in batch])
-                for (_, future), (value, error) in zip(batch, results, strict=True):
-                    _resolve(future, value, error)
+        batch: list[_Unit] = []
+        try:
+            while self._waiting or not self._closing:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._waiting:
+                    batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_UNITS_PER_COMMIT))]
+                    results = await loop.run_in_executor(self._writer, self._commit, [unit for unit, _ in batch])
+                    for (_, future), (value, error) in zip(batch, results, strict=True):
+                        _resolve(future, value, error)
+        finally:
+            self._closing = True
+            for _, future in (*batch, *self._waiting):
+                _resolve(future, None, StoreError("the ledger's writer has ended; whether this was stored is unknown"))
+            self._waiting.clear()
 
     def stop_writing(self) -> None:
         """No unit is accepted from now on; what has queued up is still committed."""
@@ -105,50 +117,57 @@ class Ledger:
         """Closes both connections, each in its own thread."""
         self.stop_writing()
         loop = asyncio.get_running_loop()
-        for pool, connection in ((self._reader, self._read_connection), (self._writer, self._write_connection)):
+        reading, self._read_connection = self._read_connection, None
+        writing, self._write_connection = self._write_connection, None
+        for pool, connection in ((self._reader, reading), (self._writer, writing)):
             if connection is not None:
                 await loop.run_in_executor(pool, _close, connection)
             pool.shutdown(wait=True)
 
-    def _read(self, unit: Callable[[Connection], T]) -> T:
-        assert self._read_connection is not None
-        try:
-            with self._read_connection.begin():
-                return unit(self._read_connection)
-        except DatabaseError as error:
-            raise StoreError(f"the ledger could not be read: {error.orig}") from error
+    def _commit(self, units: list[Callable[[Connection], Any]]) -> list[_Result]:
+        """Together if that is possible, else one by one, so that no unit fails for another's sake.
 
-    def _commit(self, units: list[Callable[[Connection], Any]]) -> list[tuple[Any, BaseException | None]]:
+        A locked ledger is waited for once, not once per unit.
+        """
         try:
             return self._commit_together(units)
-        except DatabaseError:
-            return [self._commit_alone(unit) for unit in units]
+        except DatabaseError as error:
+            if len(units) == 1 or _code(error.orig) in _LOCKED:
+                said = f"the ledger could not be written: {error.orig}"
+                return [(None, StoreError(said)) for _ in units]
+        return [result for unit in units for result in self._commit([unit])]
 
-    def _commit_together(self, units: list[Callable[[Connection], Any]]) -> list[tuple[Any, BaseException | None]]:
+    def _commit_together(self, units: list[Callable[[Connection], Any]]) -> list[_Result]:
         assert self._write_connection is not None
-        results: list[tuple[Any, BaseException | None]] = []
         with self._write_connection.begin():
-            for unit in units:
-                results.append(_in_savepoint(self._write_connection, unit))
+            results = [_in_savepoint(self._write_connection, unit) for unit in units]
         self.commits += 1
         return results
 
-    def _commit_alone(self, unit: Callable[[Connection], Any]) -> tuple[Any, BaseException | None]:
-        try:
-            return self._commit_together([unit])[0]
-        except DatabaseError as error:
-            return None, StoreError(f"the ledger could not be written: {error.orig}")
+
+def _read(connection: Connection, unit: Callable[[Connection], T]) -> T:
+    try:
+        with connection.begin():
+            return unit(connection)
+    except DatabaseError as error:
+        raise StoreError(f"the ledger could not be read: {error.orig}") from error
 
 
-def _in_savepoint(connection: Connection, unit: Callable[[Connection], Any]) -> tuple[Any, BaseException | None]:
-    """The unit's value or its error; a broken database is raised, for it ends the whole batch."""
+def _in_savepoint(connection: Connection, unit: Callable[[Connection], Any]) -> _Result:
+    """The unit's value or its error; a database that cannot is raised, for it ends the whole batch."""
+    broken: DatabaseError | None = None
     try:
         with connection.begin_nested():
-            return unit(connection), None
-    except IntegrityError as error:
+            try:
+                return unit(connection), None
+            except DatabaseError as error:
+                broken = error
+                raise
+    except (IntegrityError, DataError, ProgrammingError) as error:
         return None, error
-    except DatabaseError:
-        raise
+    except DatabaseError as error:
+        # On a full disk SQLite may have rolled back everything, the savepoint too: the first error says why.
+        raise broken or error from None
     except Exception as error:  # the unit's own error belongs to whoever waits for it
         return None, error
 
@@ -162,71 +181,125 @@ def _resolve(future: asyncio.Future[Any], value: Any, error: BaseException | Non
         future.set_exception(error)
 
 
-def _connect(path: Path, *, query_only: bool) -> Engine:
+def _code(error: BaseException | None) -> int | None:
+    """SQLite's primary result code, where the error is SQLite's."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
+
+
+def _connect(path: Path, *, query_only: bool) -> Connection:
     engine = create_engine(
-        f"sqlite+pysqlite:///{path}", poolclass=StaticPool, connect_args={"check_same_thread": False}
+        URL.create("sqlite+pysqlite", database=str(path)),
+        poolclass=StaticPool,
+        connect_args={"check_same_thread": False},
     )
 
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None  # transactions are begun by the listener below
-        with closing(connection.cursor()) as cursor:
-            cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+        try:
+            connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
             if query_only:
-                cursor.execute("PRAGMA query_only=ON")
+                connection.execute("PRAGMA query_only=ON")
             else:
-                cursor.execute("PRAGMA journal_mode=WAL")
-                cursor.execute("PRAGMA synchronous=FULL")
-                cursor.execute("PRAGMA foreign_keys=ON")
+                connection.execute("PRAGMA journal_mode=WAL")
+                connection.execute("PRAGMA synchronous=FULL")
+                connection.execute("PRAGMA foreign_keys=ON")
+        except sqlite3.Error:
+            connection.close()
+            raise
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN" if query_only else "BEGIN IMMEDIATE")
 
-    return engine
+    return engine.connect()
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """What SQLite and the system say of a file that they cannot open, in sentences to act on."""
+    try:
+        yield
+    except OSError as error:
+        said = f"{path} cannot be used: {error.strerror}; make it readable and writable for this user"
+        raise DataDirectoryError(said) from error
+    except (DatabaseError, sqlite3.Error) as error:
+        cause = error.orig if isinstance(error, DatabaseError) else error
+        code = _code(cause)
+        if code in _DAMAGED:
+            raise LedgerDamaged(f"{path} is damaged ({cause}); move it away and restore a backup") from error
+        if code in _LOCKED:
+            raise DataDirectoryError(f"{path} is locked by another program; close it and start again") from error
+        said = f"{path} cannot be used: {cause}; see that there is space and that this user may write there"
+        raise DataDirectoryError(said) from error
+
+
+@contextmanager
+def _closed_on_error(connection: Connection) -> Iterator[Connection]:
+    try:
+        yield connection
+    except BaseException:
+        _close(connection)
+        raise
 
 
 def _open_for_reading(path: Path) -> Connection:
-    try:
-        return _connect(path, query_only=True).connect()
-    except DatabaseError as error:
-        raise LedgerDamaged(f"{path} cannot be read: {error.orig}; restore a backup") from error
+    with _explained(path):
+        return _connect(path, query_only=True)
 
 
-def _open_for_writing(path: Path) -> Connection:
-    try:
-        connection = _connect(path, query_only=False).connect()
-        problem = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
-        connection.rollback()
-        if problem != "ok":
-            raise LedgerDamaged(f"{path} is damaged ({problem}); move it away and restore a backup")
-        with connection.begin():
-            _migrate(connection, path)
-    except DatabaseError as error:
-        if "locked" in str(error.orig):
-            raise DataDirectoryError(f"{path} is locked by another program; close it and start again") from error
-        raise LedgerDamaged(f"{path} cannot be used: {error.orig}; move it away and restore a backup") from error
-    path.chmod(0o600)
+def _open_beside(path: Path) -> Connection:
+    """For a command that is not the service: nothing is made, and only the tables this program knows are read."""
+    absent = DataDirectoryError(f"there is no ledger at {path}; nothing has run here yet")
+    with _explained(path):
+        if not path.exists():
+            raise absent
+        with _closed_on_error(_connect(path, query_only=True)) as connection, connection.begin():
+            version = _version(connection, path)
+            if version is None:
+                raise absent
+            if version < schema.VERSION:
+                raise DataDirectoryError(f"{path} was written by an older version; start the service to update it")
     return connection
 
 
-def _migrate(connection: Connection, path: Path) -> None:
-    schema.meta.create(connection, checkfirst=True)
-    stored = connection.execute(
-        select(schema.meta.c.value).where(schema.meta.c.key == "schema_version")
-    ).scalar_one_or_none()
-    if stored is None:
-        schema.metadata.create_all(connection)
-        connection.execute(insert(schema.meta).values(key="schema_version", value=str(schema.VERSION)))
-        return
-    version = int(stored)
-    if version > schema.VERSION:
+def _open_for_writing(path: Path) -> Connection:
+    with _explained(path):
+        # Made here and not by SQLite, so that its companion files have the same mode from their first moment.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        path.chmod(0o600)
+        with _closed_on_error(_connect(path, query_only=False)) as connection, connection.begin():
+            problem = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+            if problem != "ok":
+                raise LedgerDamaged(f"{path} is damaged ({problem}); move it away and restore a backup")
+            _migrate(connection, path)
+    return connection
+
+
+def _version(connection: Connection, path: Path) -> int | None:
+    """The schema's version; None for an empty file. Raises ``DataDirectoryError`` for one from the future."""
+    if not inspect(connection).has_table(schema.meta.name):
+        return None
+    stored = connection.execute(select(schema.meta.c.value).where(schema.meta.c.key == "schema_version")).scalar()
+    version = None if stored is None else int(stored)
+    if version is not None and version > schema.VERSION:
         raise DataDirectoryError(
             f"{path} was written by a newer version of this program (schema {version}; this one knows "
             f"{schema.VERSION}); install that version"
         )
-    if version < schema.VERSION:
-        _copy_aside(path, version)
+    return version
+
+
+def _migrate(connection: Connection, path: Path) -> None:
+    version = _version(connection, path)
+    if version is None:
+        schema.metadata.create_all(connection)
+        connection.execute(insert(schema.meta).values(key="schema_version", value=str(schema.VERSION)))
+        return
+    if version == schema.VERSION:
+        return
+    _copy_aside(path, version)
     for step in range(version, schema.VERSION):
         MIGRATIONS[step](connection)
     connection.execute(

@@ -5,13 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, case, func, insert, select, update
+from sqlalchemy import Connection, case, func, insert, select, tuple_, update
 
 from scheduler_service.models import Kind
+from scheduler_service.stores.file_names import file_name
 from scheduler_service.stores.schema import WAITING, contribution, document
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from scheduler_service.clock import Instant
+
+Key = tuple[str, str]
+"""(domain, symbol)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,14 @@ class DocumentRow:
     published_sha256: bytes | None
     data: bytes
     changed_at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingRow:
+    """A document that waits to be published, and since when."""
+
+    since: Instant
+    row: DocumentRow
 
 
 _COLUMNS = [
@@ -72,8 +86,21 @@ def put_contribution(
         conn.execute(insert(contribution).values(domain=domain, symbol=symbol, source=new.source, **values))
 
 
+def confirm_contribution(conn: Connection, domain: str, symbol: str, source: str, as_of: Instant) -> None:
+    """The source said the same again in an answer fetched at ``as_of``; its words keep their provenance."""
+    conn.execute(
+        update(contribution)
+        .where(contribution.c.domain == domain, contribution.c.symbol == symbol, contribution.c.source == source)
+        .values(as_of=as_of)
+    )
+
+
 def put_document(conn: Connection, domain: str, symbol: str, data: bytes, now: Instant) -> bool:
-    """The next version of a document, to be published at once. False when it says the same as before."""
+    """The next version of a document, to be published at once. False when it says the same as before.
+
+    Raises ``ValueError`` for a symbol that cannot name a file: whatever is stored can be published.
+    """
+    file_name(symbol)
     mine = (document.c.domain == domain, document.c.symbol == symbol)
     before = conn.execute(select(document.c.data).where(*mine)).scalar_one_or_none()
     if before == data:
@@ -88,10 +115,10 @@ def put_document(conn: Connection, domain: str, symbol: str, data: bytes, now: I
 
 def refresh_envelope(conn: Connection, domain: str, symbol: str, *, pause: int, now: Instant) -> None:
     """Only the times of the last checks moved: published again ``pause`` after the last publication, or as soon as
-    it already will be.
+    it already will be. An instant further off than that was noted by a wrong clock.
     """
     lazily = case(
-        (document.c.publish_after.is_not(None), document.c.publish_after),
+        (document.c.publish_after <= now + pause, document.c.publish_after),
         (document.c.published_at.is_(None), now),
         (document.c.published_at + pause < now, now),
         (document.c.published_at > now, now),
@@ -104,12 +131,13 @@ def refresh_envelope(conn: Connection, domain: str, symbol: str, *, pause: int, 
     )
 
 
-def waiting(conn: Connection, now: Instant, most: int) -> list[DocumentRow]:
-    """Documents whose newest version should be on disk and is not, longest waiting first."""
-    query = (
-        select(*_COLUMNS).where(WAITING, document.c.publish_after <= now).order_by(document.c.publish_after).limit(most)
-    )
-    return [DocumentRow(*row) for row in conn.execute(query)]
+def waiting(conn: Connection, now: Instant, most: int, after: WaitingRow | None = None) -> list[WaitingRow]:
+    """Documents whose newest version should be on disk and is not, longest waiting first; those behind ``after``."""
+    place = (document.c.publish_after, document.c.domain, document.c.symbol)
+    query = select(document.c.publish_after, *_COLUMNS).where(WAITING, document.c.publish_after <= now)
+    if after is not None:
+        query = query.where(tuple_(*place) > tuple_(after.since, after.row.domain, after.row.symbol))
+    return [WaitingRow(since, DocumentRow(*row)) for since, *row in conn.execute(query.order_by(*place).limit(most))]
 
 
 def next_publication(conn: Connection) -> Instant | None:
@@ -142,16 +170,26 @@ def documents(conn: Connection, *, domain: str | None = None, symbol: str | None
     return [DocumentRow(*row) for row in conn.execute(query)]
 
 
-def published(conn: Connection) -> dict[tuple[str, str], bytes]:
-    """(domain, symbol) to the hash that its file should have."""
-    query = select(document.c.domain, document.c.symbol, document.c.published_sha256).where(
-        document.c.published_sha256.is_not(None)
+def published(conn: Connection, after: Key, most: int) -> dict[Key, bytes]:
+    """The hashes that files should have, of the published documents behind ``after``."""
+    query = (
+        select(document.c.domain, document.c.symbol, document.c.published_sha256)
+        .where(document.c.published_sha256.is_not(None))
+        .where(tuple_(document.c.domain, document.c.symbol) > tuple_(*after))
+        .order_by(document.c.domain, document.c.symbol)
+        .limit(most)
     )
     return {(r.domain, r.symbol): r.published_sha256 for r in conn.execute(query)}
 
 
-def republish(conn: Connection, domain: str, symbol: str, now: Instant) -> None:
-    """The file is damaged or gone: it is to be written again, from the row."""
-    conn.execute(
-        update(document).where(document.c.domain == domain, document.c.symbol == symbol).values(publish_after=now)
-    )
+def republish(conn: Connection, keys: Sequence[Key], now: Instant) -> list[Key]:
+    """Files that are damaged or gone are to be written again, from their rows. Returns those that were not about to be
+    written anyway.
+    """
+    found = []
+    for domain, symbol in keys:
+        mine = (document.c.domain == domain, document.c.symbol == symbol)
+        if conn.execute(select(document.c.version).where(*mine, document.c.publish_after.is_(None))).first():
+            found.append((domain, symbol))
+        conn.execute(update(document).where(*mine).values(publish_after=now))
+    return found

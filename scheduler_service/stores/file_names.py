@@ -14,11 +14,11 @@ def file_name(symbol: str) -> str:
     """``BRK.B`` to ``BRK.B.json``; every byte outside ``A-Z 0-9 -`` and inner ``.`` becomes ``%XX``.
 
     Names that a system reserves (``CON``, ``NUL.X``) get their first letter encoded. Raises ``ValueError`` for an empty
-    symbol or one of more than 64 characters.
+    symbol or one of more than 64 bytes of UTF-8: encoded, it would not fit in a name.
     """
-    if not 0 < len(symbol) <= LONGEST_SYMBOL:
-        raise ValueError(f"a symbol has 1 to {LONGEST_SYMBOL} characters, this one {len(symbol)}")
     raw = symbol.encode("utf-8", "surrogatepass")
+    if not 0 < len(raw) <= LONGEST_SYMBOL:
+        raise ValueError(f"a symbol has 1 to {LONGEST_SYMBOL} bytes of UTF-8, this one {len(raw)}")
     last = len(raw) - 1
     encoded = "".join(
         chr(byte) if byte in _KEPT or (byte == ord(".") and 0 < i < last) else f"%{byte:02X}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 from contextlib import suppress
 from functools import partial
@@ -14,7 +15,7 @@ from scheduler_service.clock import SECOND, Instant, to_iso_seconds
 from scheduler_service.errors import StoreError
 from scheduler_service.models import Event
 from scheduler_service.stores import document_store, stock_state_store
-from scheduler_service.stores.atomic_files import read_files, write_files
+from scheduler_service.stores.atomic_files import Signature, check_files, write_files
 from scheduler_service.stores.file_names import file_name
 
 if TYPE_CHECKING:
@@ -27,13 +28,16 @@ if TYPE_CHECKING:
     from scheduler_service.clock import Clock
     from scheduler_service.models import Publish, StockState
     from scheduler_service.stores.database import Ledger
-    from scheduler_service.stores.document_store import DocumentRow
+    from scheduler_service.stores.document_store import DocumentRow, Key, WaitingRow
 
 SCHEMA_VERSION = 1
 BATCH = 64
+AUDIT_BATCH = 500
 AUDIT_EVERY = 60.0
 LONGEST_REST = 5.0
 REST_AFTER_FAILURE = 5.0
+NO_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+"""What fails for one file because of the disk fails for all."""
 
 
 def render(row: DocumentRow, states: Mapping[str, StockState], required: Sequence[str], *, sandbox: bool) -> bytes:
@@ -95,6 +99,8 @@ class Publisher:
         self._clock = clock
         self._publish = publish
         self._wake = asyncio.Event()
+        self._writing = asyncio.Lock()
+        self._seen: dict[Key, Signature] = {}
         self._stopping = False
         self._failing = False
 
@@ -128,47 +134,64 @@ class Publisher:
             await self.publish_due()
 
     async def publish_due(self) -> int:
-        """Writes every document that is due, in batches; returns how many are on disk."""
-        total = 0
-        while True:
-            now = self._clock.now()
-            rendered = await self._ledger.read(partial(self._render_due, now=now))
-            if not rendered:
-                return total
-            files = [(self.path(row.domain, row.symbol), body) for row, body in rendered]
-            errors = await write_files(files, executor=self._pool)
-            written = [pair for pair, error in zip(rendered, errors, strict=True) if error is None]
-            await self._strike(written)
+        """Writes every document that is due, in batches; returns how many are on disk. Those that cannot be written
+        hold nobody up: they stay due, for the next time.
+        """
+        total, now = 0, self._clock.now()
+        last: WaitingRow | None = None
+        failures: list[tuple[Path, OSError]] = []
+        while not any(error.errno in NO_DISK for _, error in failures):
+            async with self._writing:
+                due = await self._ledger.read(partial(self._render_due, now=now, after=last))
+                if not due:
+                    break
+                last = due[-1][0]
+                files = [(self.path(waiting.row.domain, waiting.row.symbol), body) for waiting, body in due]
+                errors = await write_files(files, root=self.folder, executor=self._pool)
+                written = [(w.row, body) for (w, body), error in zip(due, errors, strict=True) if error is None]
+                await self._strike(written)
             total += len(written)
-            if failures := [error for error in errors if error is not None]:
-                self._failed(f"{len(failures)} of {len(errors)} documents could not be written: {failures[0]}")
-                return total
-            self._failing = False
+            failures += [(path, error) for (path, _), error in zip(files, errors, strict=True) if error is not None]
+        if failures:
+            path, error = failures[0]
+            self._failed(f"{path} could not be written: {error.strerror}; it is tried again until it can be")
+        self._failing = bool(failures)
+        return total
 
     async def audit(self) -> int:
-        """Compares every published file with what was written; the damaged ones are written again from their rows."""
-        expected = await self._ledger.read(document_store.published)
-        keys = list(expected)
-        damaged = []
-        for start in range(0, len(keys), BATCH):
-            batch = keys[start : start + BATCH]
-            bodies = await read_files([self.path(*key) for key in batch], executor=self._pool)
-            for key, body in zip(batch, bodies, strict=True):
-                if not isinstance(body, bytes) or hashlib.sha256(body).digest() != expected[key]:
-                    damaged.append(key)
-        for domain, symbol in damaged:
-            now = self._clock.now()
-            await self._ledger.run(partial(document_store.republish, domain=domain, symbol=symbol, now=now))
+        """Compares every published file with what was written; the damaged ones are written again from their rows.
+
+        Returns how many that were. A file is read once, and then only if it was touched.
+        """
+        damaged = 0
+        last: Key = ("", "")
+        while True:
+            async with self._writing:
+                expected = await self._ledger.read(partial(document_store.published, after=last, most=AUDIT_BATCH))
+                if not expected:
+                    return damaged
+                last = next(reversed(expected))
+                damaged += await self._repair(expected)
+
+    async def _repair(self, expected: Mapping[Key, bytes]) -> int:
+        files = [(self.path(*key), sha256, self._seen.get(key)) for key, sha256 in expected.items()]
+        found = dict(zip(expected, await check_files(files, executor=self._pool), strict=True))
+        self._seen |= {key: signature for key, signature in found.items() if signature is not None}
+        damaged = [key for key, signature in found.items() if signature is None]
+        if not damaged:
+            return 0
+        now = self._clock.now()
+        unexpected = await self._ledger.run(partial(document_store.republish, keys=damaged, now=now))
+        for domain, symbol in unexpected:
             message = f"{self.path(domain, symbol)} was damaged or gone; it is written again"
             self._publish(Event("document.repaired", message, {"domain": domain, "symbol": symbol}, "WARNING"))
-        if damaged:
-            self.notify()
-        return len(damaged)
+        self.notify()
+        return len(unexpected)
 
-    def _render_due(self, conn: Connection, now: Instant) -> list[tuple[DocumentRow, bytes]]:
+    def _render_due(self, conn: Connection, now: Instant, after: WaitingRow | None) -> list[tuple[WaitingRow, bytes]]:
         return [
-            (row, render(row, states_of(conn, row), self._required.get(row.domain, ()), sandbox=self._sandbox))
-            for row in document_store.waiting(conn, now, BATCH)
+            (w, render(w.row, states_of(conn, w.row), self._required.get(w.row.domain, ()), sandbox=self._sandbox))
+            for w in document_store.waiting(conn, now, BATCH, after)
         ]
 
     async def _strike(self, written: list[tuple[DocumentRow, bytes]]) -> None:

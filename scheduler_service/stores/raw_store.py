@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SMALL = 64 * 1024
 """Compressed bytes up to which an answer lies in the ledger."""
 QUICK = 128 * 1024
-"""Bytes that are compressed faster on the loop than on the way to a thread."""
+"""Bytes that are compressed, and unpacked, faster on the loop than on the way to a thread."""
 
 
 class RawStore:
@@ -49,8 +49,9 @@ class RawStore:
                 return None
             packed = packed_or_error
         try:
-            return _unpack(packed) if len(packed) <= SMALL else await self._off_loop(_unpack, packed)
-        except zstandard.ZstdError:
+            quick = 0 <= zstandard.frame_content_size(packed) <= QUICK
+            return _unpack(packed) if quick else await self._off_loop(_unpack, packed)
+        except (zstandard.ZstdError, OverflowError, MemoryError):  # the latter two: its header promises too much
             return None
 
     def _path(self, call_id: int) -> Path:

@@ -135,7 +135,8 @@ def put_schedule(conn: Connection, wanted: ScheduleRow) -> bool:
         conn.execute(insert(schedule).values(id=wanted.id, **values))
         return True
     latest = conn.execute(select(func.max(slot.c.until_at)).where(slot.c.schedule_id == wanted.id)).scalar_one()
-    values["cursor"] = max(wanted.cursor, latest or wanted.cursor)
+    if latest is not None and latest > wanted.cursor:  # the clock went back: that time has been accounted for
+        values["effective_from"] = values["cursor"] = latest
     conn.execute(update(schedule).where(schedule.c.id == wanted.id).values(**values))
     return True
 
@@ -147,10 +148,10 @@ def close_schedule(conn: Connection, schedule_id: str, now: Instant) -> None:
 
 def record_slots(
     conn: Connection, row: ScheduleRow, slots: Sequence[SlotRow], new_run: NewRun | None, now: Instant
-) -> RunRow | None:
+) -> tuple[bool, RunRow | None]:
     """Slots, cursor and run in one piece; nothing when someone else moved the cursor or changed the schedule meanwhile.
 
-    The newest slot gets the run. Returns the run to expand, None where there is none or another writer was first.
+    The newest slot gets the run. Returns whether this call recorded them, and the run to expand if there is one.
     """
     moved = conn.execute(
         update(schedule)
@@ -159,7 +160,7 @@ def record_slots(
         .values(cursor=slots[-1].until_at)
     )
     if moved.rowcount == 0:
-        return None
+        return False, None
     started = None if new_run is None else add_run(conn, new_run, now)
     for s in slots:
         conn.execute(
@@ -174,7 +175,7 @@ def record_slots(
                 recorded_at=now,
             )
         )
-    return started
+    return True, started
 
 
 def add_run(conn: Connection, new: NewRun, now: Instant) -> RunRow:

@@ -143,7 +143,14 @@ QUEUED = text("state = 'queued'")
 RUNNING = text("state = 'running'")
 OPEN = text("ended_at IS NULL")
 Index(
-    "task_queue", task.c.lane, task.c.rank, task.c.not_before, task.c.id, sqlite_where=QUEUED, postgresql_where=QUEUED
+    "task_queue",
+    task.c.lane,
+    task.c.interrupted,
+    task.c.rank,
+    task.c.not_before,
+    task.c.id,
+    sqlite_where=QUEUED,
+    postgresql_where=QUEUED,
 )
 Index("task_running", task.c.id, sqlite_where=RUNNING, postgresql_where=RUNNING)
 Index("task_open", task.c.schedule_id, task.c.symbol, task.c.source, sqlite_where=OPEN, postgresql_where=OPEN)
@@ -300,7 +307,14 @@ document = Table(
     CheckConstraint("published_version <= version"),
 )
 WAITING = text("publish_after IS NOT NULL")
-Index("document_waiting", document.c.publish_after, sqlite_where=WAITING, postgresql_where=WAITING)
+Index(
+    "document_waiting",
+    document.c.publish_after,
+    document.c.domain,
+    document.c.symbol,
+    sqlite_where=WAITING,
+    postgresql_where=WAITING,
+)
 
 # A schedule (or all: `*`) that must not run, since when, until when, and why; survives restarts and configuration
 # changes.

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
 
 from scheduler_service.errors import Fenced
 from scheduler_service.models import Reason, RunOrigin, Task, TaskState
+from scheduler_service.stores import stock_state_store
 from scheduler_service.stores.schedule_store import RunRow, close_run_if_done
 from scheduler_service.stores.schema import OPEN, QUEUED, RUNNING, run, task
 
@@ -61,13 +62,18 @@ _CLAIMABLE = (
         run.c.force,
     )
     .join(run, run.c.id == task.c.run_id)
-    .where(QUEUED, task.c.lane == bindparam("lane"), task.c.rank == bindparam("rank"))
-    .where(task.c.not_before <= bindparam("now"))
+    .where(QUEUED, task.c.lane == bindparam("lane"), task.c.not_before <= bindparam("now"))
+)
+_UNTROUBLED = (
+    _CLAIMABLE.where(task.c.interrupted == 0, task.c.rank == bindparam("rank"))
     .order_by(task.c.not_before, task.c.id)
     .limit(bindparam("most"))
 )
-_UNTROUBLED = _CLAIMABLE.where(task.c.interrupted == 0)
-_SUSPECTS = _CLAIMABLE.where(task.c.interrupted > 0)
+_SUSPECT = _CLAIMABLE.where(task.c.interrupted > 0).order_by(task.c.rank, task.c.not_before, task.c.id).limit(1)
+_RUNNING_SUSPECT = select(task.c.id).where(RUNNING, task.c.interrupted > 0).limit(1)
+_NEXT_DUE = select(func.min(task.c.not_before)).where(QUEUED, task.c.lane == bindparam("lane"))
+_NEXT_UNTROUBLED = _NEXT_DUE.where(task.c.interrupted == 0, task.c.rank == bindparam("rank"))
+_NEXT_SUSPECT = _NEXT_DUE.where(task.c.interrupted > 0)
 _START = (
     update(task)
     .where(task.c.id == bindparam("key"))
@@ -131,22 +137,20 @@ def _values(owner: RunRow, new: NewTask, now: Instant) -> dict[str, object]:
     }
 
 
-def claim(
-    conn: Connection, lane: str, now: Instant, most: int, *, suspects: bool = False, run_id: int | None = None
-) -> list[Task]:
+def claim(conn: Connection, lane: str, now: Instant, most: int, *, run_id: int | None = None) -> list[Task]:
     """Takes up to ``most`` tasks of a lane, best rank first; each starts a new attempt.
 
-    ``suspects`` are tasks that a crash cut off: they are claimed one at a time, so that the one that brings the
-    process down is found without condemning those that ran beside it.
+    Tasks that a crash cut off are suspects: one of them runs at a time, in all lanes together, so that the one that
+    brings the process down is found without condemning those that ran beside it.
     """
-    query = _SUSPECTS if suspects else _UNTROUBLED
-    if run_id is not None:
-        query = query.where(task.c.run_id == run_id)
-    rows: list[Any] = []
+    wanted = {"lane": lane, "now": now}
+    rows: list[Any] = list(conn.execute(_of_run(_SUSPECT, run_id), wanted))
+    if rows and _suspect_runs(conn):
+        rows = []
     for rank in Rank:
         if len(rows) < most:
-            wanted = {"lane": lane, "rank": rank, "now": now, "most": most - len(rows)}
-            rows += conn.execute(query, wanted).all()
+            query = _of_run(_UNTROUBLED, run_id)
+            rows += conn.execute(query, {**wanted, "rank": rank, "most": most - len(rows)})
     if not rows:
         return []
     conn.execute(_START, [{"key": row.id, "now": now} for row in rows])
@@ -171,12 +175,19 @@ def claim(
 
 
 def next_due(conn: Connection, lane: str, *, run_id: int | None = None) -> Instant | None:
-    """When the lane's next queued task may start."""
-    query = select(func.min(task.c.not_before)).where(QUEUED, task.c.lane == lane)
-    if run_id is not None:
-        query = query.where(task.c.run_id == run_id)
-    due: Instant | None = conn.execute(query).scalar_one()
-    return due
+    """When the lane's next queued task may start; a suspect not while another runs."""
+    dues = [conn.scalar(_of_run(_NEXT_UNTROUBLED, run_id), {"lane": lane, "rank": rank}) for rank in Rank]
+    if not _suspect_runs(conn):
+        dues.append(conn.scalar(_of_run(_NEXT_SUSPECT, run_id), {"lane": lane}))
+    return min((due for due in dues if due is not None), default=None)
+
+
+def _of_run(query: Select[Any], run_id: int | None) -> Select[Any]:
+    return query if run_id is None else query.where(task.c.run_id == run_id)
+
+
+def _suspect_runs(conn: Connection) -> bool:
+    return conn.execute(_RUNNING_SUSPECT).first() is not None
 
 
 def end(conn: Connection, mine: Task, outcome: Outcome, *, unchanged: bool, now: Instant) -> RunRow | None:
@@ -232,10 +243,14 @@ def _requeue(conn: Connection, mine: Task, now: Instant, **values: object) -> No
 def recover(conn: Connection, now: Instant) -> tuple[int, list[RunRow]]:
     """After a crash: what was running is queued again, or fails as poison after its third interruption.
 
-    Returns how many were queued again, and the runs that this closed. Doing it twice changes nothing.
+    What a wrong clock queued in the future may start now. Returns how many were queued again, and the runs that this
+    closed. Doing it twice changes nothing.
     """
+    conn.execute(update(task).where(QUEUED, task.c.queued_at > now).values(queued_at=now, not_before=now))
     conn.execute(update(task).where(RUNNING).values(interrupted=task.c.interrupted + 1))
-    poison = select(task.c.id, task.c.run_id).where(RUNNING, task.c.interrupted >= MOST_INTERRUPTIONS)
+    poison = select(task.c.id, task.c.run_id, task.c.symbol, task.c.domain, task.c.source).where(
+        RUNNING, task.c.interrupted >= MOST_INTERRUPTIONS
+    )
     closed = []
     for row in conn.execute(poison).all():
         conn.execute(
@@ -248,6 +263,8 @@ def recover(conn: Connection, now: Instant) -> tuple[int, list[RunRow]]:
                 ended_at=now,
             )
         )
+        # noted as tried: else a first fetch that brings the process down would be made anew at every start
+        stock_state_store.failed(conn, row.symbol, row.domain, row.source, reason=Reason.POISON, now=now)
         closed.append(_count_ended(conn, row.run_id, TaskState.FAILED, unchanged=False, now=now))
     requeued = conn.execute(update(task).where(RUNNING).values(state=TaskState.QUEUED, queued_at=now))
     return requeued.rowcount, [r for r in closed if r is not None]
@@ -260,11 +277,20 @@ def skip_unwatched(conn: Connection, watched: Collection[str], now: Instant) -> 
         .join(run, run.c.id == task.c.run_id)
         .where(QUEUED, run.c.origin != RunOrigin.MANUAL)
     ).all()
+    return _skip(conn, [row for row in waiting if row.symbol not in watched], Reason.NOT_WATCHED, now)
+
+
+def skip_unfetched(conn: Connection, fetched: Collection[tuple[str, str]], now: Instant) -> list[RunRow]:
+    """Waiting tasks end whose (domain, source) is fetched no longer: their lane has no workers any more."""
+    waiting = conn.execute(select(task.c.id, task.c.run_id, task.c.domain, task.c.source).where(QUEUED)).all()
+    return _skip(conn, [row for row in waiting if (row.domain, row.source) not in fetched], Reason.PROVIDER_OFF, now)
+
+
+def _skip(conn: Connection, waiting: Sequence[Any], reason: Reason, now: Instant) -> list[RunRow]:
+    """Returns the runs that this closed."""
     closed = []
     for row in waiting:
-        if row.symbol in watched:
-            continue
-        ending = {"state": TaskState.SKIPPED, "reason": Reason.NOT_WATCHED, "ended_at": now}
+        ending = {"state": TaskState.SKIPPED, "reason": reason, "ended_at": now}
         conn.execute(update(task).where(task.c.id == row.id).values(**ending))
         closed.append(_count_ended(conn, row.run_id, TaskState.SKIPPED, unchanged=False, now=now))
     return [r for r in closed if r is not None]

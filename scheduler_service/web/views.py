@@ -5,7 +5,7 @@ Times are ISO-8601 UTC with ``Z``, durations in milliseconds.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from scheduler_service.models import Reason, Record, TaskState
@@ -108,6 +108,12 @@ class TaskReport(Record):
     duration_ms: int | None = None
 
 
+class Refusal(Record):
+    """Why something was not done, in a sentence: the body of every error, and the last line of a fetch cut short."""
+
+    error: str
+
+
 class Facade(Protocol):
     """The service as ``web`` sees it."""
 
@@ -115,5 +121,5 @@ class Facade(Protocol):
 
     async def status(self) -> Status: ...
 
-    def fetch(self, request: FetchRequest) -> AsyncIterator[TaskReport]:
+    def fetch(self, request: FetchRequest) -> AsyncGenerator[TaskReport, None]:
         """Raises ``ConfigurationError`` (an unknown domain or source, in words) before the first report."""

@@ -1,0 +1,178 @@
+"""The commands, their arguments and their help.
+
+What a command needs is imported when it runs, so that ``--help`` and shell completion answer at once.
+"""
+# ruff: noqa: PLC0415
+
+from __future__ import annotations
+
+import errno
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from scheduler_service import __version__
+from scheduler_service.errors import AlreadyRunning, ConfigurationError, NotRunning, SchedulerServiceError
+from scheduler_service.redaction import escape, redact
+
+EXIT_CODES = ((ConfigurationError, 2), (NotRunning, 3), (AlreadyRunning, 4))
+"""Every other error is 1."""
+INTERRUPTED = 130
+
+STATUSES = ("queued", "running", "completed", "skipped", "failed", "ran", "caught_up", "coalesced", "missed")
+"""States of tasks and outcomes of slots."""
+
+
+class Commands(click.Group):
+    """A group whose commands return their exit code and may raise the errors of the house."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            code = super().invoke(ctx)
+            sys.stdout.flush()  # whoever reads may have gone; click knows what to do about that
+        except SchedulerServiceError as error:
+            complain(str(error))
+            code = next((code for kind, code in EXIT_CODES if isinstance(error, kind)), 1)
+        except KeyboardInterrupt:
+            code = INTERRUPTED
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise
+            complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+            code = 1
+        ctx.exit(code)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+def complain(sentence: str) -> None:
+    """What went wrong, on standard error, without secrets and control characters."""
+    click.echo(escape(redact(sentence), keep="\n"), err=True)
+
+
+as_json = click.option("--json", "as_json", is_flag=True, help="One JSON value on standard output.")
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 fine, 1 degraded or failed, 2 usage or configuration, 3 not running, "
+    "4 another instance holds the data directory.",
+)
+@click.option(
+    "-c",
+    "--config",
+    "paths",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Configuration file; repeatable, later ones override. Without it: $SCHEDULER_CONFIG, "
+    "./config/scheduler.yaml, /etc/scheduler-service/scheduler.yaml, or the packaged sandbox.",
+)
+@click.pass_context
+def cli(ctx: click.Context, paths: tuple[Path, ...]) -> None:
+    """Keeps the news, earnings and fundamentals of a stock watchlist fresh, on schedule."""
+    ctx.obj = paths
+
+
+@cli.command()
+@click.pass_obj
+def run(paths: tuple[Path, ...]) -> int:
+    """Run the service in the foreground; Ctrl-C or SIGTERM stops it."""
+    from scheduler_service.cli.run import run as run_service
+
+    return run_service(paths)
+
+
+@cli.command()
+@as_json
+@click.pass_obj
+def check(paths: tuple[Path, ...], as_json: bool) -> int:
+    """Check the configuration, and say what it will do."""
+    from scheduler_service.cli.check import check as check_configuration
+
+    return check_configuration(paths, as_json=as_json)
+
+
+@cli.command("next")
+@click.option("--job", metavar="ID", help="Only this schedule.")
+@click.option("--days", type=click.IntRange(1, 3660), help="Slots of this many days; 7 where neither is given.")
+@click.option("--count", type=click.IntRange(1, 1_000_000), help="Only the first so many.")
+@click.option("--at", metavar="ISO", help="As seen from this time, such as 2027-01-04T09:00:00Z; now by default.")
+@as_json
+@click.pass_obj
+def next_slots(
+    paths: tuple[Path, ...], job: str | None, days: int | None, count: int | None, at: str | None, as_json: bool
+) -> int:
+    """List the slots to come."""
+    from scheduler_service.cli.upcoming import upcoming
+
+    return upcoming(paths, job=job, days=days, count=count, at=at, as_json=as_json)
+
+
+@cli.command()
+@click.argument("domain")
+@click.argument("symbols", nargs=-1, required=True, metavar="SYMBOL...")
+@click.option("--source", help="Only from this source.")
+@click.option("--force", is_flag=True, help="Also what is fresh. Never past rate, budget or a closed gate.")
+@as_json
+@click.pass_obj
+def fetch(
+    paths: tuple[Path, ...], domain: str, symbols: tuple[str, ...], source: str | None, force: bool, as_json: bool
+) -> int:
+    """Fetch now, through the running service or without one."""
+    from scheduler_service.cli.fetch import fetch as fetch_now
+
+    return fetch_now(paths, domain, symbols, source=source, force=force, as_json=as_json)
+
+
+@cli.command()
+@click.argument("symbol")
+@click.argument("domain", required=False)
+@as_json
+@click.pass_obj
+def show(paths: tuple[Path, ...], symbol: str, domain: str | None, as_json: bool) -> int:
+    """Show what is known of a stock."""
+    from scheduler_service.cli.show import show as show_documents
+
+    return show_documents(paths, symbol, domain, as_json=as_json)
+
+
+@cli.command()
+@as_json
+@click.pass_obj
+def status(paths: tuple[Path, ...], as_json: bool) -> int:
+    """Show how the running service is.
+
+    Exit code 1 when it is degraded, 3 when none runs.
+    """
+    from scheduler_service.cli.status import status as show_status
+
+    return show_status(paths, as_json=as_json)
+
+
+@cli.command()
+@click.option("--job", metavar="ID", help="Only of this schedule.")
+@click.option("--symbol", help="Only tasks of this symbol.")
+@click.option("--status", type=click.Choice(STATUSES), help="Only tasks in this state, and slots with this outcome.")
+@click.option("--last", metavar="DURATION", default="7d", show_default=True, help="How far back, such as 12h or 7d.")
+@as_json
+@click.pass_obj
+def history(
+    paths: tuple[Path, ...], job: str | None, symbol: str | None, status: str | None, last: str, as_json: bool
+) -> int:
+    """Show what happened: slots, runs and tasks, newest first."""
+    from scheduler_service.cli.history import history as show_history
+
+    return show_history(paths, job=job, symbol=symbol, status=status, last=last, as_json=as_json)
+
+
+@cli.command()
+@as_json
+def version(as_json: bool) -> int:
+    """Show the version of this program."""
+    click.echo(json.dumps({"version": __version__}) if as_json else f"scheduler-service {__version__}")
+    return 0

@@ -1,0 +1,91 @@
+"""The settings a command works with, and what a person may have meant."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from pydantic import BaseModel, SecretStr
+
+from scheduler_service.clients.base import discover as discover_clients
+from scheduler_service.processors.base import discover as discover_processors
+from scheduler_service.redaction import escape, register_secret
+from scheduler_service.settings.explain import closest, did_you_mean
+from scheduler_service.settings.load import Found, find_config, load
+from scheduler_service.settings.model import parse_symbol
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from scheduler_service.settings.loaded import Settings
+
+
+def find(given: Sequence[Path]) -> Found:
+    """The configuration files to use."""
+    return find_config(given, os.environ, Path.cwd())
+
+
+def settings_of(given: Sequence[Path]) -> Settings:
+    """The settings; says on standard error which configuration that is, where no one named it.
+
+    Raises ``ConfigurationError``.
+    """
+    found = find(given)
+    if not given:
+        click.echo(found.sentence, err=True)
+    return read(found)
+
+
+def read(found: Found) -> Settings:
+    """The settings of these files and the environment; none of their secrets is shown from now on."""
+    providers = {name: client.Options for name, client in discover_clients().items()}
+    settings = load(found.paths, os.environ, providers=providers, sources=source_providers())
+    for secret in secrets_in([getattr(settings, field.name) for field in fields(settings)]):
+        register_secret(secret)
+    return settings
+
+
+def source_providers() -> dict[str, dict[str, str]]:
+    """Each domain's sources, and the provider that each of them asks."""
+    return {
+        domain: {source.name: source.provider for source in processor.sources}
+        for domain, processor in discover_processors().items()
+    }
+
+
+def secrets_in(value: Any) -> Iterator[str]:
+    """Every secret in settings, however deep."""
+    if isinstance(value, SecretStr):
+        yield value.get_secret_value()
+    elif isinstance(value, BaseModel):
+        yield from secrets_in([inner for _, inner in value])
+    elif isinstance(value, Mapping):
+        yield from secrets_in(list(value.values()))
+    elif isinstance(value, list | tuple | frozenset):
+        for inner in value:
+            yield from secrets_in(inner)
+
+
+def read_symbol(text: str) -> str:
+    """A symbol as a person typed it. Raises ``click.UsageError``."""
+    try:
+        return parse_symbol(text)
+    except ValueError as error:
+        raise click.UsageError(escape(f"{text!r}: {error}")) from None
+
+
+def choose(kind: str, name: str, known: Collection[str]) -> str:
+    """The name, where it is known. Raises ``click.UsageError`` with the one that was probably meant."""
+    if name not in known:
+        raise click.UsageError(escape(f"there is no {kind} {name!r}; {did_you_mean(name, known)}"))
+    return name
+
+
+def perhaps(name: str, known: Collection[str]) -> str:
+    """``; did you mean AAPL?``, or nothing."""
+    close = closest(name, known)
+    return f"; did you mean {close}?" if close else ""

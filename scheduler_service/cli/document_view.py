@@ -1,0 +1,121 @@
+"""What documents look like at a terminal of 80 columns. A record that has no view of its own is shown as JSON."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from functools import singledispatch
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from scheduler_service.cli.figures import UNKNOWN, amount, growth, percent, sparkline
+from scheduler_service.cli.terminal import line, print_json, safe, table
+from scheduler_service.models import Record
+from scheduler_service.parsers.earnings import EarningsData
+from scheduler_service.parsers.fundamental_analysis import FundamentalsData
+from scheduler_service.parsers.news import NewsData
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from decimal import Decimal
+
+    from scheduler_service.parsers.earnings import Report
+    from scheduler_service.parsers.fundamental_analysis import Metric
+    from scheduler_service.parsers.news import NewsItem
+
+STORIES_SHOWN = 8
+QUARTERS_SHOWN = 8
+YEARS_SHOWN = 4
+RELEASES_SHOWN = 3
+SAME_TIME_OF_YEAR = dt.timedelta(days=15)
+_YEAR = dt.timedelta(days=365)
+
+
+@singledispatch
+def print_data(data: Record | bytes, *, whole: bool) -> None:
+    """Prints a document's data; all of it where ``whole``."""
+    del whole
+    print_json(data.model_dump(mode="json") if isinstance(data, Record) else json.loads(data))
+
+
+@print_data.register
+def _(data: NewsData, *, whole: bool) -> None:
+    shown = data.items if whole else data.items[:STORIES_SHOWN]
+    table("", ["when (UTC)", "publisher", "story"], [_story(item) for item in shown], long=("publisher", "story"))
+    if len(shown) < len(data.items):
+        line(f"{len(data.items) - len(shown)} older ones: name the domain to see them all")
+
+
+def _story(item: NewsItem) -> tuple[object, ...]:
+    when = item.published_at[:16].replace("T", " ") if item.published_at else UNKNOWN
+    return when, item.publisher, Text.assemble(safe(item.title), "\n", safe(item.url, style="dim"))
+
+
+@print_data.register
+def _(data: EarningsData, *, whole: bool) -> None:
+    for kind, title, most in (("quarter", "Quarters", QUARTERS_SHOWN), ("year", "Years", YEARS_SHOWN)):
+        reports = [report for report in data.reports if report.kind == kind]
+        if reports:
+            _print_reports(f"{title}, {reports[0].currency}", reports, len(reports) if whole else most)
+    if any(report.derived for report in data.reports):
+        line("* derived: not reported alone, the difference of two reported figures")
+    if data.next_report is not None:
+        sure = "confirmed" if data.next_report.confirmed else "expected"
+        line(f"Next report: {data.next_report.date} ({data.next_report.time}, {sure})")
+    for release in data.releases[: None if whole else RELEASES_SHOWN]:
+        line(f"Results announced {release.date}, {release.form}: {release.url or release.accession}")
+
+
+def _print_reports(title: str, reports: Sequence[Report], most: int) -> None:
+    shown = reports[:most]
+    revenues = [report.revenue for report in reversed(shown) if report.revenue is not None]
+    table(
+        f"{title}   revenue {sparkline(revenues)}" if len(revenues) > 1 else title,
+        ["period", "to", "revenue", "growth", "net income", "EPS", "filed"],
+        [
+            (
+                (report.fiscal_label or UNKNOWN) + ("*" if report.derived else ""),
+                report.period_end,
+                amount(report.revenue),
+                percent(year_on_year(report, reports), signed=True),
+                amount(report.net_income),
+                UNKNOWN if report.eps_diluted is None else f"{report.eps_diluted:,.2f}",
+                report.filed,
+            )
+            for report in shown
+        ],
+        numbers=("revenue", "growth", "net income", "EPS"),
+    )
+
+
+def year_on_year(report: Report, reports: Sequence[Report]) -> Decimal | None:
+    """By which fraction the revenue grew since the same period of the year before."""
+    wanted = report.period_end - _YEAR
+    before = next((r for r in reports if abs(r.period_end - wanted) <= SAME_TIME_OF_YEAR), None)
+    return None if before is None else growth(report.revenue, before.revenue)
+
+
+@print_data.register
+def _(data: FundamentalsData, *, whole: bool) -> None:
+    del whole
+    table(
+        "",
+        ["metric", "value", "as of", "check"],
+        [
+            (name.replace("_", " "), metric_value(metric), metric.as_of, metric.check)
+            for name, metric in data.metrics.items()
+        ],
+        numbers=("value",),
+    )
+    if data.analysis is not None:
+        line(data.analysis.text)
+        for source in data.analysis.sources:
+            line(f"  {source}")
+
+
+def metric_value(metric: Metric) -> str:
+    """``24.3 %``, ``6.08 USD/share``, ``391.04 B USD``."""
+    if metric.value is None:
+        return UNKNOWN
+    return percent(metric.value) if metric.unit == "ratio" else f"{amount(metric.value)} {metric.unit}"

@@ -1,0 +1,166 @@
+"""``fetch``: tasks run now, with their progress, through the running service or in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import aclosing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from scheduler_service import log_setup
+from scheduler_service.cli.configuration import choose, perhaps, read_symbol, settings_of, source_providers
+from scheduler_service.cli.figures import several
+from scheduler_service.cli.terminal import console, line, print_json, safe
+from scheduler_service.errors import NotRunning, SchedulerServiceError
+from scheduler_service.fetching import fetch_once
+from scheduler_service.models import TaskState
+from scheduler_service.stores.data_directory import DataDirectory
+from scheduler_service.stores.file_names import file_name
+from scheduler_service.web.client import ControlClient
+from scheduler_service.web.views import FetchRequest
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+
+    from scheduler_service.settings.loaded import Settings
+    from scheduler_service.web.views import TaskReport
+
+FILES_SHOWN = 4
+
+
+def fetch(
+    paths: Sequence[Path], domain: str, symbols: Sequence[str], *, source: str | None, force: bool, as_json: bool
+) -> int:
+    """1 when a task failed."""
+    settings = settings_of(paths)
+    request = request_of(settings, domain, symbols, source=source, force=force)
+    try:
+        latest = asyncio.run(_follow(settings, request, as_json=as_json))
+    except KeyboardInterrupt:
+        line("Interrupted: what had not ended goes on in the running service, or waits for its next start", err=True)
+        raise
+    summary = summary_of(latest)
+    files = _documents(settings, latest)
+    if as_json:
+        tasks = [report.model_dump(mode="json") for report in latest]
+        print_json({**summary, "documents": [str(path) for path in files], "tasks": tasks})
+    else:
+        counts = ", ".join(f"{count} {word}" for word, count in summary.items() if count)
+        line(f"{several(len(latest), 'task')}: {counts or 'nothing to do'}.")
+        some = files if len(files) <= FILES_SHOWN else [files[0].parent]
+        for path in some:
+            line(f"  {path}")
+    unfinished = [report for report in latest if not report.state.ended]
+    if unfinished:
+        raise SchedulerServiceError(f"{several(len(unfinished), 'task')} had not ended when the report of them did")
+    return 1 if summary["failed"] else 0
+
+
+def request_of(
+    settings: Settings, domain: str, symbols: Sequence[str], *, source: str | None, force: bool
+) -> FetchRequest:
+    """What is asked for, in the names that are known here. Raises ``click.UsageError``."""
+    choose("domain", domain, source_providers())
+    choose("configured domain", domain, settings.domains)
+    if source is not None:
+        choose(f"source of {domain}", source, source_providers()[domain])
+        choose(f"enabled source of {domain}", source, [s.use for s in settings.domains[domain].enabled_sources])
+    watched = {symbol.symbol for symbol in settings.watchlist}
+    wanted = tuple(dict.fromkeys(map(read_symbol, symbols)))
+    for symbol in wanted:
+        if symbol not in watched:
+            line(f"{symbol} is not on the watchlist and is fetched this once{perhaps(symbol, watched)}", err=True)
+    return FetchRequest(domain=domain, symbols=wanted, source=source, force=force)
+
+
+async def _follow(settings: Settings, request: FetchRequest, *, as_json: bool) -> list[TaskReport]:
+    """The last report of each task."""
+    latest: dict[int, TaskReport] = {}
+    bar = sys.stderr.isatty()
+    with _bar() if bar else _lines(err=as_json) as show:
+        async with aclosing(_reports(settings, request)) as reports:
+            async for report in reports:
+                latest[report.task_id] = report
+                show(report, sum(known.state.ended for known in latest.values()))
+    return list(latest.values())
+
+
+async def _reports(settings: Settings, request: FetchRequest) -> AsyncGenerator[TaskReport, None]:
+    """From the running service; where none runs, from this process."""
+    try:
+        async with aclosing(ControlClient(settings.service.data_dir).fetch(request)) as reports:
+            async for report in reports:
+                yield report
+    except NotRunning:
+        pass
+    else:
+        return
+    log_setup.setup("ERROR", settings.logging.format, stream=sys.stderr)
+    try:
+        async with aclosing(fetch_once(settings, request)) as reports:
+            async for report in reports:
+                yield report
+    finally:
+        log_setup.stop_logging()
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[TaskReport, int], None]]:
+    """A bar for a terminal; what failed or waits is listed above it."""
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console(err=True)) as progress:
+        bar = progress.add_task("fetching", total=None)
+
+        def show(report: TaskReport, ended: int) -> None:
+            progress.update(bar, total=report.of, completed=ended, description=safe(report.symbol).plain)
+            if report.state is TaskState.FAILED or (not report.state.ended and report.message):
+                progress.console.print(safe(in_words(report)), soft_wrap=True)
+
+        yield show
+
+
+@contextmanager
+def _lines(*, err: bool) -> Iterator[Callable[[TaskReport, int], None]]:
+    """A line for each task that ended or waits."""
+
+    def show(report: TaskReport, ended: int) -> None:
+        if report.state.ended or report.message:
+            line(f"[{ended}/{report.of}] {in_words(report)}", err=err)
+
+    yield show
+
+
+def in_words(report: TaskReport) -> str:
+    """``AAPL from feeds: updated (120 ms)``."""
+    took = f" ({report.duration_ms:,} ms)" if report.duration_ms is not None else ""
+    why = ": ".join(text for text in (report.reason, report.message) if text)
+    match report.state:
+        case TaskState.COMPLETED:
+            said = ("nothing new" if report.unchanged else "updated") + took
+        case TaskState.SKIPPED | TaskState.FAILED:
+            said = f"{report.state}, {why}"
+        case _:
+            said = report.message or report.state
+    return f"{report.symbol} {report.domain} from {report.source}: {said}"
+
+
+def summary_of(latest: Sequence[TaskReport]) -> dict[str, int]:
+    """How many tasks ended in which way."""
+    completed = [report for report in latest if report.state is TaskState.COMPLETED]
+    unchanged = sum(report.unchanged for report in completed)
+    return {
+        "updated": len(completed) - unchanged,
+        "unchanged": unchanged,
+        "skipped": sum(report.state is TaskState.SKIPPED for report in latest),
+        "failed": sum(report.state is TaskState.FAILED for report in latest),
+    }
+
+
+def _documents(settings: Settings, latest: Sequence[TaskReport]) -> list[Path]:
+    """Where the documents of what did not fail are."""
+    folder = DataDirectory(settings.service.data_dir.absolute()).documents
+    known = dict.fromkeys((r.domain, r.symbol) for r in latest if r.state in (TaskState.COMPLETED, TaskState.SKIPPED))
+    return [folder / domain / file_name(symbol) for domain, symbol in known]

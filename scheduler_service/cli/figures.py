@@ -1,0 +1,82 @@
+"""Numbers and times as people read them. Pure."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from scheduler_service.clock import DAY, HOUR, MINUTE, SECOND, to_datetime
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from scheduler_service.clock import Instant, Micros
+
+UNKNOWN = "-"
+
+_SCALES = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K"))
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+def amount(value: Decimal | None) -> str:
+    """``391.04 B``: two digits after the point."""
+    if value is None:
+        return UNKNOWN
+    for size, letter in _SCALES:
+        if abs(value) >= size:
+            return f"{value / size:,.2f} {letter}"
+    return f"{value:,.2f}"
+
+
+def percent(fraction: Decimal | None, *, signed: bool = False) -> str:
+    """``24.3 %``, or with its sign."""
+    if fraction is None:
+        return UNKNOWN
+    return f"{fraction * 100:{'+' if signed else ''},.1f} %"
+
+
+def growth(now: Decimal | None, before: Decimal | None) -> Decimal | None:
+    """By which fraction it grew; None where that means nothing."""
+    return None if now is None or before is None or before <= 0 else (now - before) / before
+
+
+def sparkline(values: Sequence[Decimal]) -> str:
+    """One bar a value, from the lowest to the highest; zero is the floor where none is below it."""
+    if not values:
+        return ""
+    low, high = min(Decimal(0), *values), max(values)
+    span = high - low
+    if not span:
+        return _BARS[0] * len(values)
+    return "".join(_BARS[int((value - low) / span * (len(_BARS) - 1))] for value in values)
+
+
+def ago(at: Instant | None, now: Instant) -> str:
+    """``5 min ago``."""
+    if at is None:
+        return "never"
+    return "just now" if now - at < 10 * SECOND else f"{span(now - at)} ago"
+
+
+def span(micros: Micros) -> str:
+    """``5 min``: in its largest unit, cut."""
+    for size, unit in ((DAY, "d"), (HOUR, "h"), (MINUTE, "min")):
+        if micros >= size:
+            return f"{micros // size} {unit}"
+    return f"{micros // SECOND} s"
+
+
+def local(instant: Instant, timezone: str) -> str:
+    """``Mon 23 Nov 2026 09:30:00 EST``."""
+    return f"{to_datetime(instant).astimezone(ZoneInfo(timezone)):%a %d %b %Y %H:%M:%S %Z}"
+
+
+def local_iso(instant: Instant, timezone: str) -> str:
+    """``2026-11-23T09:30:00-05:00``."""
+    return to_datetime(instant).astimezone(ZoneInfo(timezone)).isoformat()
+
+
+def several(count: int, noun: str) -> str:
+    """``1 task``, ``2 tasks``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

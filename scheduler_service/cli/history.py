@@ -1,0 +1,228 @@
+"""``history``: what happened, newest first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+
+from scheduler_service.cli.configuration import perhaps, read_symbol, settings_of
+from scheduler_service.cli.figures import UNKNOWN, several
+from scheduler_service.cli.ledger import look
+from scheduler_service.cli.terminal import line, print_json, table
+from scheduler_service.clock import SystemClock, to_iso_seconds
+from scheduler_service.models import SlotOutcome, TaskState
+from scheduler_service.settings.units import parse_duration
+from scheduler_service.stores.history import recent_runs, recent_slots, recent_tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from scheduler_service.clock import Clock, Instant
+    from scheduler_service.stores.database import Connection
+    from scheduler_service.stores.history import TaskRow
+    from scheduler_service.stores.schedule_store import RunRow, SlotRow
+
+MOST = 1_000
+"""Of each kind."""
+SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What of the history is asked for. ``status`` is a task's state or a slot's outcome."""
+
+    since: Instant
+    job: str | None = None
+    symbol: str | None = None
+    status: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """Each newest first. Slots and runs are of no one symbol: with a symbol there are tasks alone."""
+
+    slots: Sequence[tuple[str, SlotRow]]
+    runs: Sequence[RunRow]
+    tasks: Sequence[TaskRow]
+
+
+def history(
+    paths: Sequence[Path],
+    *,
+    job: str | None,
+    symbol: str | None,
+    status: str | None,
+    last: str,
+    as_json: bool,
+    clock: Clock | None = None,
+) -> int:
+    """0, also where nothing happened."""
+    settings = settings_of(paths)
+    since = (clock or SystemClock()).now() - _duration(last)
+    wanted = Wanted(since, job, None if symbol is None else read_symbol(symbol), status)
+    happened = look(settings, partial(_read, wanted=wanted))
+    if as_json:
+        print_json(_as_json(happened))
+        return 0
+    if not (happened.slots or happened.runs or happened.tasks):
+        known = {schedule.id for schedule in settings.schedules}
+        unknown = f"; there is no schedule {job} now{perhaps(job, known)}" if job and job not in known else ""
+        line(f"nothing of this happened since {to_iso_seconds(since)}{unknown}", err=True)
+    _print(happened)
+    return 0
+
+
+def _duration(last: str) -> int:
+    try:
+        return parse_duration(last)
+    except ValueError as error:
+        raise click.UsageError(f"--last {error}") from None
+
+
+def _read(conn: Connection, wanted: Wanted) -> Happened:
+    state = TaskState(wanted.status) if wanted.status in set(TaskState) else None
+    outcome = SlotOutcome(wanted.status) if wanted.status in set(SlotOutcome) else None
+    tasks = recent_tasks(conn, wanted.since, schedule_id=wanted.job, symbol=wanted.symbol, state=state, limit=MOST)
+    runs = recent_runs(conn, wanted.since, schedule_id=wanted.job, limit=MOST)
+    slots = recent_slots(conn, wanted.since, schedule_id=wanted.job, limit=MOST)
+    anything = wanted.status is None
+    return Happened(
+        slots=[s for s in slots if anything or s[1].outcome is outcome] if wanted.symbol is None else [],
+        runs=[r for r in runs if anything or _has(r, state)] if wanted.symbol is None else [],
+        tasks=tasks if anything or state is not None else [],
+    )
+
+
+def _has(run: RunRow, state: TaskState | None) -> bool:
+    """Whether some task of the run is in this state."""
+    counts = {TaskState.COMPLETED: run.completed, TaskState.SKIPPED: run.skipped, TaskState.FAILED: run.failed}
+    return state is not None and counts.get(state, run.open_tasks) > 0
+
+
+def _iso(instant: Instant | None) -> str | None:
+    return None if instant is None else to_iso_seconds(instant)
+
+
+def _as_json(happened: Happened) -> dict[str, object]:
+    return {
+        "slots": [
+            {
+                "schedule_id": schedule_id,
+                "due_at": _iso(slot.due_at),
+                "until": _iso(slot.until_at),
+                "slots": slot.slots,
+                "outcome": slot.outcome,
+                "reason": slot.reason,
+            }
+            for schedule_id, slot in happened.slots
+        ],
+        "runs": [
+            {
+                "run_id": run.id,
+                "origin": run.origin,
+                "schedule_id": run.schedule_id,
+                "domain": run.domain,
+                "due_at": _iso(run.due_at),
+                "force": run.force,
+                "open": run.open_tasks,
+                "completed": run.completed,
+                "unchanged": run.unchanged,
+                "skipped": run.skipped,
+                "failed": run.failed,
+                "created_at": _iso(run.created_at),
+                "closed_at": _iso(run.closed_at),
+            }
+            for run in happened.runs
+        ],
+        "tasks": [
+            {
+                "task_id": task.id,
+                "run_id": task.run_id,
+                "schedule_id": task.schedule_id,
+                "origin": task.origin,
+                "domain": task.domain,
+                "symbol": task.symbol,
+                "source": task.source,
+                "state": task.state,
+                "reason": task.reason,
+                "message": task.message,
+                "unchanged": task.unchanged,
+                "attempt": task.attempt,
+                "due_at": _iso(task.due_at),
+                "started_at": _iso(task.started_at),
+                "ended_at": _iso(task.ended_at),
+            }
+            for task in happened.tasks
+        ],
+    }
+
+
+def _print(happened: Happened) -> None:
+    if happened.slots:
+        table(
+            "Slots (UTC)",
+            ["due", "schedule", "outcome", "slots"],
+            [
+                (_iso(slot.due_at), schedule_id, _with(slot.outcome, slot.reason), slot.slots)
+                for schedule_id, slot in happened.slots[:SHOWN]
+            ],
+            numbers=("slots",),
+            long=("schedule", "outcome"),
+        )
+        _more(len(happened.slots))
+    if happened.runs:
+        table(
+            "Runs (UTC)",
+            ["run", "due", "of", "domain", "tasks"],
+            [
+                (run.id, _iso(run.due_at), run.schedule_id or run.origin, run.domain, _counts(run))
+                for run in happened.runs[:SHOWN]
+            ],
+            numbers=("run",),
+            long=("of", "tasks"),
+        )
+        _more(len(happened.runs))
+    if happened.tasks:
+        table(
+            "Tasks (UTC)",
+            ["task", "ended", "what", "state"],
+            [
+                (task.id, _iso(task.ended_at) or UNKNOWN, f"{task.symbol} {task.domain} {task.source}", _said(task))
+                for task in happened.tasks[:SHOWN]
+            ],
+            numbers=("task",),
+            long=("what", "state"),
+        )
+        _more(len(happened.tasks))
+
+
+def _more(count: int) -> None:
+    if count > SHOWN:
+        many = f"{MOST:,} or more" if count >= MOST else several(count, "row")
+        line(f"the newest {SHOWN} of {many}; --job, --symbol, --status and --last narrow it down, --json has more")
+
+
+def _with(state: str, reason: str | None) -> str:
+    return f"{state} ({reason})" if reason else state
+
+
+def _counts(run: RunRow) -> str:
+    counts = {
+        "open": run.open_tasks,
+        "updated": run.completed - run.unchanged,
+        "unchanged": run.unchanged,
+        "skipped": run.skipped,
+        "failed": run.failed,
+    }
+    return ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "none"
+
+
+def _said(task: TaskRow) -> str:
+    if task.state is TaskState.COMPLETED:
+        return "completed, nothing new" if task.unchanged else "completed"
+    said = _with(task.state, task.reason)
+    return f"{said}: {task.message}" if task.message else said

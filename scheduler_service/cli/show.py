@@ -1,0 +1,115 @@
+"""``show``: a stock's documents, as tables or as they are."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from scheduler_service.cli.configuration import choose, perhaps, read_symbol, settings_of, source_providers
+from scheduler_service.cli.document_view import print_data
+from scheduler_service.cli.figures import ago
+from scheduler_service.cli.ledger import look
+from scheduler_service.cli.terminal import line, print_json
+from scheduler_service.clock import SystemClock, to_iso_seconds
+from scheduler_service.processors.base import discover
+from scheduler_service.stores import document_store, stock_state_store
+from scheduler_service.stores.data_directory import LIVE, SANDBOX, claim_mode
+from scheduler_service.stores.publisher import render, states_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from scheduler_service.clock import Clock, Instant
+    from scheduler_service.models import Record, StockState
+    from scheduler_service.settings.loaded import Settings
+    from scheduler_service.stores.database import Connection
+    from scheduler_service.stores.document_store import DocumentRow
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A document and the states of its sources."""
+
+    row: DocumentRow
+    states: Mapping[str, StockState]
+
+
+def show(paths: Sequence[Path], symbol: str, domain: str | None, *, as_json: bool, clock: Clock | None = None) -> int:
+    """1 where nothing is known of the symbol."""
+    settings = settings_of(paths)
+    name = read_symbol(symbol)
+    if domain is not None:
+        choose("domain", domain, source_providers())
+    found = look(settings, partial(_read, settings=settings, symbol=name, domain=domain))
+    if not found:
+        line(_nothing(settings, name, domain), err=True)
+        return 1
+    if as_json:
+        documents = {known.row.domain: json.loads(_document(settings, known)) for known in found}
+        print_json(documents[domain] if domain is not None else documents)
+        return 0
+    now = (clock or SystemClock()).now()
+    for place, known in enumerate(found):
+        if place:
+            line()
+        _print(settings, known, now, whole=domain is not None)
+    return 0
+
+
+def _read(conn: Connection, settings: Settings, symbol: str, domain: str | None) -> list[Known]:
+    found = [Known(row, states_of(conn, row)) for row in document_store.documents(conn, domain=domain, symbol=symbol)]
+    if found:  # what is shown as live data must be live data
+        mode = SANDBOX if settings.sandbox else LIVE
+        claim_mode(conn, mode, str(settings.service.data_dir))
+    return found
+
+
+def _document(settings: Settings, known: Known) -> bytes:
+    domain = settings.domains.get(known.row.domain)
+    providers = source_providers().get(known.row.domain, {})
+    required = [
+        source.use
+        for source in (domain.enabled_sources if domain else ())
+        if source.when == "always" and providers[source.use] in settings.used_providers
+    ]
+    return render(known.row, known.states, required, sandbox=settings.sandbox)
+
+
+def _nothing(settings: Settings, symbol: str, domain: str | None) -> str:
+    what = f"{domain} of {symbol}" if domain else symbol
+    watched = {watched.symbol for watched in settings.watchlist}
+    if symbol in watched:
+        some = domain or next(iter(settings.domains), "DOMAIN")
+        return f"nothing has been fetched yet: {what}; fetch it now: scheduler-service fetch {some} {symbol}"
+    return f"nothing is known of {what}: it is not on the watchlist{perhaps(symbol, watched)}"
+
+
+def _print(settings: Settings, known: Known, now: Instant, *, whole: bool) -> None:
+    row = known.row
+    name = next((watched.name for watched in settings.watchlist if watched.symbol == row.symbol), None)
+    line(f"{row.symbol}{f' ({name})' if name else ''}: {row.domain}")
+    if settings.sandbox:
+        line("SANDBOX: not live data")
+    for source, state in sorted(known.states.items()):
+        checked = f"checked {ago(state.checked_at, now)}" if state.checked_at else "never answered"
+        failed = state.status == stock_state_store.FAILED
+        trouble = f"; the last try failed ({state.reason}), {state.failures} in a row" if failed else ""
+        line(f"  {source}: {checked}{trouble}")
+    line(f"  changed {to_iso_seconds(row.changed_at)}")
+    print_data(_record(row), whole=whole)
+
+
+def _record(row: DocumentRow) -> Record | bytes:
+    """The data as its domain's record; as it is stored where this version does not know it."""
+    processor = discover().get(row.domain)
+    if processor is None:
+        return row.data
+    try:
+        return processor.record.model_validate_json(row.data)
+    except ValidationError:
+        return row.data

@@ -1,0 +1,97 @@
+"""The other end of the control socket, for commands."""
+
+from __future__ import annotations
+
+import errno
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import aiohttp
+from pydantic import TypeAdapter, ValidationError
+
+from scheduler_service.errors import ConfigurationError, NotRunning, Problem, SchedulerServiceError
+from scheduler_service.stores.data_directory import DataDirectory
+from scheduler_service.web.control_socket import short_path
+from scheduler_service.web.views import Refusal, Status, TaskReport
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
+    from pathlib import Path
+
+    from scheduler_service.web.views import FetchRequest
+
+SECONDS_FOR_AN_ANSWER = 10.0
+
+_BASE = "http://localhost"
+_NOBODY = (errno.ENOENT, errno.ENOTDIR, errno.ECONNREFUSED)
+_LINE: TypeAdapter[TaskReport | Refusal] = TypeAdapter(TaskReport | Refusal)
+
+
+class ControlClient:
+    """Asks the service that holds a data directory. Everything raises ``NotRunning`` when there is none."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
+        self._socket = DataDirectory(data_dir).socket
+
+    async def status(self) -> Status:
+        async with self._session(SECONDS_FOR_AN_ANSWER) as session, session.get("/control/status") as response:
+            await _check(response)
+            return Status.model_validate_json(await response.read())
+
+    async def fetch(self, request: FetchRequest) -> AsyncGenerator[TaskReport, None]:
+        """How each task stands, whenever that changes, until all have ended.
+
+        Raises ``ConfigurationError`` where the service does not fetch what is asked for.
+        """
+        async with (
+            self._session() as session,
+            session.post("/control/fetch", data=request.model_dump_json().encode()) as response,
+        ):
+            await _check(response)
+            async for line in response.content:
+                said = _LINE.validate_json(line)
+                if isinstance(said, Refusal):
+                    raise SchedulerServiceError(said.error)
+                yield said
+
+    @asynccontextmanager
+    async def _session(self, seconds: float | None = None) -> AsyncIterator[aiohttp.ClientSession]:
+        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=SECONDS_FOR_AN_ANSWER)
+        try:
+            with short_path(self._socket) as address:
+                connector = aiohttp.UnixConnector(path=address)
+                async with aiohttp.ClientSession(_BASE, connector=connector, timeout=timeout) as session:
+                    yield session
+        except TimeoutError as error:
+            raise NotRunning(f"the service of {self._data_dir} does not answer") from error
+        except aiohttp.ClientConnectorError as error:
+            raise self._unreachable(error) from error
+        except (aiohttp.ClientError, ConnectionError) as error:
+            raise SchedulerServiceError(
+                "the service went away before it had answered in full; `scheduler-service history` shows what it did"
+            ) from error
+        except OSError as error:  # there is not even a folder
+            raise self._unreachable(error) from error
+        except ValidationError as error:
+            raise SchedulerServiceError(
+                "the running service answers in an unknown form: it is another version; restart it"
+            ) from error
+
+    def _unreachable(self, error: OSError) -> SchedulerServiceError:
+        if error.errno in _NOBODY:
+            return NotRunning(f"no service runs on {self._data_dir.absolute()}; start one: scheduler-service run")
+        why = error.strerror or type(error).__name__
+        return SchedulerServiceError(f"the service's {self._socket.absolute()} cannot be used: {why}")
+
+
+async def _check(response: aiohttp.ClientResponse) -> None:
+    if response.status == 200:
+        return
+    try:
+        sentence = Refusal.model_validate_json(await response.read()).error
+    except ValidationError:
+        sentence = f"the service answered {response.status}"
+    if response.status == 400:
+        raise ConfigurationError([Problem("the running service", "", sentence)])
+    raise SchedulerServiceError(sentence)

@@ -1,0 +1,177 @@
+"""What can be asked over HTTP: health by everyone at the door, control only through the socket."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from contextlib import aclosing
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+from loguru import logger
+from pydantic import ValidationError
+
+from scheduler_service.errors import ConfigurationError, SchedulerServiceError
+from scheduler_service.settings.providers import is_loopback
+from scheduler_service.web.views import FetchRequest, Refusal, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from scheduler_service.models import Record
+    from scheduler_service.web.views import Facade, TaskReport
+
+NDJSON = "application/x-ndjson"
+MOST_BODY = 1_000_000
+"""Bytes: a fetch may name every symbol of a long watchlist."""
+SECONDS_FOR_A_BODY = 10.0
+ALWAYS_OPEN = "/healthz"
+
+_HEADERS = {"Server": "scheduler-service", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+def public_app(facade: Facade, host: str, token: str | None) -> web.Application:
+    """The application of the TCP port."""
+    app = web.Application(middlewares=[_errors, _known_hosts(host), _bearer(token)], client_max_size=1_000)
+    app.add_routes(_health(facade))
+    return app
+
+
+def control_app(facade: Facade) -> web.Application:
+    """The application of the control socket: who may connect to it may do everything."""
+    app = web.Application(middlewares=[_errors], client_max_size=MOST_BODY)
+    app.add_routes([*_health(facade), *_control(facade)])
+    return app
+
+
+def _health(facade: Facade) -> list[web.RouteDef]:
+    async def healthz(_: web.Request) -> web.Response:
+        return web.json_response({"status": "alive"}, headers=_HEADERS)
+
+    async def readyz(_: web.Request) -> web.Response:
+        readiness = facade.readiness()
+        return _said(readiness, 200 if readiness.ready else 503)
+
+    return [web.get("/healthz", healthz), web.get("/readyz", readyz)]
+
+
+def _control(facade: Facade) -> list[web.RouteDef]:
+    async def status(_: web.Request) -> web.Response:
+        said: Status = await facade.status()
+        return _said(said)
+
+    async def fetch(request: web.Request) -> web.StreamResponse:
+        wanted = await _wanted(request)
+        readiness = facade.readiness()
+        if not readiness.ready:
+            raise SchedulerServiceError(f"the service is not ready ({readiness.problem or readiness.state})")
+        async with aclosing(facade.fetch(wanted)) as reports:
+            first = await anext(reports, None)  # what is wrong with the request shows here
+            response = web.StreamResponse(headers={**_HEADERS, "Content-Type": NDJSON})
+            await response.prepare(request)
+            try:
+                if first is not None:
+                    await response.write(_line(first))
+                async for report in reports:
+                    await response.write(_line(report))
+            except SchedulerServiceError as error:
+                await response.write(_line(Refusal(error=str(error))))
+        await response.write_eof()
+        return response
+
+    return [web.get("/control/status", status), web.post("/control/fetch", fetch)]
+
+
+async def _wanted(request: web.Request) -> FetchRequest:
+    try:
+        async with asyncio.timeout(SECONDS_FOR_A_BODY):
+            body = await request.read()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout from None
+    try:
+        return FetchRequest.model_validate_json(body)
+    except ValidationError as error:
+        places = ", ".join(".".join(map(str, detail["loc"])) or "the body" for detail in error.errors())
+        raise web.HTTPBadRequest(reason=f"this is not a fetch request: see {places}"[:200]) from None
+
+
+def _line(record: TaskReport | Refusal) -> bytes:
+    return record.model_dump_json().encode() + b"\n"
+
+
+def _said(record: Record, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    return web.Response(
+        text=record.model_dump_json(),
+        status=status,
+        content_type="application/json",
+        headers={**_HEADERS, **(headers or {})},
+    )
+
+
+@web.middleware
+async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every error as ``{"error": sentence}``."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        kept = {name: value for name, value in error.headers.items() if name in ("Allow", "WWW-Authenticate")}
+        return _said(Refusal(error=error.reason), error.status, kept)
+    except ConfigurationError as error:
+        return _said(Refusal(error=str(error)), 400)
+    except SchedulerServiceError as error:
+        return _said(Refusal(error=str(error)), 503)
+    except ConnectionError:  # the other side has gone
+        raise
+    except Exception:
+        logger.bind(event="web.failed").exception("a request could not be answered: {}", request.path)
+        return _said(Refusal(error="the service could not answer; its log says why"), 500)
+
+
+def _known_hosts(host: str) -> Middleware:
+    """Turns away a page of the web that has a name of its own pointed at this port (DNS rebinding)."""
+    everywhere = _is_wildcard(host)
+
+    @web.middleware
+    async def known_hosts(request: web.Request, handler: Handler) -> web.StreamResponse:
+        name = _host_of(request)
+        if not (everywhere or is_loopback(name) or name == host.lower()):
+            raise web.HTTPForbidden(reason=f"this service answers to {host} and localhost only")
+        return await handler(request)
+
+    return known_hosts
+
+
+def _host_of(request: web.Request) -> str:
+    """The Host header without its port, in lower case; empty where there is none."""
+    try:
+        return (urlsplit(f"//{request.headers.get('Host', '')}").hostname or "").lower()
+    except ValueError:
+        return ""
+
+
+def _is_wildcard(host: str) -> bool:
+    """Whether it listens on every address; it has a token then, which no page of the web knows."""
+    try:
+        return ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
+def _bearer(token: str | None) -> Middleware:
+    """With a token, everything but ``/healthz`` needs it."""
+
+    @web.middleware
+    async def bearer(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if token is not None and request.path != ALWAYS_OPEN:
+            given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
+            if not hmac.compare_digest(given, f"Bearer {token}".encode()):
+                raise web.HTTPUnauthorized(
+                    reason="the token of http.token_file is needed: Authorization: Bearer ...",
+                    headers={"WWW-Authenticate": "Bearer"},
+                )
+        return await handler(request)
+
+    return bearer

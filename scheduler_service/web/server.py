@@ -1,0 +1,117 @@
+"""The service's two doors: a TCP port for health, and the control socket in the data directory."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from scheduler_service.errors import SchedulerServiceError
+from scheduler_service.redaction import register_secret
+from scheduler_service.web.control_socket import bind
+from scheduler_service.web.routes import control_app, public_app
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from scheduler_service.web.views import Facade
+
+SECONDS_TO_STOP = 2.0
+SECONDS_IDLE = 15.0
+"""A connection without a whole request for this long is closed."""
+SHORTEST_TOKEN = 16
+
+_QUIET = logging.getLogger("scheduler_service.web")
+_QUIET.setLevel(logging.CRITICAL)
+"""What aiohttp says of every malformed request is no event of ours; our own failures are logged where they happen."""
+
+
+class WebServer:
+    """Serves a facade. The caller holds the data directory; ``port`` 0 is any free one."""
+
+    def __init__(
+        self, facade: Facade, *, host: str, port: int, socket_path: Path, token_file: Path | None = None
+    ) -> None:
+        self._facade = facade
+        self._host = host
+        self._port = port
+        self._socket_path = socket_path
+        self._token_file = token_file
+        self._runners: list[web.AppRunner] = []
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return self._port
+
+    async def start(self) -> None:
+        """Listens on both. Raises ``SchedulerServiceError`` when one of them cannot be had."""
+        try:
+            await self._open_socket()
+            await self._open_port()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Closes both, breaking off what is still being answered after a moment. Harmless when not started."""
+        runners, self._runners = self._runners, []
+        for runner in runners:
+            await runner.cleanup()
+        if runners:
+            self._socket_path.unlink(missing_ok=True)
+
+    async def _open_socket(self) -> None:
+        try:
+            bound = bind(self._socket_path)
+        except OSError as error:
+            raise SchedulerServiceError(
+                f"the control socket {self._socket_path} cannot be made: {error.strerror}; "
+                "put service.data_dir on a local file system that this user may write to"
+            ) from error
+        runner = await self._runner(control_app(self._facade))
+        await web.SockSite(runner, bound).start()
+
+    async def _open_port(self) -> None:
+        runner = await self._runner(public_app(self._facade, self._host, self._token()))
+        try:
+            await web.TCPSite(runner, self._host, self._port).start()
+        except OSError as error:
+            raise SchedulerServiceError(
+                f"cannot listen on {self._host} port {self._port} (http.host, http.port): "
+                f"{error.strerror or error}; stop what uses it, or set http.port to another one (0: any free one)"
+            ) from error
+        self._port = runner.addresses[0][1]
+
+    async def _runner(self, app: web.Application) -> web.AppRunner:
+        runner = web.AppRunner(
+            app,
+            access_log=None,
+            logger=_QUIET,
+            handler_cancellation=True,
+            shutdown_timeout=SECONDS_TO_STOP,
+            keepalive_timeout=SECONDS_IDLE,
+            lingering_time=1.0,
+            max_line_size=2_048,
+            max_field_size=2_048,
+            max_headers=32,
+        )
+        await runner.setup()
+        self._runners.append(runner)
+        return runner
+
+    def _token(self) -> str | None:
+        if self._token_file is None:
+            return None
+        try:
+            token = self._token_file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SchedulerServiceError(f"http.token_file {self._token_file} cannot be read: {error}") from error
+        if len(token) < SHORTEST_TOKEN:
+            raise SchedulerServiceError(
+                f"http.token_file {self._token_file} holds {len(token)} characters; a token needs {SHORTEST_TOKEN} "
+                "or more, such as `openssl rand -hex 32` writes"
+            )
+        register_secret(token)
+        return token

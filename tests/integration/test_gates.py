@@ -1,0 +1,624 @@
+"""Answers: one flight per resource, kept before parsed, never paid twice. See ``gates_support`` for the stage."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from scheduler_service.clock import DAY
+from scheduler_service.errors import (
+    ClientError,
+    Held,
+    NotFound,
+    ParseError,
+    PermanentClientError,
+    StoreError,
+    TransientClientError,
+)
+from scheduler_service.models import Reason
+from scheduler_service.parsers.feed import parse_feed
+from scheduler_service.parsers.submissions import parse_submissions, parse_tickers
+from scheduler_service.parsers.xbrl import parse_company_facts
+from scheduler_service.sandbox.faults import Fault, FaultKind
+from scheduler_service.sandbox.memory import MemoryTransport
+from scheduler_service.stores import call_store
+from tests.integration.gates_support import (
+    AAPL,
+    KilledOnTheWay,
+    Told,
+    calls,
+    house,
+    plain,
+    response,
+    sandbox,
+    spent,
+)
+from tests.virtual_time import VirtualClock, run, run_until_killed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from scheduler_service.models import Task
+
+NEVER = 1_000_000
+
+
+async def every(*asks: Any) -> list[Any]:
+    return await asyncio.gather(*asks, return_exceptions=True)
+
+
+# one flight
+
+
+def test_it_sends_one_request_for_fifty_who_ask_at_once_and_notes_who_joined(tmp_path: Path) -> None:
+    async def story(clock: VirtualClock) -> None:
+        async with house(tmp_path, clock, sandbox(clock)) as it:
+            tasks = await it.tasks(50)
+            answers = await every(*(it.ask(it.edgar.submissions(AAPL), task) for task in tasks))
+            assert {answer.call_id for answer in answers} == {"1"}
+            assert len(it.asked) == len(it.calls()) == it.spent() == 1
+            assert it.uses() == [(1, 1, "asked"), *((n, 1, "joined") for n in range(2, 51))]
+
+    run(story)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_it_notes_those_who_join_at_any_moment_of_a_flight(tmp_path: Path, seed: int) -> None:
+    async def story(clock: VirtualClock) -> None:
+        upstream = sandbox(clock)
+        upstream.faults.add(Fault(kind=FaultKind.STATUS, status=500, count=1))
+        async with house(tmp_path, clock, upstream) as it:
+            tasks = await it.tasks(40)
+
+            async def late(n: int, task: Task) -> None:
+                await clock.sleep(n * 0.002)
+                await it.ask(it.edgar.submissions(AAPL), task)
+
+            await asyncio.gather(*(late(n, task) for n, task in enumerate(tasks)))
+            assert [call.state for call in it.calls()] == ["failed", "kept"]
+            joined = {task for task, call, _ in it.uses() if call == 2}
+            assert len(joined) >= 30  # the rest found it kept
+            assert all(call == 2 or task in joined for task, call, _ in it.uses())
+
+    run(story, seed=seed)
+
+
+def test_it_fails_all_who_joined_and_lets_the_next_one_ask_again(tmp_path: Path) -> None:
+    async def story(clock: VirtualClock) -> None:
+        upstream = sandbox(clock)
+        upstream.faults.add(Fault(kind=FaultKind.STATUS, status=404, count=1))
+        async with house(tmp_path, clock, upstream) as it:
+            tasks = await it.tasks(3)
+            failed = await every(*(it.ask(it.edgar.submissions(AAPL), task) for task in tasks))
+            assert [type(error) for error in failed] == [NotFound] * 3
+            assert (await it.ask(it.edgar.submissions(AAPL))).asked
+            assert it.settled() == [("failed", Reason.UNKNOWN_SYMBOL), ("kept", None)]
+
+    run(story)
+
+
+def test_it_holds_all_who_joined_a_flight_that_a_gate_holds(tmp_path: Path) -> None:
+    async def story(clock: VirtualClock) -> None:
+        async with house(tmp_path, clock, sandbox(clock), edgar={"budget": {"calls_per_day": 0}}) as it:
+            tasks = await it.tasks(5)
+            held = await every(*(it.ask(it.edgar.submissions(AAPL), task) for task in tasks))
+            assert [(type(error), error.reason) for error in held] == [(Held, Reason.BUDGET_EXHAUSTED)] * 5
+            assert (it.calls(), it.uses(), it.asked) == ([], [], [])
+
+    run(story)
+
+
+@pytest.mark.parametrize("leader_cancelled", [True, False])
+def test_it_goes_on_when_a_caller_gives_up(tmp_path: Path, leader_cancelled: bool) -> None:
+    async def story(clock: VirtualClock) -> None:
+        async with house(tmp_path, clock, sandbox(clock)) as it:
+            resource = it.edgar.submissions(AAPL)
+            asking = [asyncio.create_task(it.ask(resource, task)) for task in await it.tasks(2)]
+            await clock.sleep(0.03)
+            asking.pop(0 if leader_cancelled else 1).cancel()
+            assert (await asking[0]).call_id == "1"
+            assert it.settled() == [("kept", None)]
+
+    run(story)
+
+
+def test_it_keeps_the_answer_of_a_flight_that_everyone_left(tmp_path: Path) -> None:
+    async def story(clock: VirtualClock) -> None:
+        async with house(tmp_path, clock, sandbox(clock)) as it:
+            asking = asyncio.create_task(it.ask(it.edgar.submissions(AAPL)))
+            await clock.sleep(0.03)
+            asking.cancel()
+            await clock.sleep(1)
+            assert it.settled() == [("kept", None)]
+            assert not (await it.ask(it.edgar.submissions(AAPL))).asked
+
+    run(story)
+
+
+def test_it_does_not_serve_a_joiner_what_was_good_enough_for_the_leader_alone(tmp_path: Path) -> None:
+    async def story(clock: VirtualClock) -> None:
+        async with house(tmp_path, clock, sandbox(clock)) as it:
+            leader = await it.task()
+            old = await it.ask(it.edgar.submissions(AAPL), leader)
+            await clock.sleep(3600)
+            asking = [it.ask(it.edgar.submissions(AAPL), task) for task in (leader, *await it.tasks(3))]
+            mine, *others = await every(*asking)
+            assert (mine.call_id, mine.asked) == (old.call_id, False)
+            assert {(other.call_id, other.asked) for other in others} == {("2", True)}
+            assert len(it.asked) == 2
+
+    run(story)
+
+
+def test_it_serves_who_forces_and_who_does_not_from_one_request(tmp_path: Path) -> None:
+    async def story(clock: VirtualClock) -> None:
+        async with house(tmp_path, clock, sandbox(clock)) as it:
+            await it.ask(it.edgar.submissions(AAPL))
+            await clock.sleep(10)
+            forcing, other = await it.task(force=True), await it.task()
+            lax, strict = await every(
+                it.ask(it.edgar.submissions(AAPL), other), it.ask(it.edgar.submissions(AAPL), forcing)
+            )
+            assert (lax.call_id, strict.call_id) == ("1", "2")
+            again = await it.ask(it.edgar.submissions(AAPL), forcing)
+            assert (again.call_id, again.asked) == ("2", False)
+            await clock.sleep(600)
+            forcing = await it.task(force=True)
+            answers = await every(*(it.ask(it.edgar.submissions(AAPL), t) for t in (forcing, *await it.tasks(2))))
+            assert {answer.call_id for answer in answers} == {"3"}
+            assert len(it.asked) == 3
+
+    run(story)
+
+
+# kept answers
+
+
+def test_it_asks_once_while_the_answer_is_fresh(tmp_path: Path) -> None:
+    async def story(clock: VirtualClock) -> None:
+        async with house(tmp_path, clock, sandbox(clock)) as it:
+            first = await it.ask(it.edgar.submissions(AAPL))
+            await clock.sleep(200)
+            second = await it.ask(it.edgar.submissions(AAPL))
+            assert (first.asked, second.asked) == (True, False)
+            assert (second.value, second.fetched_at) == (first.value, first.fetched_at)
+            await clock.sleep(200)
+            assert (await it.ask(it.edgar.submissions(AAPL))).asked
+            assert len(it.asked) == 2
+
+    run(story)
+
+
+def test_it_keeps_a_revision_until_there_is_another(tmp_path: Path) -> None:
+    async def story(clock: VirtualClock) -> None:
+        async with house(tmp_path, clock, sandbox(clock)) as it:
+            await it.ask(it.edgar.company_facts(AAPL, "first"))
+            await clock.sleep(90 * 86_400)
+            assert not (await it.ask(it.edgar.company_facts(AAPL, "first"))).asked
+            assert (await it.ask(it.edgar.company_facts(AAPL, "second"))).asked
+            assert (await it.ask(it.edgar.company_facts(AAPL, "first"))).asked
+            await clock.sleep(2 * 86_400)
+            # asked for without a revision, the newer answer stands for the last one too
+            assert (await it.ask(it.edgar.company_facts(AAPL, None))).asked
+            assert not (await it.ask(it.edgar.company_facts(AAPL, "first"))).asked
+
+    run(story)
+
+
+def test_it_asks_only_whether_anything_changed_where_the_upstream_can_tell(tmp_path: Path) -> None:
+    async def story(clock: VirtualClock) -> None:
+        async with house(tmp_path, clock, sandbox(clock)) as it:
+            first = await it.ask(it.feed())
+            await clock.sleep(600)
+            second = await it.ask(it.feed())
+            assert (second.value, second.call_id, second.fetched_at) == (first.value, "1", first.fetched_at)
+            assert second.asked
+            assert it.settled() == [("kept", None), ("unchanged", None)]
+            assert "if-none-match" in it.upstream.seen[-1].headers
+            await clock.sleep(200)
+            assert not (await it.ask(it.feed())).asked
+            await clock.sleep(8 * 3600)
+            assert (await it.ask(it.feed())).call_id == "3"
+
+    run(story)
+
+
+@pytest.mark.parametrize("etag", [None, '"v1"'])
+def test_it_takes_no_304_for_an_answer_it_did_not_ask_about(tmp_path: Path, etag: str | None) -> None:
+    async def story(clock: VirtualClock) -> None:
+        told = Told(response(304), response(etag=etag), response(304), response(304))
+        async with house(tmp_path, clock, sandbox(clock), transport=told) as it:
+            with pytest.raises(PermanentClientError, match="304"):
+                await it.ask(plain())
+            await it.ask(plain())
+            await clock.sleep(2 * 86_400)
+            if etag:
+                assert (await it.ask(plain())).value == b"body"
+                elsewhere = replace(plain(), request=replace(plain().request, url="http://127.0.0.1/else"))
+                with pytest.raises(PermanentClientError, match="304"):
+                    await it.ask(elsewhere)
+            else:
+                with pytest.raises(PermanentClientError, match="304"):
+                    await it.ask(plain())
+
+    run(story)
+
+
+@pytest.mark.parametrize("harm", ["gone", "cut", "emptied", "lying header"])
+def test_it_asks_anew_and_for_the_whole_when_the_kept_body_is_gone_or_damaged(tmp_path: Path, harm: str) -> None:
+    async def story(clock: VirtualClock) -> None:
+        body = b"".join(n.to_bytes(4) for n in range(40_000))
+        told = Told(response(body=body, etag='"v1"'), response(body=body, etag='"v1"'))
+        async with house(tmp_path, clock, sandbox(clock), transport=told) as it:
+            await it.ask(plain())
+            raw = tmp_path / "raw" / "1.zst"
+            assert not (await it.ask(plain())).asked
+            packed = raw.read_bytes()
+            lying = packed[:4] + bytes([packed[4] | 0xC0]) + b"\xff" * 7 + b"\x7f" + packed[6:]
+            raw.write_bytes({"cut": packed[:-9], "emptied": b"", "lying header": lying, "gone": b""}[harm])
+            if harm == "gone":
+                raw.unlink()
+            answer = await it.ask(plain())
+            assert (answer.asked, answer.value, answer.call_id) == (True, body, "2")
+            assert told.seen[1].headers == ()
+
+    run(story)
+
+
+def test_it_keeps_a_large_body_in_a_file_and_gives_it_back(tmp_path: Path) -> None:
+    body = bytes(n * n % 251 for n in range(1_000)) * 700 + b"".join(n.to_bytes(3) for n in range(60_000))
+
+    async def story(clock: VirtualClock) -> None:
+        async with house(tmp_path, clock, sandbox(clock), transport=Told(response(body=body))) as it:
+            assert (await it.ask(plain())).value == body
+        assert [path.name for path in (tmp_path / "raw").iterdir()] == ["1.zst"]
+        async with house(tmp_path, clock, sandbox(clock), transport=Told()) as it:
+            assert (await it.ask(plain())).value == body
+
+    run(story)
+
+
+def test_it_parses_a_kept_answer_again_without_asking(tmp_path: Path) -> None:
+    async def story(clock: VirtualClock) -> None:
+        upstream = sandbox(clock)
+        upstream.faults.add(Fault(kind=FaultKind.TRUNCATED, count=1))
+        async with house(tmp_path, clock, upstream) as it:
+            for _ in range(2):
+                with pytest.raises(ParseError):
+                    await it.gates.for_task(await it.task())(it.edgar.tickers(), parse_tickers)
+            assert (await it.ask(it.edgar.tickers())).value.startswith(b"{")  # a parser that has learned to read it
+            assert it.settled() == [("kept", None)]
+
+    run(story)
+
+
+def test_it_asks_anew_for_what_nobody_could_read_for_an_hour_without_confirming_it(tmp_path: Path) -> None:
+    async def story(clock: VirtualClock) -> None:
+        upstream = sandbox(clock)
+        upstream.faults.add(Fault(kind=FaultKind.BODY, body="nonsense", count=2))
+        async with house(tmp_path, clock, upstream) as it:
+            for ask, parse in ((it.feed(), parse_feed), (it.edgar.tickers(), parse_tickers)):
+                task = await it.task()
+                with pytest.raises(ParseError):
+                    await it.gates.for_task(task)(ask, parse)
+            await clock.sleep(3700)
+            with pytest.raises(ParseError):  # what a task has paid for is not paid for again
+                await it.gates.for_task(task)(it.edgar.tickers(), parse_tickers)
+            tasks = await it.tasks(10)
+            answers = await every(*(it.gates.for_task(task)(it.edgar.tickers(), parse_tickers) for task in tasks))
+            assert {answer.call_id for answer in answers} == {"3"}
+            assert (await it.gates.for_task(await it.task())(it.feed(), parse_feed)).value
+            assert [call.state for call in it.calls()] == ["kept", "kept", "kept", "unchanged", "kept"]
+
+    run(story)
+
+
+def test_it_parses_a_large_body_once_for_all_who_read_it_alike(tmp_path: Path) -> None:
+    async def story(clock: VirtualClock) -> None:
+        parsed: list[int] = []
+
+        def parse(body: bytes) -> int:
+            parsed.append(len(body))
+            return len(body)
+
+        async with house(tmp_path, clock, sandbox(clock)) as it:
+            for _ in range(2):
+                tasks = await it.tasks(10)
+                asks = [it.gates.for_task(task)(it.edgar.company_facts(AAPL, "r"), parse) for task in tasks]
+                assert len({answer.value for answer in await every(*asks)}) == 1
+            assert len(parsed) == 1
+
+    run(story)
+
+
+def test_it_does_not_parse_again_what_is_read_all_the_time(tmp_path: Path) -> None:
+    async def story(clock: VirtualClock) -> None:
+        parsed: list[bytes] = []
+
+        def parse(body: bytes) -> bytes:
+            parsed.append(body[:2])
+            return body[:2]
+
+        told = Told(*(response(body=b"%02d" % n * 40_000) for n in range(12)))
+        async with house(tmp_path, clock, sandbox(clock), transport=told) as it:
+            for n in range(12):
+                for name in (str(n), "0"):
+                    await it.gates.for_task(await it.task())(plain(name), parse)
+            assert len(parsed) == len(set(parsed)) == 12
+
+    run(story)
+
+
+# crashes
+
+
+def test_it_charges_a_lost_call_shows_it_and_asks_again_once(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    upstream = sandbox(clock)
+    inner = MemoryTransport(upstream, clock)
+    found: list[Task] = []
+
+    async def life(clock: VirtualClock) -> None:
+        async with house(tmp_path, clock, upstream, transport=KilledOnTheWay(inner)) as it:
+            found[:] = found or await it.tasks(2)
+            await every(*(it.ask(it.edgar.submissions(AAPL), task) for task in found))
+
+    async def last(clock: VirtualClock) -> None:
+        async with house(tmp_path, clock, upstream) as it:
+            assert it.lost == 1
+            for task in found:
+                with pytest.raises(PermanentClientError, match="lost 2 times") as caught:
+                    await it.ask(it.edgar.submissions(AAPL), task)
+                assert caught.value.reason is Reason.LOST
+            assert [call.state for call in it.calls()] == ["lost", "lost"]
+            assert it.gates.by_provider["edgar"].spent_today(clock.now()).calls == it.spent() == len(it.asked) == 2
+            assert (await it.ask(it.edgar.submissions(AAPL))).asked  # a task that has lost nothing
+
+    for n in (1, 2):
+        assert run_until_killed(life, hop=NEVER, clock=clock)
+        assert [call.state for call in calls(tmp_path)] == ["lost"] * (n - 1) + ["reserved"]
+        assert spent(tmp_path) == n
+    run(last, clock=clock)
+
+
+def test_it_lets_who_joined_ask_when_the_one_who_led_must_not_any_more(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    upstream = sandbox(clock)
+    found: list[Task] = []
+
+    async def life(clock: VirtualClock) -> None:
+        inner = MemoryTransport(upstream, clock)
+        async with house(tmp_path, clock, upstream, transport=KilledOnTheWay(inner)) as it:
+            found[:] = found or [await it.task()]
+            await it.ask(it.edgar.submissions(AAPL), found[0])
+
+    async def last(clock: VirtualClock) -> None:
+        async with house(tmp_path, clock, upstream) as it:
+            asks = [it.ask(it.edgar.submissions(AAPL), task) for task in (*found, *await it.tasks(2))]
+            unlucky, *others = await every(*asks)
+            assert unlucky.reason is Reason.LOST
+            assert {other.call_id for other in others} == {"3"}
+
+    for _ in range(2):
+        run_until_killed(life, hop=NEVER, clock=clock)
+    run(last, clock=clock)
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_it_gives_a_task_at_any_age_what_was_kept_or_confirmed_for_it_before_a_crash(
+    tmp_path: Path, force: bool
+) -> None:
+    clock = VirtualClock()
+    upstream = sandbox(clock)
+    found: list[Task] = []
+
+    async def life(clock: VirtualClock) -> None:
+        async with house(tmp_path, clock, upstream) as it:
+            await it.ask(it.feed())
+            await clock.sleep(600)
+            found.extend(await it.tasks(2, force=force))
+            for resource in (it.feed(), it.edgar.submissions(AAPL)):
+                await asyncio.gather(*(it.ask(resource, task) for task in found))
+            asyncio.get_running_loop().die()  # type: ignore[attr-defined]
+            await asyncio.Event().wait()
+
+    async def last(clock: VirtualClock) -> None:
+        async with house(tmp_path, clock, upstream) as it:
+            assert it.lost == 0
+            for task in found:
+                for resource in (it.feed(), it.edgar.submissions(AAPL)):
+                    assert not (await it.ask(resource, task)).asked
+            assert [call.state for call in it.calls()] == ["kept", "unchanged", "kept"]
+            await it.ledger.run(lambda conn: call_store.consume(conn, found[0].id, [], clock.now()))
+            again = await it.ask(it.edgar.submissions(AAPL), found[0])
+            assert again.asked is not force  # once its outcome is stored, the usual rules hold
+
+    assert run_until_killed(life, hop=NEVER, clock=clock)
+    clock.pass_by(3 * DAY)
+    run(last, clock=clock)
+
+
+# faults
+
+
+@pytest.mark.parametrize("kind", [kind for kind in FaultKind if kind is not FaultKind.WRONG_COMPANY])
+def test_it_meets_every_misbehaviour_with_a_typed_error_and_a_settled_call(tmp_path: Path, kind: FaultKind) -> None:
+    seconds = 40.0 if kind is FaultKind.SLOW else 1.0
+    of_json = {FaultKind.NAN, FaultKind.HUGE_INT, FaultKind.DUPLICATE_KEYS}
+    readable = {
+        "feeds": of_json | {FaultKind.TRUNCATED},
+        "edgar": {FaultKind.DUPLICATE_KEYS},
+    }  # what is left can be read
+
+    async def story(clock: VirtualClock) -> None:
+        upstream = sandbox(clock)
+        upstream.faults.add(Fault(kind=kind, status=502, seconds=seconds))
+        async with house(tmp_path, clock, upstream) as it:
+            for resource, parse in (
+                (it.edgar.tickers(), parse_tickers),
+                (it.edgar.submissions(AAPL), parse_submissions),
+                (it.edgar.company_facts(AAPL, "r"), lambda body: parse_company_facts(body, ())),
+                (it.feed(), parse_feed),
+            ):
+                asking = it.gates.for_task(await it.task())(resource, parse)
+                (error,) = await every(asking)
+                if kind not in readable[resource.provider]:
+                    assert isinstance(error, ClientError | ParseError | Held), (resource.key, error)
+            assert all(call.settled and call.state in ("kept", "failed") for call in it.calls())
+            assert it.spent() == len(it.calls())
+            assert not it.gates._flights
+
+    run(story)
+
+
+def test_it_tries_a_broken_upstream_three_more_times_and_accounts_for_each(tmp_path: Path) -> None:
+    async def story(clock: VirtualClock) -> None:
+        upstream = sandbox(clock)
+        upstream.faults.add(Fault(kind=FaultKind.STATUS, status=500, count=4))
+        async with house(tmp_path, clock, upstream) as it:
+            with pytest.raises(TransientClientError):
+                await it.ask(it.edgar.submissions(AAPL))
+            assert it.settled() == [("failed", Reason.PROVIDER_DOWN)] * 4
+            assert {call.status for call in it.calls()} == {500}
+            assert len(it.asked) == it.spent() == 4
+            upstream.faults.add(Fault(kind=FaultKind.RESET, count=2))
+            assert (await it.ask(it.edgar.submissions(AAPL))).asked
+            assert len(it.asked) == it.spent() == len(it.settled()) == 7
+
+    run(story)
+
+
+def test_it_settles_a_call_that_a_fault_in_the_program_ends(tmp_path: Path) -> None:
+    async def story(clock: VirtualClock) -> None:
+        told = Told(ZeroDivisionError("a fault"), response())
+        async with house(tmp_path, clock, sandbox(clock), transport=told) as it:
+            with pytest.raises(ZeroDivisionError):
+                await it.ask(plain())
+            assert it.settled() == [("failed", Reason.INTERNAL_ERROR)]
+            assert (await it.ask(plain())).asked
+
+    run(story)
+
+
+def test_it_calls_an_answer_lost_that_it_cannot_keep_and_asks_again_once(tmp_path: Path) -> None:
+    body = b"".join(n.to_bytes(4) for n in range(40_000))
+
+    async def story(clock: VirtualClock) -> None:
+        (tmp_path / "raw").write_text("no folder")
+        told = Told(*[response(body=body)] * 3)
+        async with house(tmp_path, clock, sandbox(clock), transport=told) as it:
+            task = await it.task()
+            for expected in (StoreError, StoreError, PermanentClientError, PermanentClientError):
+                with pytest.raises(expected):
+                    await it.ask(plain(), task)
+            assert it.settled() == [("lost", Reason.DISK_FAILED)] * 2
+            assert len(told.seen) == it.spent() == 2
+            (tmp_path / "raw").unlink()
+            assert (await it.ask(plain())).value == body
+
+    run(story)
+
+
+def test_it_charges_and_counts_as_lost_what_it_can_neither_keep_nor_settle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(clock: VirtualClock) -> None:
+        told = Told(response(), response(500), response(), response())
+        async with house(tmp_path, clock, sandbox(clock), transport=told) as it:
+            task = await it.task()
+
+            def fails(*_: Any, **__: Any) -> None:
+                raise StoreError("the disk is full")
+
+            with monkeypatch.context() as full:
+                full.setattr(call_store, "settle", fails)
+                with pytest.raises(StoreError):
+                    await it.ask(plain(), task)
+                with pytest.raises(PermanentClientError, match="lost 2 times"):
+                    await it.ask(plain(), task)  # a 500 that could not be settled, and then no third
+            assert [call.state for call in it.calls()] == ["reserved"] * 2
+            assert len(told.seen) == it.spent() == 2
+        async with house(tmp_path, clock, sandbox(clock), transport=told) as it:
+            assert it.lost == 2
+            assert (await it.ask(plain())).asked
+
+    run(story)
+
+
+def test_it_charges_nothing_and_sends_nothing_when_it_cannot_reserve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(clock: VirtualClock) -> None:
+        async with house(tmp_path, clock, sandbox(clock), edgar={"budget": {"calls_per_day": 1}}) as it:
+            task = await it.task()
+
+            def fails(*_: Any) -> None:
+                raise StoreError("the disk is full")
+
+            with monkeypatch.context() as full:
+                full.setattr(call_store, "reserve", fails)
+                for _ in range(5):
+                    with pytest.raises(StoreError):
+                        await it.ask(it.edgar.submissions(AAPL), task)
+            assert (it.calls(), it.asked) == ([], [])
+            assert (await it.ask(it.edgar.submissions(AAPL), task)).asked
+
+    run(story)
+
+
+# the end
+
+
+def test_it_waits_at_the_end_for_what_is_in_the_air_and_gives_up_what_only_waits(tmp_path: Path) -> None:
+    async def story(clock: VirtualClock) -> None:
+        upstream = sandbox(clock)
+        upstream.faults.add(Fault(kind=FaultKind.SLOW, seconds=3, path="/submissions"))
+        upstream.faults.add(Fault(kind=FaultKind.STATUS, status=500, path="/files"))
+        async with house(tmp_path, clock, upstream, edgar={"requests_per_second": 0.2}, feeds={"concurrency": 1}) as it:
+            asked = [it.edgar.submissions(AAPL), it.edgar.company_facts(AAPL, "r"), it.feed()]
+            asking = [asyncio.create_task(it.ask(resource)) for resource in asked]
+            await clock.sleep(1)
+            before = clock.now()
+            await it.gates.close()
+            assert clock.now() - before < 5 * 1_000_000
+            done = await every(*asking)
+            assert done[0].value
+            assert isinstance(done[1], asyncio.CancelledError)
+            assert {call.state for call in it.calls()} == {"kept"}
+
+    run(story)
+
+
+def test_it_cuts_off_at_the_end_what_does_not_come_home_in_time(tmp_path: Path) -> None:
+    async def story(clock: VirtualClock) -> None:
+        upstream = sandbox(clock)
+        upstream.faults.add(Fault(kind=FaultKind.SLOW, seconds=25))
+        async with house(tmp_path, clock, upstream) as it:
+            asking = asyncio.create_task(it.ask(it.edgar.submissions(AAPL)))
+            await clock.sleep(1)
+            await it.gates.close()
+            (error,) = await every(asking)
+            assert isinstance(error, asyncio.CancelledError)
+            assert it.settled() == [("failed", Reason.CANCELLED)]
+            assert it.spent() == 1
+
+    run(story)
+
+
+def test_it_does_not_try_again_once_the_end_has_begun(tmp_path: Path) -> None:
+    async def story(clock: VirtualClock) -> None:
+        upstream = sandbox(clock)
+        upstream.faults.add(Fault(kind=FaultKind.STATUS, status=500))
+        async with house(tmp_path, clock, upstream) as it:
+            asking = asyncio.create_task(it.ask(it.edgar.submissions(AAPL)))
+            while not it.asked:
+                await clock.sleep(0.005)
+            await it.gates.close()
+            (error,) = await every(asking)
+            assert isinstance(error, Held)
+            assert len(it.settled()) == len(it.asked) == 1
+
+    run(story)

@@ -1,0 +1,226 @@
+"""A ledger to test on, a domain of two lines, and executors whose processor does what a test says."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from sqlalchemy import select
+
+from scheduler_service.clock import HOUR, from_iso
+from scheduler_service.executors.local_executor import LocalExecutor
+from scheduler_service.models import Contribution, Kind, Outcome, Record, RunOrigin, StockState, Symbol, TaskState
+from scheduler_service.processors.base import Processor, SourcePolicy
+from scheduler_service.stores import schedule_store, task_store
+from scheduler_service.stores.database import Ledger
+from scheduler_service.stores.publisher import Publisher
+from scheduler_service.stores.schedule_store import NewRun
+from scheduler_service.stores.schema import task
+from scheduler_service.stores.task_store import NewTask, Rank
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from scheduler_service.clock import Clock, Instant
+    from scheduler_service.executors.base import Executor
+    from scheduler_service.gates.ask import Gates
+    from scheduler_service.models import Ask, Event, Publish, Task
+    from scheduler_service.stores.database import Connection
+    from scheduler_service.stores.schedule_store import RunRow
+
+NOW = from_iso("2026-11-23T14:30:00Z")
+LANE = "post"
+
+
+@asynccontextmanager
+async def open_ledger(path: Path) -> AsyncIterator[Ledger]:
+    """An open ledger with its writer; closed as the service closes it."""
+    ledger = Ledger(path)
+    await ledger.open()
+    writer = asyncio.create_task(ledger.write_forever(), name="writer")
+    try:
+        yield ledger
+    finally:
+        ledger.stop_writing()
+        await asyncio.gather(writer, return_exceptions=True)
+        await ledger.close()
+
+
+class NoteData(Record):
+    words: tuple[str, ...]
+    fetched_at: str = ""
+
+
+class Desk:
+    """A source that is never asked: the tests make the outcomes."""
+
+    name: ClassVar[str] = "desk"
+    provider: ClassVar[str] = LANE
+    kind: ClassVar[Kind] = Kind.FEED
+    slow: ClassVar[bool] = False
+
+    def __init__(self, client: object) -> None:
+        del client
+
+    async def collect(self, ask: Ask, state: StockState, symbol: Symbol) -> Contribution[NoteData]:
+        raise NotImplementedError
+
+
+class Attic(Desk):
+    name: ClassVar[str] = "attic"
+    kind: ClassVar[Kind] = Kind.MODEL
+    slow: ClassVar[bool] = True
+
+
+class Notes(Processor[NoteData]):
+    """The newest words of each source, in the merge's order. ``act`` stands for the way from a task to its outcome."""
+
+    domain = "notes"
+    record = NoteData
+    sources = (Desk, Attic)
+
+    def __init__(self, act: Callable[[Task, Ask], Awaitable[Outcome]] | None = None) -> None:
+        policies = [SourcePolicy("desk", HOUR), SourcePolicy("attic", HOUR)]
+        super().__init__({LANE: None}, policies)  # type: ignore[dict-item]
+        self.act = act
+
+    def merge(self, contributions: Sequence[Contribution[NoteData]]) -> NoteData:
+        return NoteData(words=tuple(word for said in contributions for word in said.data.words))
+
+    async def process(self, task: Task, state: StockState, symbol: Symbol, ask: Ask, now: Instant) -> Outcome:
+        del state, symbol, now
+        assert self.act is not None
+        return await self.act(task, ask)
+
+
+class Diary(Notes):
+    """Events: what was said before stays."""
+
+    def accumulate(self, previous: NoteData | None, new: NoteData, now: Instant) -> NoteData:
+        del now
+        old = previous.words if previous else ()
+        return NoteData(words=tuple(sorted({*old, *new.words})), fetched_at=new.fetched_at)
+
+
+def said(*words: str, as_of: Instant = NOW, fetched_at: str = "", kind: Kind = Kind.FEED) -> Outcome:
+    """A completed task's outcome that contributes these words."""
+    body = NoteData(words=words, fetched_at=fetched_at).model_dump_json().encode()
+    return Outcome(TaskState.COMPLETED, contribution=body, kind=kind, as_of=as_of)
+
+
+class PaperAsk:
+    """What the executor looks at of an ``ask``."""
+
+    def __init__(self) -> None:
+        self.used: list[int] = []
+        self.as_of: Instant = NOW
+
+
+class PaperGates:
+    def for_task(self, task: Task) -> PaperAsk:
+        del task
+        return PaperAsk()
+
+
+def add_run(
+    conn: Connection,
+    symbols: Sequence[str],
+    *,
+    sources: Sequence[str] = ("desk",),
+    lane: str = LANE,
+    rank: Rank = Rank.NORMAL,
+    not_before: Instant = 0,
+    expires_at: Instant | None = None,
+    origin: RunOrigin = RunOrigin.MANUAL,
+    due_at: Instant = NOW,
+    now: Instant = NOW,
+    domain: str = "notes",
+) -> RunRow:
+    """A run with all its tasks."""
+    run = schedule_store.add_run(conn, NewRun(origin, domain, due_at, "{}"), now)
+    tasks = [NewTask(symbol, source, lane, rank, not_before, expires_at) for symbol in symbols for source in sources]
+    task_store.add_tasks(conn, run, tasks, "", last=True, now=now)
+    return schedule_store.get_run(conn, run.id)
+
+
+async def queue(ledger: Ledger, *symbols: str, **details: Any) -> RunRow:
+    return await ledger.run(partial(add_run, symbols=symbols, **details))
+
+
+def publisher(ledger: Ledger, folder: Path, clock: Clock, publish: Publish, pool: ThreadPoolExecutor) -> Publisher:
+    return Publisher(
+        folder=folder,
+        ledger=ledger,
+        pool=pool,
+        required={"notes": ("desk",)},
+        sandbox=True,
+        clock=clock,
+        publish=publish,
+    )
+
+
+def named(events: Sequence[Event], name: str) -> list[Event]:
+    return [event for event in events if event.name == name]
+
+
+class Workshop:
+    """An executor at work on a ledger; ``act`` is what becomes of each task."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        clock: Clock,
+        act: Callable[[Task, Ask], Awaitable[Outcome]],
+        *,
+        kind: type[Executor] = LocalExecutor,
+        lanes: Mapping[str, int] | None = None,
+        deadline: float = 300.0,
+        processor: Notes | None = None,
+        run_id: int | None = None,
+    ) -> None:
+        self.ledger = ledger
+        self.clock = clock
+        self.events: list[Event] = []
+        self.commits = 0
+        self.processor = processor or Notes()
+        self.processor.act = act
+        self.executor = kind(
+            lanes={LANE: 2} if lanes is None else lanes,
+            deadline=deadline,
+            ledger=ledger,
+            gates=cast("Gates", PaperGates()),
+            processors={"notes": self.processor},
+            symbol=Symbol,
+            clock=clock,
+            publish=self.hear,
+            committed=self.count,
+            run_id=run_id,
+        )
+        self._lanes = [
+            asyncio.create_task(self.executor.work_forever(lane), name=f"lane {lane}") for lane in self.executor.lanes
+        ]
+
+    def hear(self, event: Event) -> None:
+        self.events.append(event)
+
+    def count(self) -> None:
+        self.commits += 1
+
+    def said(self, name: str) -> list[str]:
+        return [event.message for event in named(self.events, name)]
+
+    async def close(self, seconds: float = 60.0) -> int:
+        """Drains; returns how many tasks were put back."""
+        late = await self.executor.drain(seconds)
+        await asyncio.gather(*self._lanes)
+        return late
+
+    async def tasks(self) -> dict[str, str]:
+        """Symbol to state, with the reason where there is one."""
+        query = select(task.c.symbol, task.c.state, task.c.reason).order_by(task.c.id)
+        rows = await self.ledger.read(lambda conn: conn.execute(query).all())
+        return {row.symbol: f"{row.state}({row.reason})" if row.reason else row.state for row in rows}
