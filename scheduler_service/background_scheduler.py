@@ -130,10 +130,11 @@ class BackgroundScheduler:
 
     async def stop(self) -> None:
         """Drains: no new slots, no new tasks; what runs may finish within ``service.drain_timeout``."""
+        started = self.clock.monotonic()
+        running = sum(executor.running for executor in self.engine.executors)
         self._initialisation.stopping()
         self._owned.stopping()
-        started = self.clock.monotonic()
-        self._say("service.stopping", "stopping: running tasks may finish")
+        self._say("service.stopping", f"stopping; {running} running tasks may finish" if running else "stopping")
         self._alarm_clock.shutdown()
         self._stop.set()
         self._ringing.set()
@@ -176,9 +177,10 @@ class BackgroundScheduler:
         either: set[asyncio.Future[Any]] = {everything, hasten}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         hasten.cancel()
+        hastened = []
         if not everything.done():
-            await asyncio.gather(*(executor.drain(0) for executor in self.engine.executors))
-        return sum(await everything)
+            hastened = await asyncio.gather(*(executor.drain(0) for executor in self.engine.executors))
+        return max(sum(hastened), sum(await everything))
 
     async def _open_web(self) -> None:
         http = self.settings.http

@@ -131,16 +131,9 @@ class Dispatcher:
         """An ``initial`` run per domain for what was never tried; returns how many tasks that makes."""
         total = 0
         for domain, processor in self._processors.items():
-            covered = self._covered(domain)
-            states, waiting = await self._ledger.read(
-                lambda conn, domain=domain: (  # type: ignore[misc]
-                    stock_state_store.states(conn, domain=domain),
-                    task_store.open_keys(conn, domain=domain),
-                )
-            )
-            tried = {(symbol, source) for symbol, _, source in states} | waiting
+            tried = await self._ledger.read(partial(_tried, domain=domain))
             sources = tuple(processor.policies)
-            never = sorted(s for s in covered if any((s, source) not in tried for source in sources))
+            never = sorted(s for s in self._covered(domain) if any((s, source) not in tried for source in sources))
             if never:
                 run = await self._new_run(RunOrigin.INITIAL, domain, Expansion(tuple(never), sources))
                 total += (await self._expand(run)).tasks
@@ -212,16 +205,11 @@ class Dispatcher:
     def _write_slice(self, conn: Connection, run_id: int, expansion: Expansion, now: Instant) -> tuple[RunRow, bool]:
         """The run afterwards, and whether this closed it."""
         run = schedule_store.get_run(conn, run_id)
-        if run.plan is None:
-            return run, False
         start = bisect_right(expansion.symbols, run.expanded_upto)
         symbols = expansion.symbols[start : start + max(1, TASKS_PER_SLICE // max(1, len(expansion.sources)))]
         last = start + len(symbols) == len(expansion.symbols)
         overlapping = task_store.open_keys(conn, schedule_id=run.schedule_id) if run.schedule_id else set()
-        tried: set[tuple[str, str]] = set()
-        if run.origin is RunOrigin.INITIAL:
-            tried = {(s, source) for s, _, source in stock_state_store.states(conn, domain=run.domain)}
-            tried |= task_store.open_keys(conn, domain=run.domain)
+        tried = _tried(conn, run.domain) if run.origin is RunOrigin.INITIAL else set()
         tasks = [
             self._task(run, expansion, symbol, source, overlaps=(symbol, source) in overlapping)
             for symbol in symbols
@@ -266,6 +254,12 @@ class Dispatcher:
             late = (now - plan.run_due) / 1e6
             message = f"{schedule.id}: slot {fields['slot']} {newest.outcome}, {late:.1f} s after it was due"
             self._publish(Event("slot.opened", message, fields, "DEBUG"))
+
+
+def _tried(conn: Connection, domain: str) -> set[tuple[str, str]]:
+    """The (symbol, source) pairs that were tried, or are about to be."""
+    states = stock_state_store.states(conn, domain=domain)
+    return {(symbol, source) for symbol, _, source in states} | task_store.open_keys(conn, domain=domain)
 
 
 def offset(schedule_id: str | None, symbol: str, spread: int) -> int:

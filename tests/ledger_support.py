@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -11,15 +12,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from sqlalchemy import select
 
 from scheduler_service.clock import HOUR, from_iso
+from scheduler_service.executors.commit import LAZY_PUBLICATION
 from scheduler_service.executors.local_executor import LocalExecutor
 from scheduler_service.models import Contribution, Kind, Outcome, Record, RunOrigin, StockState, Symbol, TaskState
 from scheduler_service.processors.base import Processor, SourcePolicy
-from scheduler_service.stores import schedule_store, task_store
+from scheduler_service.stores import document_store, schedule_store, task_store
 from scheduler_service.stores.database import Ledger
 from scheduler_service.stores.publisher import Publisher
 from scheduler_service.stores.schedule_store import NewRun
-from scheduler_service.stores.schema import task
+from scheduler_service.stores.schema import document, task
 from scheduler_service.stores.task_store import NewTask, Rank
+from tests.fakes import FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     from scheduler_service.clock import Clock, Instant
     from scheduler_service.executors.base import Executor
     from scheduler_service.gates.ask import Gates
-    from scheduler_service.models import Ask, Event, Publish, Task
+    from scheduler_service.models import Ask, Event, Task
     from scheduler_service.stores.database import Connection
     from scheduler_service.stores.schedule_store import RunRow
 
@@ -151,18 +154,6 @@ async def queue(ledger: Ledger, *symbols: str, **details: Any) -> RunRow:
     return await ledger.run(partial(add_run, symbols=symbols, **details))
 
 
-def publisher(ledger: Ledger, folder: Path, clock: Clock, publish: Publish, pool: ThreadPoolExecutor) -> Publisher:
-    return Publisher(
-        folder=folder,
-        ledger=ledger,
-        pool=pool,
-        required={"notes": ("desk",)},
-        sandbox=True,
-        clock=clock,
-        publish=publish,
-    )
-
-
 def named(events: Sequence[Event], name: str) -> list[Event]:
     return [event for event in events if event.name == name]
 
@@ -224,3 +215,56 @@ class Workshop:
         query = select(task.c.symbol, task.c.state, task.c.reason).order_by(task.c.id)
         rows = await self.ledger.read(lambda conn: conn.execute(query).all())
         return {row.symbol: f"{row.state}({row.reason})" if row.reason else row.state for row in rows}
+
+
+class House:
+    """A ledger, its documents, and their publisher."""
+
+    def __init__(self, ledger: Ledger, folder: Path, clock: Clock, pool: ThreadPoolExecutor) -> None:
+        self.ledger = ledger
+        self.folder = folder
+        self.clock = clock
+        self.events: list[Event] = []
+        self.publisher = Publisher(
+            folder=folder,
+            ledger=ledger,
+            pool=pool,
+            required={"notes": ("desk",)},
+            sandbox=True,
+            clock=clock,
+            publish=self.hear,
+        )
+
+    def hear(self, event: Event) -> None:
+        self.events.append(event)
+
+    async def put(self, *symbols: str, words: str = "first", domain: str = "notes") -> None:
+        now, data = self.clock.now(), json.dumps({"words": [words]}).encode()
+
+        def unit(conn: Connection) -> None:
+            for symbol in symbols:
+                document_store.put_document(conn, domain, symbol, data, now)
+
+        await self.ledger.run(unit)
+
+    async def refresh(self, symbol: str) -> None:
+        refreshed = partial(document_store.refresh_envelope, domain="notes", symbol=symbol, pause=LAZY_PUBLICATION)
+        await self.ledger.run(partial(refreshed, now=self.clock.now()))
+
+    async def waiting(self) -> set[str]:
+        query = select(document.c.symbol).where(document.c.publish_after.is_not(None))
+        return await self.ledger.read(lambda conn: set(conn.scalars(query)))
+
+    def path(self, symbol: str) -> Path:
+        return self.folder / "notes" / f"{symbol}.json"
+
+    def words(self, symbol: str) -> list[str]:
+        said: list[str] = json.loads(self.path(symbol).read_bytes())["data"]["words"]
+        return said
+
+
+@asynccontextmanager
+async def open_house(root: Path, pool: ThreadPoolExecutor, clock: Clock | None = None) -> AsyncIterator[House]:
+    """The ledger in ``root``, the documents in a folder of it."""
+    async with open_ledger(root / "ledger.sqlite") as ledger:
+        yield House(ledger, root / "documents", clock or FakeClock(), pool)

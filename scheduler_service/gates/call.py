@@ -81,8 +81,11 @@ class Caller:
         entry = await gate.enter(usd_micros=0)
         waiting.in_the_air = True
         try:
-            call_id = await self._reserve(gate, entry, resource, waiting)
+            known = tuple(waiting.tasks)
+            call_id = await self._reserve(gate, entry, resource, known)
+            waiting.call_id = call_id
             try:
+                await self._tell(call_id, waiting.tasks[len(known) :])
                 await gate.leave()
                 return await self._request(call_id, resource, waiting, before)
             except BaseException as error:
@@ -92,31 +95,26 @@ class Caller:
             waiting.in_the_air = False
 
     async def join(self, waiting: Waiting, task_id: int) -> None:
-        """Says durably that a task waits too. While a reservation is being committed, ``_reserve`` says it."""
+        """Says durably that a task waits too. While a reservation is being committed, ``call`` says it."""
         if task_id not in waiting.tasks:
             waiting.tasks.append(task_id)
             call_id = waiting.call_id
             if call_id is not None:
                 await self._ledger.run(lambda conn: call_store.use(conn, task_id, call_id, Use.JOINED))
 
-    async def _reserve(self, gate: Gate, entry: Entry, resource: Resource, waiting: Waiting) -> int:
+    async def _reserve(self, gate: Gate, entry: Entry, resource: Resource, tasks: tuple[int, ...]) -> int:
         now = self._clock.now()
-        told = len(waiting.tasks)
-        tasks = tuple(waiting.tasks)
         new = NewCall(resource.key, resource.provider, tasks, entry.usd_micros, entry.day, entry.rate_until)
         try:
-            call_id = await self._ledger.run(lambda conn: call_store.reserve(conn, new, now))
+            return await self._ledger.run(lambda conn: call_store.reserve(conn, new, now))
         except Exception:  # not on cancellation: what is queued is still committed
             gate.give_back(entry)
             raise
-        waiting.call_id = call_id
-        late = waiting.tasks[told:]
-        if late:
-            await self._tell(call_id, late)
-        return call_id
 
     async def _tell(self, call_id: int, late: list[int]) -> None:
         """Those who joined while the reservation was being committed. The call leaves even if this cannot be noted."""
+        if not late:
+            return
 
         def unit(conn: Connection) -> None:
             for task_id in late:
@@ -160,13 +158,25 @@ class Caller:
         )
         now = self._clock.now()
 
-        def unit(conn: Connection) -> KeptRow | None:
-            call_store.keep(conn, call_id, resource.key, new, now)
-            call_store.settle(conn, call_id, CallState.KEPT, now, status=response.status, bytes=len(response.body))
-            return call_store.kept(conn, resource.key, None)
+        def unit(conn: Connection) -> None:
+            call_store.keep(conn, call_id, resource.provider, resource.key, new, now)
+            call_store.settle(conn, call_id, CallState.KEPT, now, status=response.status, size=len(response.body))
 
-        row = await self._ledger.run(unit)
-        assert row is not None
+        await self._ledger.run(unit)
+        row = KeptRow(
+            call_id=call_id,
+            revision=new.revision,
+            etag=new.etag,
+            last_modified=new.last_modified,
+            sha256=new.sha256,
+            request_sha256=new.request_sha256,
+            url=new.url,
+            sandbox=new.sandbox,
+            fetched_at=now,
+            checked_at=now,
+            body=packed,
+            mine=False,
+        )
         return Kept(row, response.body, now, asked=True)
 
     async def _confirm(self, call_id: int, resource: Resource, waiting: Waiting, before: Kept) -> Kept:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, bindparam, exists, func, insert, select, update
 
 from scheduler_service.models import Reason
 from scheduler_service.stores.schema import RESERVED, answer, call, call_use, gate_state, resource, spend
@@ -25,9 +25,6 @@ class CallState(StrEnum):
     UNCHANGED = "unchanged"
     FAILED = "failed"
     LOST = "lost"
-
-
-_UNANSWERED = (CallState.RESERVED, CallState.LOST)
 
 
 class Use(StrEnum):
@@ -105,56 +102,107 @@ class NewCall:
     rate_until: Instant | None
 
 
+# Built once: building a statement costs more than carrying it out.
+_KEPT = (
+    select(
+        answer.c.call_id,
+        resource.c.revision,
+        resource.c.etag,
+        resource.c.last_modified,
+        answer.c.sha256,
+        answer.c.request_sha256,
+        answer.c.url,
+        answer.c.sandbox,
+        answer.c.fetched_at,
+        resource.c.checked_at,
+        answer.c.body,
+        exists()
+        .where(call_use.c.task_id == bindparam("mine"), call_use.c.call_id == answer.c.call_id)
+        .where(call_use.c.consumed_at.is_(None)),
+    )
+    .join(answer, answer.c.call_id == resource.c.call_id)
+    .where(resource.c.key == bindparam("wanted"))
+)
+_LOST = (
+    select(func.count())
+    .select_from(call_use)
+    .join(call, call.c.id == call_use.c.call_id)
+    .where(call_use.c.task_id == bindparam("mine"), call.c.resource_key == bindparam("wanted"))
+    .where(call.c.state.in_([CallState.RESERVED, CallState.LOST]))
+)
+_NEW_CALL, _NEW_USE, _NEW_ANSWER, _NEW_SPEND = insert(call), insert(call_use), insert(answer), insert(spend)
+_NEW_RESOURCE, _NEW_GATE = insert(resource), insert(gate_state)
+_USE = select(call_use.c.how).where(
+    call_use.c.task_id == bindparam("of_task"), call_use.c.call_id == bindparam("of_call")
+)
+_CONSUME = (
+    update(call_use).where(call_use.c.task_id == bindparam("of_task")).values(consumed_at=bindparam("consumed_at"))
+)
+_SPEND = (
+    update(spend)
+    .where(spend.c.provider == bindparam("at"), spend.c.day == bindparam("on"))
+    .values(calls=spend.c.calls + 1, usd_micros=spend.c.usd_micros + bindparam("more_usd_micros"))
+)
+_SETTLE = (
+    update(call)
+    .where(call.c.id == bindparam("this"), RESERVED)
+    .values(
+        state=bindparam("to"),
+        status=bindparam("with_status"),
+        reason=bindparam("why"),
+        bytes=bindparam("size"),
+        settled_at=bindparam("now"),
+    )
+)
+_PUT_GATE = (
+    update(gate_state)
+    .where(gate_state.c.provider == bindparam("of"), gate_state.c.name == bindparam("called"))
+    .values(until_at=bindparam("until"), reason=bindparam("why"), set_at=bindparam("set"))
+)
+_HASH_OF_RESOURCE = select(resource.c.sha256, resource.c.revision, resource.c.changed_at).where(
+    resource.c.key == bindparam("wanted")
+)
+_CURRENT = (
+    update(resource)
+    .where(resource.c.key == bindparam("wanted"))
+    .values(
+        call_id=bindparam("by_call"),
+        etag=bindparam("with_etag"),
+        last_modified=bindparam("with_date"),
+        sha256=bindparam("hash"),
+        revision=bindparam("under"),
+        checked_at=bindparam("now"),
+        changed_at=bindparam("changed"),
+    )
+)
+
+
 def kept(conn: Connection, key: str, task_id: int | None) -> KeptRow | None:
     """The current answer of a resource, if one was kept."""
-    row = conn.execute(
-        select(resource, answer.c.request_sha256, answer.c.url, answer.c.sandbox, answer.c.fetched_at, answer.c.body)
-        .join(answer, answer.c.call_id == resource.c.call_id)
-        .where(resource.c.key == key)
-    ).one_or_none()
-    if row is None:
-        return None
-    mine = task_id is not None and (
-        conn.execute(
-            select(call_use.c.how).where(
-                call_use.c.task_id == task_id, call_use.c.call_id == row.call_id, call_use.c.consumed_at.is_(None)
-            )
-        ).first()
-        is not None
-    )
-    return KeptRow(
-        call_id=row.call_id,
-        revision=row.revision,
-        etag=row.etag,
-        last_modified=row.last_modified,
-        sha256=row.sha256,
-        request_sha256=row.request_sha256,
-        url=row.url,
-        sandbox=row.sandbox,
-        fetched_at=row.fetched_at,
-        checked_at=row.checked_at,
-        body=row.body,
-        mine=mine,
-    )
+    row = conn.execute(_KEPT, {"wanted": key, "mine": task_id}).one_or_none()
+    return None if row is None else KeptRow(*tuple(row))
 
 
 def reserve(conn: Connection, new: NewCall, now: Instant) -> int:
     """Charges a call before it leaves; returns its id. The rate gate's arrival time is kept with it."""
-    result = conn.execute(
-        insert(call).values(
-            resource_key=new.resource_key,
-            provider=new.provider,
-            state=CallState.RESERVED,
-            usd_micros=new.usd_micros,
-            tokens=0,
-            reserved_at=now,
-        )
-    )
+    reserved = {
+        "resource_key": new.resource_key,
+        "provider": new.provider,
+        "state": CallState.RESERVED,
+        "usd_micros": new.usd_micros,
+        "tokens": 0,
+        "reserved_at": now,
+    }
+    result = conn.execute(_NEW_CALL, reserved)
     assert result.inserted_primary_key is not None
     call_id: int = result.inserted_primary_key[0]
-    for place, task_id in enumerate(new.tasks):
-        use(conn, task_id, call_id, Use.JOINED if place else Use.ASKED)
-    _spend(conn, new.provider, new.day, calls=1, usd_micros=new.usd_micros, tokens=0)
+    uses = [
+        {"task_id": task_id, "call_id": call_id, "how": Use.JOINED if place else Use.ASKED}
+        for place, task_id in enumerate(new.tasks)
+    ]
+    if uses:
+        conn.execute(_NEW_USE, uses)
+    _spend(conn, new.provider, new.day, new.usd_micros)
     if new.rate_until is not None:
         put_gate(conn, new.provider, RATE, GateRow(new.rate_until, now))
     return call_id
@@ -162,64 +210,75 @@ def reserve(conn: Connection, new: NewCall, now: Instant) -> int:
 
 def use(conn: Connection, task_id: int, call_id: int, how: Use) -> None:
     """Says that a task waits for this call; saying it again changes nothing."""
-    known = conn.execute(select(call_use.c.how).where(call_use.c.task_id == task_id, call_use.c.call_id == call_id))
-    if known.first() is None:
-        conn.execute(insert(call_use).values(task_id=task_id, call_id=call_id, how=how))
+    if conn.execute(_USE, {"of_task": task_id, "of_call": call_id}).first() is None:
+        conn.execute(_NEW_USE, {"task_id": task_id, "call_id": call_id, "how": how})
 
 
-def _spend(conn: Connection, provider: str, day: str, *, calls: int, usd_micros: int, tokens: int) -> None:
-    added = conn.execute(
-        update(spend)
-        .where(spend.c.provider == provider, spend.c.day == day)
-        .values(calls=spend.c.calls + calls, usd_micros=spend.c.usd_micros + usd_micros, tokens=spend.c.tokens + tokens)
-    )
-    if added.rowcount == 0:
-        conn.execute(
-            insert(spend).values(provider=provider, day=day, calls=calls, usd_micros=usd_micros, tokens=tokens)
-        )
+def _spend(conn: Connection, provider: str, day: str, usd_micros: int) -> None:
+    if conn.execute(_SPEND, {"at": provider, "on": day, "more_usd_micros": usd_micros}).rowcount == 0:
+        first = {"provider": provider, "day": day, "calls": 1, "usd_micros": usd_micros, "tokens": 0}
+        conn.execute(_NEW_SPEND, first)
 
 
-def settle(conn: Connection, call_id: int, state: CallState, now: Instant, **outcome: object) -> None:
-    """The call is over (``status``, ``reason``, ``bytes``); its cost stays as reserved."""
-    conn.execute(
-        update(call)
-        .where(call.c.id == call_id, call.c.state == CallState.RESERVED)
-        .values(state=state, settled_at=now, **outcome)
-    )
+def settle(
+    conn: Connection,
+    call_id: int,
+    state: CallState,
+    now: Instant,
+    *,
+    status: int | None = None,
+    reason: Reason | None = None,
+    size: int | None = None,
+) -> None:
+    """The call is over; its cost stays as reserved. ``size``: bytes of the decoded body."""
+    said = {"this": call_id, "to": state, "with_status": status, "why": reason, "size": size, "now": now}
+    conn.execute(_SETTLE, said)
 
 
-def keep(conn: Connection, call_id: int, key: str, new: NewAnswer, now: Instant) -> None:
-    """Keeps the answer of a call and makes it its resource's current one."""
-    conn.execute(
-        insert(answer).values(
-            call_id=call_id,
-            resource_key=key,
-            request_sha256=new.request_sha256,
-            url=new.url,
-            content_type=new.content_type,
-            sandbox=new.sandbox,
-            size=new.size,
-            sha256=new.sha256,
-            body=new.body,
-            fetched_at=now,
-        )
-    )
-    values: dict[str, object] = {
+def keep(conn: Connection, call_id: int, provider: str, key: str, new: NewAnswer, now: Instant) -> None:
+    """Keeps the answer of a call and makes it its resource's current one.
+
+    Asked without a revision, it is newer than what the last one was kept under, and stands for that too.
+    """
+    answered = {
         "call_id": call_id,
-        "etag": new.etag,
-        "last_modified": new.last_modified,
+        "resource_key": key,
+        "request_sha256": new.request_sha256,
+        "url": new.url,
+        "content_type": new.content_type,
+        "sandbox": new.sandbox,
+        "size": new.size,
         "sha256": new.sha256,
-        "checked_at": now,
-        **_revision(new.revision),
+        "body": new.body,
+        "fetched_at": now,
     }
-    before = conn.execute(select(resource.c.sha256).where(resource.c.key == key)).one_or_none()
+    conn.execute(_NEW_ANSWER, answered)
+    before = conn.execute(_HASH_OF_RESOURCE, {"wanted": key}).one_or_none()
     if before is None:
-        provider = select(call.c.provider).where(call.c.id == call_id).scalar_subquery()
-        conn.execute(insert(resource).values(key=key, provider=provider, changed_at=now, **values))
+        first = {
+            "key": key,
+            "provider": provider,
+            "call_id": call_id,
+            "revision": new.revision,
+            "etag": new.etag,
+            "last_modified": new.last_modified,
+            "sha256": new.sha256,
+            "checked_at": now,
+            "changed_at": now,
+        }
+        conn.execute(_NEW_RESOURCE, first)
         return
-    if before.sha256 != new.sha256:
-        values["changed_at"] = now
-    conn.execute(update(resource).where(resource.c.key == key).values(**values))
+    current = {
+        "wanted": key,
+        "by_call": call_id,
+        "with_etag": new.etag,
+        "with_date": new.last_modified,
+        "hash": new.sha256,
+        "under": before.revision if new.revision is None else new.revision,
+        "now": now,
+        "changed": before.changed_at if before.sha256 == new.sha256 else now,
+    }
+    conn.execute(_CURRENT, current)
 
 
 def confirm(conn: Connection, key: str, call_id: int, revision: str | None, now: Instant) -> None:
@@ -227,20 +286,15 @@ def confirm(conn: Connection, key: str, call_id: int, revision: str | None, now:
     conn.execute(
         update(resource)
         .where(resource.c.key == key, resource.c.call_id == call_id)
-        .values(checked_at=now, **_revision(revision))
+        .values(checked_at=now, revision=func.coalesce(revision, resource.c.revision))
     )
-
-
-def _revision(revision: str | None) -> dict[str, str]:
-    """Asked without one, an answer is newer than the revision the last one was kept under, and stands for it too."""
-    return {} if revision is None else {"revision": revision}
 
 
 def consume(conn: Connection, task_id: int, call_ids: Sequence[int], now: Instant) -> None:
     """Marks the answers that a task's commit used."""
     for call_id in call_ids:
         use(conn, task_id, call_id, Use.KEPT)
-    conn.execute(update(call_use).where(call_use.c.task_id == task_id).values(consumed_at=now))
+    conn.execute(_CONSUME, {"of_task": task_id, "consumed_at": now})
 
 
 def mark_lost(conn: Connection, now: Instant) -> int:
@@ -252,13 +306,7 @@ def lost_calls(conn: Connection, task_id: int, key: str) -> int:
     """How many answers of this resource were lost while this task waited for them. To be asked between two calls: one
     that is still reserved then could not be settled, and is as good as lost.
     """
-    query = (
-        select(func.count())
-        .select_from(call_use)
-        .join(call, call.c.id == call_use.c.call_id)
-        .where(call_use.c.task_id == task_id, call.c.resource_key == key, call.c.state.in_(_UNANSWERED))
-    )
-    return conn.execute(query).scalar_one()
+    return conn.execute(_LOST, {"mine": task_id, "wanted": key}).scalar_one()
 
 
 def spent(conn: Connection) -> dict[str, dict[str, Spend]]:
@@ -270,12 +318,16 @@ def spent(conn: Connection) -> dict[str, dict[str, Spend]]:
 
 
 def put_gate(conn: Connection, provider: str, name: str, row: GateRow) -> None:
-    values = {"until_at": row.until, "reason": row.reason, "set_at": row.set_at}
-    changed = conn.execute(
-        update(gate_state).where(gate_state.c.provider == provider, gate_state.c.name == name).values(**values)
-    )
-    if changed.rowcount == 0:
-        conn.execute(insert(gate_state).values(provider=provider, name=name, **values))
+    said = {"of": provider, "called": name, "until": row.until, "why": row.reason, "set": row.set_at}
+    if conn.execute(_PUT_GATE, said).rowcount == 0:
+        first = {
+            "provider": provider,
+            "name": name,
+            "until_at": row.until,
+            "reason": row.reason,
+            "set_at": row.set_at,
+        }
+        conn.execute(_NEW_GATE, first)
 
 
 def gates(conn: Connection, now: Instant) -> dict[tuple[str, str], GateRow]:

@@ -67,7 +67,7 @@ def test_no_more_run_at_once_than_the_lane_has_workers(kind: type[Executor], lan
         nonlocal running, most
         running += 1
         most = max(most, running)
-        await asyncio.sleep(1)
+        await asyncio.sleep(0.9 + int(task.symbol) / 50)
         running -= 1
         return await succeed(task, ask)
 
@@ -249,4 +249,4 @@ def test_the_two_kinds_share_the_lanes_without_a_gap(kind: type[Executor], lane:
         FundamentalExecutor: FundamentalExecutor.plan(lanes, 2),
     }
     assert sorted(name for plan in planned.values() for name in plan) == sorted(lanes)
-    assert planned[kind] == {lane: 4 if kind is LocalExecutor else 2}  # type: ignore[index]
+    assert planned[kind] == {lane: 4 if kind is LocalExecutor else 2}

@@ -27,7 +27,7 @@ from scheduler_service.stores.schedule_store import NewRun, add_run
 from scheduler_service.stores.task_store import NewTask, Rank
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
     from scheduler_service.clock import Instant
@@ -40,6 +40,8 @@ T = TypeVar("T")
 AAPL = 320193
 CIKS = (320193, 1045810, 1640147, 9990000001, 9990000002, 9990000003, 9990000005, 9990000004)
 LATENCY = 0.05
+NEVER = 1_000_000
+"""A hop that no life reaches."""
 FAST: dict[str, Any] = {"requests_per_second": None, "requests_per_minute": None}
 """Options of a provider without a rate."""
 
@@ -257,3 +259,8 @@ def spent(folder: Path) -> int:
 
 def gaps(instants: list[Instant]) -> list[int]:
     return [later - earlier for earlier, later in pairwise(instants)]
+
+
+async def every(*asks: Awaitable[Any]) -> list[Any]:
+    """What each of them, all at once, returns or raises."""
+    return await asyncio.gather(*asks, return_exceptions=True)

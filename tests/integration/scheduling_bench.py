@@ -107,7 +107,7 @@ class Life:
 
 class Bench:
     """One machine and one data directory. ``now`` is where its clock stands; ``events`` what all processes said;
-    ``on_notify`` is called where the executors would be woken.
+    ``lives`` counts them; ``on_notify`` is called where the executors would be woken.
     """
 
     def __init__(self, folder: Path, start: Instant | str = START, *, seed: int = 0) -> None:
@@ -117,7 +117,7 @@ class Bench:
         self.life: Life | None = None
         self.on_notify: Callable[[], object] = lambda: None
         self._seed = seed
-        self._lives = 0
+        self.lives = 0
         self._dead: list[Life] = []
         self._other: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
@@ -140,7 +140,7 @@ class Bench:
     ) -> None:
         """Starts a process as the service does, up to the sweep. Raises ``Killed``, and what start-up raises."""
         assert self.life is None
-        self._lives += 1
+        self.lives += 1
         ledger = Ledger(self.path)
         dispatcher = Dispatcher(
             ledger=ledger,
@@ -151,7 +151,7 @@ class Bench:
             publish=self.publish,
             notify=self._notified,
         )
-        self.life = Life(VirtualProcess(self.clock, 1000 * self._seed + self._lives), ledger, dispatcher)
+        self.life = Life(VirtualProcess(self.clock, 1000 * self._seed + self.lives), ledger, dispatcher)
         try:
             self.do(self._start(self.life), kill_after=kill_after)
         except Exception:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from contextlib import suppress
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from pathlib import Path
@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from scheduler_service import dispatcher as dispatcher_module
 from scheduler_service.clock import DAY, HOUR, MINUTE, Instant, Micros, from_datetime, from_iso, to_datetime
-from scheduler_service.errors import SchedulerServiceError, StoreError
+from scheduler_service.errors import Fenced, SchedulerServiceError, StoreError
 from scheduler_service.models import Outcome, Reason, Task, TaskState
 from scheduler_service.settings.loaded import Schedule
 from scheduler_service.stores import database
@@ -80,7 +80,7 @@ class Accounting(RuleBasedStateMachine):
         self.bench = Bench(Path(self.folder.name), START)
         self.configured: dict[str, dict[str, str]] = {}
         self.eras: dict[str, list[Era]] = {schedule_id: [] for schedule_id in IDS}
-        self.claimed: list[Task] = []
+        self.claimed: list[tuple[int, Task]] = []
         self.ended: dict[int, tuple[Any, ...]] = {}
         self.locked = False
 
@@ -119,8 +119,10 @@ class Accounting(RuleBasedStateMachine):
     @precondition(lambda self: self.bench.life is not None)
     @rule(schedule_id=st.sampled_from(IDS))
     def the_alarm_clock_rings(self, schedule_id: str) -> None:
-        with suppress(StoreError):
+        try:
             self.bench.do(self.bench.dispatcher.reconcile(schedule_id))
+        except StoreError:
+            assert self.locked
 
     @precondition(lambda self: self.bench.life is not None)
     @rule()
@@ -159,15 +161,15 @@ class Accounting(RuleBasedStateMachine):
     @precondition(lambda self: self.bench.life is not None and not self.locked)
     @rule(most=st.integers(1, 4))
     def workers_take_tasks(self, most: int) -> None:
-        self.claimed += self.bench.claim(most)
+        self.claimed += [(self.bench.lives, task) for task in self.bench.claim(most)]
 
     @precondition(lambda self: self.bench.life is not None and not self.locked and self.claimed)
     @rule(failed=st.booleans())
-    def workers_end_theirs_even_late(self, failed: bool) -> None:
-        """Also those of a process that was killed: their attempt is fenced."""
+    def workers_end_theirs(self, failed: bool) -> None:
+        """Also those of a process that was killed, too late."""
         outcome = Outcome(TaskState.FAILED, Reason.NO_DATA) if failed else Outcome(TaskState.COMPLETED)
-        for task in self.claimed:
-            with suppress(StoreError):
+        for life, task in self.claimed:
+            with nullcontext() if life == self.bench.lives else pytest.raises(Fenced):
                 self.bench.end([task], outcome)
         self.claimed = []
 

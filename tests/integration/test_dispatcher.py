@@ -521,6 +521,21 @@ def test_a_killed_initial_run_is_completed_and_not_doubled(bench: Bench, monkeyp
     assert len(bench.tasks("distinct symbol, source")) == len(bench.tasks()) == 6
 
 
+def test_an_initial_run_leaves_out_what_a_person_asked_for_meanwhile(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher_module, "TASKS_PER_SLICE", 2)
+    bench.boot(HOURLY)
+    bench.on_notify = bench.lock
+    with pytest.raises(StoreError):
+        bench.do(bench.dispatcher.fetch_never_fetched())
+    bench.on_notify = lambda: None
+    bench.unlock()
+    bench.do(bench.dispatcher.fetch("numbers", ["NVDA"], ["wire"], force=False))
+    bench.sweep()
+    assert len(bench.tasks("distinct symbol, source")) == len(bench.tasks()) == 6
+
+
 # the store
 
 

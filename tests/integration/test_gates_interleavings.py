@@ -21,6 +21,7 @@ from tests.virtual_time import VirtualClock, run, run_until_killed
 
 if TYPE_CHECKING:
     from scheduler_service.models import Limits, Request, Resource, Response, Task
+    from scheduler_service.sandbox.upstream import SandboxUpstream
     from tests.integration.gates_support import House
 
 BUDGET = 9
@@ -102,7 +103,7 @@ def resources(it: House) -> list[Resource]:
     return [*feeds, it.edgar.submissions(CIKS[0]), it.edgar.company_facts(CIKS[0], "r"), it.edgar.tickers()]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(STEPS, st.lists(FAULTS, max_size=5), st.lists(st.integers(4, 60), max_size=3), st.integers(0, 99))
 def test_it_accounts_for_every_request_in_any_order_of_asks_failures_and_kills(
     steps: list[Step], faults: list[Fault], kills: list[int], seed: int
@@ -141,17 +142,12 @@ def _live(folder: Path, steps: list[Step], faults: list[Fault], kills: list[int]
     for n, hop in enumerate(kills):
         run_until_killed(life, hop=hop, clock=clock, seed=seed + n)
     run(life, clock=clock, seed=seed)
-    _check(
-        folder,
-        witness,
-        [seen.at for seen in upstream.seen],
-        {p: [s.at for s in upstream.seen if s.provider == p] for p in ("edgar", "feeds")},
-    )
+    _check(folder, witness, upstream)
 
 
-def _check(folder: Path, witness: Witness, seen: list[int], by_provider: dict[str, list[int]]) -> None:
+def _check(folder: Path, witness: Witness, upstream: SandboxUpstream) -> None:
     ledger = calls(folder)
-    assert len(witness.sent) == len(seen)
+    assert len(witness.sent) == len(upstream.seen)
     for call in ledger:
         if call.id not in witness.sent:  # reserved, and never sent: a kill, or a gate that closed at the last moment
             closed = (call.state, call.status, call.reason) == ("failed", None, Reason.RATE_LIMITED)
@@ -159,7 +155,8 @@ def _check(folder: Path, witness: Witness, seen: list[int], by_provider: dict[st
     assert set(witness.sent) <= {call.id for call in ledger}
     assert spent(folder) == len(ledger)
     assert all(n <= BUDGET for (n,) in rows(folder, "SELECT calls FROM spend"))
-    for instants in by_provider.values():
+    for provider in ("edgar", "feeds"):
+        instants = [seen.at for seen in upstream.seen if seen.provider == provider]
         assert all(gap >= SECOND / PER_SECOND for gap in gaps(instants))
     lost = "SELECT u.task_id, c.resource_key FROM call c JOIN call_use u ON u.call_id = c.id WHERE c.state = 'lost'"
     asked = Counter(rows(folder, f"{lost} AND u.how = 'asked'"))

@@ -17,8 +17,10 @@ from tests.integration.gates_support import (
     AAPL,
     CIKS,
     LATENCY,
+    NEVER,
     KilledOnTheWay,
     Told,
+    every,
     gaps,
     house,
     plain,
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
 
     from tests.integration.gates_support import House
 
-NEVER = 1_000_000
 MIDNIGHT = from_iso("2026-11-24T00:00:00Z")
 THREE_A_DAY: dict[str, Any] = {"budget": {"calls_per_day": 3}}
 
@@ -42,7 +43,7 @@ async def ask_all(it: House, *, rounds: int = 1) -> list[Any]:
     """Every company's submissions, by a task each, at once."""
     tasks = await it.tasks(len(CIKS) * rounds)
     asks = [it.ask(it.edgar.submissions(CIKS[n % len(CIKS)]), task) for n, task in enumerate(tasks)]
-    return await asyncio.gather(*asks, return_exceptions=True)
+    return await every(*asks)
 
 
 def held(results: list[Any]) -> list[Held]:
@@ -236,9 +237,7 @@ def test_it_leaves_an_upstream_alone_until_it_may_come_back_also_after_a_restart
     async def story(clock: VirtualClock) -> None:
         told = Told(response(429, retry_after=wish), response())
         async with house(tmp_path, clock, sandbox(clock), transport=told) as it:
-            results = await asyncio.gather(
-                *(it.ask(plain(), task) for task in await it.tasks(3)), return_exceptions=True
-            )
+            results = await every(*[it.ask(plain(), task) for task in await it.tasks(3)])
             assert {h.reason for h in held(results)} == {Reason.RATE_LIMITED}
             (until,) = {h.until for h in held(results)}
             assert 0 <= until - clock.now() - least + 5 * SECOND <= 10 * SECOND
@@ -304,7 +303,7 @@ def test_it_stops_a_request_whose_reservation_was_under_way_when_the_upstream_as
                 return done
 
             it.ledger.run = slowly  # type: ignore[method-assign]
-            results = await asyncio.gather(asking, it.ask(plain("second"), second), return_exceptions=True)
+            results = await every(asking, it.ask(plain("second"), second))
             assert [type(result) for result in results] == [Held, Held]
             assert len(told.seen) == 1
             assert it.settled() == [("failed", Reason.RATE_LIMITED)] * 2
@@ -318,7 +317,7 @@ def test_it_remembers_the_longer_of_two_wishes(tmp_path: Path) -> None:
         told = Told(response(429, retry_after="3600"), response(429, retry_after="20"))
         async with house(tmp_path, clock, sandbox(clock), transport=told) as it:
             asks = [it.ask(plain(str(n)), task) for n, task in enumerate(await it.tasks(2))]
-            results = await asyncio.gather(*asks, return_exceptions=True)
+            results = await every(*asks)
             assert [type(result) for result in results] == [Held, Held]
             longest = max(h.until for h in held(results))
         async with house(tmp_path, clock, sandbox(clock), transport=told) as it:

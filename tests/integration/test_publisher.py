@@ -3,86 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import select
 
 from scheduler_service.clock import MINUTE, SECOND
 from scheduler_service.errors import StoreError
-from scheduler_service.executors.commit import LAZY_PUBLICATION
-from scheduler_service.stores import atomic_files, document_store
+from scheduler_service.stores import atomic_files
 from scheduler_service.stores import publisher as publisher_module
-from scheduler_service.stores.atomic_files import read_files, sweep, write_files
-from scheduler_service.stores.schema import document
-from tests.fakes import FakeClock
-from tests.ledger_support import named, open_ledger, publisher
+from scheduler_service.stores.atomic_files import check_files, read_files, sweep, write_files
+from tests.ledger_support import House, named, open_house
 from tests.virtual_time import VirtualClock, run
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-    from scheduler_service.clock import Clock
-    from scheduler_service.models import Event
-    from scheduler_service.stores.database import Connection, Ledger
-    from scheduler_service.stores.publisher import Publisher
-
 
 @pytest.fixture
 def pool() -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(2) as threads:
         yield threads
-
-
-class House:
-    """A ledger, its documents, and their publisher."""
-
-    def __init__(self, ledger: Ledger, folder: Path, clock: Clock, pool: ThreadPoolExecutor) -> None:
-        self.ledger = ledger
-        self.folder = folder
-        self.clock = clock
-        self.events: list[Event] = []
-        self.publisher: Publisher = publisher(ledger, folder, clock, self.hear, pool)
-
-    def hear(self, event: Event) -> None:
-        self.events.append(event)
-
-    async def put(self, *symbols: str, words: str = "first", domain: str = "notes") -> None:
-        now, data = self.clock.now(), json.dumps({"words": [words]}).encode()
-
-        def unit(conn: Connection) -> None:
-            for symbol in symbols:
-                document_store.put_document(conn, domain, symbol, data, now)
-
-        await self.ledger.run(unit)
-
-    async def refresh(self, symbol: str) -> None:
-        refreshed = partial(document_store.refresh_envelope, domain="notes", symbol=symbol, pause=LAZY_PUBLICATION)
-        await self.ledger.run(partial(refreshed, now=self.clock.now()))
-
-    async def waiting(self) -> set[str]:
-        query = select(document.c.symbol).where(document.c.publish_after.is_not(None))
-        return await self.ledger.read(lambda conn: set(conn.scalars(query)))
-
-    def path(self, symbol: str) -> Path:
-        return self.folder / "notes" / f"{symbol}.json"
-
-    def words(self, symbol: str) -> list[str]:
-        said: list[str] = json.loads(self.path(symbol).read_bytes())["data"]["words"]
-        return said
-
-
-@asynccontextmanager
-async def open_house(root: Path, pool: ThreadPoolExecutor, clock: Clock | None = None) -> AsyncIterator[House]:
-    async with open_ledger(root / "ledger.sqlite") as ledger:
-        yield House(ledger, root / "documents", clock or FakeClock(), pool)
 
 
 @pytest.fixture
@@ -230,14 +174,22 @@ async def test_an_audit_goes_through_all_documents_in_pieces(house: House, monke
     assert await house.publisher.publish_due() == 5
 
 
-async def test_an_audit_beside_a_publication_sees_no_damage(house: House) -> None:
-    symbols = [f"S{number}" for number in range(30)]
-    await house.put(*symbols)
+async def test_an_audit_sees_no_damage_in_what_is_published_meanwhile(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside: list[asyncio.Task[int]] = []
+
+    async def check(*args: Any, **named: Any) -> Any:
+        await house.put("A", words="second")
+        beside.append(asyncio.create_task(house.publisher.publish_due()))
+        await asyncio.wait(beside, timeout=0.05)
+        return await check_files(*args, **named)
+
+    await house.put("A")
     await house.publisher.publish_due()
-    for round_ in range(5):
-        await house.put(*symbols, words=f"round {round_}")
-        published, damaged = await asyncio.gather(house.publisher.publish_due(), house.publisher.audit())
-        assert (published, damaged) == (30, 0)
+    monkeypatch.setattr(publisher_module, "check_files", check)
+    assert await house.publisher.audit() == 0
+    assert await beside[0] == 1
     assert named(house.events, "document.repaired") == []
 
 
@@ -257,6 +209,11 @@ async def test_a_folder_in_place_of_a_document_is_left_alone_told_once_and_holds
     house.path("A").rmdir()
     assert await house.publisher.publish_due() == 1
     assert house.words("A") == ["first"]
+    house.path("A").unlink()
+    house.path("A").mkdir()
+    await house.put("A", words="second")
+    await house.publisher.publish_due()
+    assert len(named(house.events, "document.failed")) == 2, "it had been well in between"
 
 
 async def test_a_domain_that_cannot_be_written_does_not_starve_the_others(house: House) -> None:

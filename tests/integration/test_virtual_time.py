@@ -14,7 +14,7 @@ from scheduler_service.clock import DAY, HOUR, SECOND, from_iso
 from scheduler_service.processors.base import discover as discover_processors
 from scheduler_service.sandbox.memory import MemoryTransport
 from scheduler_service.sandbox.upstream import SandboxUpstream
-from scheduler_service.settings.load import SANDBOX_CONFIG, load
+from scheduler_service.settings.load import load
 from tests.virtual_time import Deadlock, VirtualClock, run, run_until_killed
 
 if TYPE_CHECKING:
@@ -23,11 +23,21 @@ if TYPE_CHECKING:
     from scheduler_service.settings.loaded import Settings
 
 
-def sandbox_settings(data_dir: Path) -> Settings:
-    """The packaged configuration, with its data elsewhere."""
+CONFIG = """
+service: {data_dir: data}
+watchlist: [AAPL, ACMEX]
+providers: {sandbox: {enabled: true}}
+domains: {news: {sources: [{use: feeds, fresh_for: 20m}]}}
+schedules: [{id: news, domain: news, symbols: all, trigger: {every: 30m}, spread: 1m}]
+"""
+
+
+def sandbox_settings(folder: Path) -> Settings:
+    folder.mkdir()
+    (config := folder / "config.yaml").write_text(CONFIG)
     return load(
-        [SANDBOX_CONFIG],
-        {"SCHEDULER_SERVICE__DATA_DIR": str(data_dir)},
+        [config],
+        {},
         providers={name: client.Options for name, client in discover_clients().items()},
         sources={
             domain: {source.name: source.provider for source in processor.sources}
@@ -138,12 +148,12 @@ def test_the_whole_service_runs_on_it_the_same_way_twice(tmp_path: Path) -> None
             service._bus.subscribe(("slot.closed", "run.closed"), lambda event: said.append(event.message))
             await service.start()
             assert service.readiness().ready
-            await clock.sleep(40 * 60)
+            await clock.sleep(70 * 60)
             await service.stop()
             return said
 
         return run(story, start="2026-11-23T14:25:00Z")
 
     once = carried_out(tmp_path / "a")
-    assert sum("news, due" in line for line in once) == 2
+    assert sum("news, due" in line for line in once) == 3
     assert carried_out(tmp_path / "b") == once
