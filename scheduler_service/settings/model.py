@@ -28,7 +28,7 @@ def parse_symbol(value: object) -> str:
         given = "null" if value is None else str(value).lower() if isinstance(value, (bool, int, float)) else "this"
         raise ValueError(f'{given} is not text, so not a symbol; if it is one, quote it, such as "TRUE" or "0700"')
     text = value.strip().upper()
-    if not 0 < len(text) <= LONGEST_SYMBOL or not text.isprintable() or " " in text:
+    if not 0 < len(text.encode("utf-8", "replace")) <= LONGEST_SYMBOL or not text.isprintable() or " " in text:
         raise ValueError(
             f"a symbol has 1 to {LONGEST_SYMBOL} visible characters without spaces; write one such as AAPL"
         )

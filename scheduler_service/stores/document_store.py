@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, case, func, insert, select, tuple_, update
+from sqlalchemy import Connection, bindparam, case, func, insert, select, tuple_, update
 
 from scheduler_service.models import Kind
 from scheduler_service.stores.file_names import file_name
@@ -63,9 +63,38 @@ _COLUMNS = [
 ]
 
 
+# Built once, for they run with every task. Columns to be set are named by the parameters.
+_SAID = (contribution.c.domain == bindparam("of_domain"), contribution.c.symbol == bindparam("of_symbol"))
+_CONTRIBUTIONS = select(contribution).where(*_SAID)
+_UPDATE_CONTRIBUTION = update(contribution).where(*_SAID, contribution.c.source == bindparam("of_source"))
+_INSERT_CONTRIBUTION = insert(contribution)
+_MINE = (document.c.domain == bindparam("of_domain"), document.c.symbol == bindparam("of_symbol"))
+_DATA = select(document.c.data).where(*_MINE)
+_INSERT_DOCUMENT = insert(document)
+_NEXT_VERSION = update(document).where(*_MINE).values(version=document.c.version + 1)
+_REFRESH = _NEXT_VERSION.values(
+    publish_after=case(
+        (document.c.publish_after <= bindparam("now") + bindparam("pause"), document.c.publish_after),
+        (document.c.published_at.is_(None), bindparam("now")),
+        (document.c.published_at + bindparam("pause") < bindparam("now"), bindparam("now")),
+        (document.c.published_at > bindparam("now"), bindparam("now")),
+        else_=document.c.published_at + bindparam("pause"),
+    )
+)
+
+_STRIKE = (
+    update(document)
+    .where(*_MINE)
+    .values(
+        published_version=bindparam("of_version"),
+        publish_after=case((document.c.version == bindparam("of_version"), None), else_=document.c.publish_after),
+    )
+)
+
+
 def contributions(conn: Connection, domain: str, symbol: str) -> dict[str, ContributionRow]:
     """By source."""
-    rows = conn.execute(select(contribution).where(contribution.c.domain == domain, contribution.c.symbol == symbol))
+    rows = conn.execute(_CONTRIBUTIONS, {"of_domain": domain, "of_symbol": symbol})
     return {r.source: ContributionRow(r.source, Kind(r.kind), r.body, r.sha256, r.as_of) for r in rows}
 
 
@@ -73,7 +102,7 @@ def put_contribution(
     conn: Connection, domain: str, symbol: str, new: ContributionRow, *, task_id: int, now: Instant
 ) -> None:
     """What the source says from now on."""
-    mine = (contribution.c.domain == domain, contribution.c.symbol == symbol, contribution.c.source == new.source)
+    mine = {"of_domain": domain, "of_symbol": symbol, "of_source": new.source}
     values = {
         "kind": new.kind,
         "body": new.body,
@@ -82,17 +111,14 @@ def put_contribution(
         "task_id": task_id,
         "changed_at": now,
     }
-    if conn.execute(update(contribution).where(*mine).values(**values)).rowcount == 0:
-        conn.execute(insert(contribution).values(domain=domain, symbol=symbol, source=new.source, **values))
+    if conn.execute(_UPDATE_CONTRIBUTION, {**mine, **values}).rowcount == 0:
+        conn.execute(_INSERT_CONTRIBUTION, {"domain": domain, "symbol": symbol, "source": new.source, **values})
 
 
 def confirm_contribution(conn: Connection, domain: str, symbol: str, source: str, as_of: Instant) -> None:
     """The source said the same again in an answer fetched at ``as_of``; its words keep their provenance."""
-    conn.execute(
-        update(contribution)
-        .where(contribution.c.domain == domain, contribution.c.symbol == symbol, contribution.c.source == source)
-        .values(as_of=as_of)
-    )
+    mine = {"of_domain": domain, "of_symbol": symbol, "of_source": source}
+    conn.execute(_UPDATE_CONTRIBUTION, {**mine, "as_of": as_of})
 
 
 def put_document(conn: Connection, domain: str, symbol: str, data: bytes, now: Instant) -> bool:
@@ -101,15 +127,16 @@ def put_document(conn: Connection, domain: str, symbol: str, data: bytes, now: I
     Raises ``ValueError`` for a symbol that cannot name a file: whatever is stored can be published.
     """
     file_name(symbol)
-    mine = (document.c.domain == domain, document.c.symbol == symbol)
-    before = conn.execute(select(document.c.data).where(*mine)).scalar_one_or_none()
+    mine = {"of_domain": domain, "of_symbol": symbol}
+    before = conn.execute(_DATA, mine).scalar_one_or_none()
     if before == data:
         return False
     values = {"data": data, "changed_at": now, "publish_after": now}
     if before is None:
-        conn.execute(insert(document).values(domain=domain, symbol=symbol, version=1, published_version=0, **values))
+        new = {"domain": domain, "symbol": symbol, "version": 1, "published_version": 0}
+        conn.execute(_INSERT_DOCUMENT, {**new, **values})
     else:
-        conn.execute(update(document).where(*mine).values(version=document.c.version + 1, **values))
+        conn.execute(_NEXT_VERSION, {**mine, **values})
     return True
 
 
@@ -117,18 +144,7 @@ def refresh_envelope(conn: Connection, domain: str, symbol: str, *, pause: int, 
     """Only the times of the last checks moved: published again ``pause`` after the last publication, or as soon as
     it already will be. An instant further off than that was noted by a wrong clock.
     """
-    lazily = case(
-        (document.c.publish_after <= now + pause, document.c.publish_after),
-        (document.c.published_at.is_(None), now),
-        (document.c.published_at + pause < now, now),
-        (document.c.published_at > now, now),
-        else_=document.c.published_at + pause,
-    )
-    conn.execute(
-        update(document)
-        .where(document.c.domain == domain, document.c.symbol == symbol)
-        .values(version=document.c.version + 1, publish_after=lazily)
-    )
+    conn.execute(_REFRESH, {"of_domain": domain, "of_symbol": symbol, "pause": pause, "now": now})
 
 
 def waiting(conn: Connection, now: Instant, most: int, after: WaitingRow | None = None) -> list[WaitingRow]:
@@ -148,16 +164,8 @@ def next_publication(conn: Connection) -> Instant | None:
 
 def strike(conn: Connection, row: DocumentRow, sha256: bytes, now: Instant) -> None:
     """This version is on disk, with this hash. A newer version goes on waiting."""
-    conn.execute(
-        update(document)
-        .where(document.c.domain == row.domain, document.c.symbol == row.symbol)
-        .values(
-            published_version=row.version,
-            published_sha256=sha256,
-            published_at=now,
-            publish_after=case((document.c.version == row.version, None), else_=document.c.publish_after),
-        )
-    )
+    mine = {"of_domain": row.domain, "of_symbol": row.symbol, "of_version": row.version}
+    conn.execute(_STRIKE, {**mine, "published_sha256": sha256, "published_at": now})
 
 
 def documents(conn: Connection, *, domain: str | None = None, symbol: str | None = None) -> list[DocumentRow]:

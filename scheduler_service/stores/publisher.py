@@ -73,8 +73,7 @@ def _iso(instant: Instant | None) -> str | None:
 
 def states_of(conn: Connection, row: DocumentRow) -> dict[str, StockState]:
     """The states of a document's sources."""
-    rows = stock_state_store.states(conn, symbol=row.symbol, domain=row.domain)
-    return {source: state for (_, _, source), state in rows.items()}
+    return stock_state_store.states_of(conn, row.symbol, row.domain)
 
 
 class Publisher:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from scheduler_service.models import Reason, StockState
 from scheduler_service.stores.schema import stock_state
@@ -20,14 +20,26 @@ Key = tuple[str, str, str]
 OK, FAILED = "ok", "failed"
 
 
+_MINE = (
+    stock_state.c.symbol == bindparam("of_symbol"),
+    stock_state.c.domain == bindparam("of_domain"),
+    stock_state.c.source == bindparam("of_source"),
+)
+# Built once, for they run with every task.
+_GET = select(stock_state).where(*_MINE)
+_OF_DOCUMENT = select(stock_state).where(*_MINE[:2])
+_UPDATE = update(stock_state).where(*_MINE)
+_INSERT = insert(stock_state)
+
+
 def get_state(conn: Connection, symbol: str, domain: str, source: str) -> StockState:
     """The state; an empty one for what was never tried."""
-    row = conn.execute(
-        select(stock_state).where(
-            stock_state.c.symbol == symbol, stock_state.c.domain == domain, stock_state.c.source == source
-        )
-    ).one_or_none()
+    row = conn.execute(_GET, _key(symbol, domain, source)).one_or_none()
     return StockState() if row is None else _state(row)
+
+
+def _key(symbol: str, domain: str, source: str) -> dict[str, str]:
+    return {"of_symbol": symbol, "of_domain": domain, "of_source": source}
 
 
 def _state(row: object) -> StockState:
@@ -36,11 +48,15 @@ def _state(row: object) -> StockState:
     return StockState(r.checked_for, r.checked_at, r.changed_at, r.status, reason, r.failures)
 
 
-def states(conn: Connection, *, symbol: str | None = None, domain: str | None = None) -> Mapping[Key, StockState]:
-    """For envelopes, status and finding what was never fetched."""
+def states_of(conn: Connection, symbol: str, domain: str) -> dict[str, StockState]:
+    """By source: what a document's envelope tells."""
+    rows = conn.execute(_OF_DOCUMENT, {"of_symbol": symbol, "of_domain": domain})
+    return {r.source: _state(r) for r in rows}
+
+
+def states(conn: Connection, *, domain: str | None = None) -> Mapping[Key, StockState]:
+    """For status and for finding what was never fetched."""
     query = select(stock_state)
-    if symbol is not None:
-        query = query.where(stock_state.c.symbol == symbol)
     if domain is not None:
         query = query.where(stock_state.c.domain == domain)
     return {(r.symbol, r.domain, r.source): _state(r) for r in conn.execute(query)}
@@ -69,8 +85,6 @@ def failed(conn: Connection, symbol: str, domain: str, source: str, *, reason: R
 
 
 def _put(conn: Connection, symbol: str, domain: str, source: str, values: Mapping[str, object]) -> None:
-    mine = (stock_state.c.symbol == symbol, stock_state.c.domain == domain, stock_state.c.source == source)
-    if conn.execute(update(stock_state).where(*mine).values(**values)).rowcount == 0:
-        conn.execute(
-            insert(stock_state).values(symbol=symbol, domain=domain, source=source, **{"failures": 0, **values})
-        )
+    if conn.execute(_UPDATE, {**_key(symbol, domain, source), **values}).rowcount == 0:
+        mine = {"symbol": symbol, "domain": domain, "source": source}
+        conn.execute(_INSERT, {"failures": 0, **values, **mine})

@@ -91,6 +91,20 @@ _END = (
     )
 )
 
+_COUNT = {
+    state: update(run)
+    .where(run.c.id == bindparam("of_run"))
+    .values(
+        {
+            run.c.open_tasks: run.c.open_tasks - 1,
+            run.c[state.value]: run.c[state.value] + 1,
+            run.c.unchanged: run.c.unchanged + bindparam("same"),
+        }
+    )
+    for state in TaskState
+    if state.ended
+}
+
 
 def add_tasks(
     conn: Connection, owner: RunRow, tasks: Sequence[NewTask], upto: str, *, last: bool, now: Instant
@@ -212,11 +226,7 @@ def end(conn: Connection, mine: Task, outcome: Outcome, *, unchanged: bool, now:
 
 
 def _count_ended(conn: Connection, run_id: int, state: TaskState, *, unchanged: bool, now: Instant) -> RunRow | None:
-    counter = run.c[state.value]
-    counts = {"open_tasks": run.c.open_tasks - 1, counter.name: counter + 1}
-    if unchanged:
-        counts["unchanged"] = run.c.unchanged + 1
-    conn.execute(update(run).where(run.c.id == run_id).values(**counts))
+    conn.execute(_COUNT[state], {"of_run": run_id, "same": int(unchanged)})
     return close_run_if_done(conn, run_id, now)
 
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from scheduler_service.models import Reason, Record, TaskState
+from scheduler_service.settings.model import Ticker
 
 
 class Step(Record):
@@ -85,7 +86,7 @@ class FetchRequest(Record):
     """What a person asks to be fetched now. ``source`` None: every enabled source of the domain."""
 
     domain: str
-    symbols: tuple[str, ...]
+    symbols: tuple[Ticker, ...]
     source: str | None = None
     force: bool = False
 

@@ -31,6 +31,7 @@ START = from_iso("2026-10-30T17:50:00Z")  # two days before New York's clocks go
 SYMBOLS = [f"S{number}" for number in range(5)]
 TASKS_PER_SLICE = 4
 IDS = ("a", "b")
+COMPLETED = Outcome(TaskState.COMPLETED)
 EVERY, DAILY = {"every": "50m"}, {"cron": "30 1 * * *"}
 
 
@@ -164,20 +165,16 @@ class Accounting(RuleBasedStateMachine):
         self.claimed += [(self.bench.lives, task) for task in self.bench.claim(most)]
 
     @precondition(lambda self: self.bench.life is not None and not self.locked and self.claimed)
-    @rule(failed=st.booleans())
-    def workers_end_theirs(self, failed: bool) -> None:
-        """Also those of a process that was killed, too late."""
-        outcome = Outcome(TaskState.FAILED, Reason.NO_DATA) if failed else Outcome(TaskState.COMPLETED)
-        for life, task in self.claimed:
-            with nullcontext() if life == self.bench.lives else pytest.raises(Fenced):
-                self.bench.end([task], outcome)
-        self.claimed = []
+    @rule(outcome=st.sampled_from([COMPLETED, Outcome(TaskState.FAILED, Reason.NO_DATA)]))
+    def workers_end_theirs(self, outcome: Outcome) -> None:
+        self.end_claimed(outcome)
 
     @precondition(lambda self: not self.locked)
     @rule()
     def peace_comes_and_everything_ends(self) -> None:
         if self.bench.life is None:
             self.start(None)
+        self.end_claimed(COMPLETED)
         self.bench.later(4 * DAY)  # beyond every time that a clock which went ahead has written down
         self.bench.sweep()
         self.nothing_is_missing()
@@ -185,6 +182,13 @@ class Accounting(RuleBasedStateMachine):
             pass
         assert self.rows("select id from run where closed_at is null") == []
         assert all(TaskState(state).ended for _, _, state, *_ in self.tasks())
+
+    def end_claimed(self, outcome: Outcome) -> None:
+        """Also those of a process that was killed, too late."""
+        for life, task in self.claimed:
+            with nullcontext() if life == self.bench.lives else pytest.raises(Fenced):
+                self.bench.end([task], outcome)
+        self.claimed = []
 
     def start(self, kill_after: int | None) -> None:
         schedules = [self.schedule(schedule_id) for schedule_id in self.configured]

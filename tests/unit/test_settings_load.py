@@ -255,7 +255,7 @@ def test_the_live_example_loads_once_a_user_agent_is_filled_in() -> None:
     assert loaded.warnings == ()
     assert not loaded.sandbox
     assert "ON" in [symbol.symbol for symbol in loaded.watchlist]
-    assert loaded.service.data_dir.resolve() == CHECKOUT / "data"
+    assert loaded.service.data_dir.resolve() == CHECKOUT / "live"
 
 
 def test_a_schedule_selects_all_symbols_named_ones_or_tagged_ones(tmp_path: Path) -> None:
