@@ -35,18 +35,18 @@ def commit(conn: Connection, task: Task, outcome: Outcome, processor: Processor[
     A task whose domain is gone has no processor, and nothing to contribute.
     """
     changed = processor is not None and _contribute(conn, task, outcome, processor, now)
-    completed = outcome.state is TaskState.COMPLETED
-    task_store.end(conn, task, outcome, unchanged=completed and not changed, now=now)
-    stock = (task.symbol, task.domain, task.source)
-    if completed:
-        stock_state_store.checked(conn, *stock, due_at=task.due_at, changed=changed, now=now)
-    elif outcome.state is TaskState.FAILED:
-        stock_state_store.failed(conn, *stock, reason=outcome.reason, now=now)
     if changed and processor is not None:
         data = _merged(conn, task, processor)
         changed = document_store.put_document(conn, task.domain, task.symbol, data, now)
+    completed = outcome.state is TaskState.COMPLETED
+    task_store.end(conn, task, outcome, unchanged=completed and not changed, now=now)
+    stock = (task.symbol, task.domain, task.source)
+    first = completed and stock_state_store.checked(conn, *stock, due_at=task.due_at, changed=changed, now=now)
+    if outcome.state is TaskState.FAILED:
+        stock_state_store.failed(conn, *stock, reason=outcome.reason, now=now)
     if not changed and outcome.state is not TaskState.SKIPPED:
-        document_store.refresh_envelope(conn, task.domain, task.symbol, pause=LAZY_PUBLICATION, now=now)
+        pause = 0 if first else LAZY_PUBLICATION  # the first check may make the document complete
+        document_store.refresh_envelope(conn, task.domain, task.symbol, pause=pause, now=now)
     call_store.consume(conn, task.id, outcome.calls, now)
     return Committed(changed, schedule_store.get_run(conn, task.run_id))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from scheduler_service.clock import SECOND, Instant, to_iso_seconds
+from scheduler_service.clock import DAY, SECOND, Instant, Micros, to_iso_seconds
 from scheduler_service.errors import StoreError
 from scheduler_service.models import Event
 from scheduler_service.stores import document_store, stock_state_store
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 BATCH = 64
 AUDIT_BATCH = 500
+LONGEST_DELAY = DAY
+"""Whatever waits is published when the service stops."""
 AUDIT_EVERY = 60.0
 LONGEST_REST = 5.0
 REST_AFTER_FAILURE = 5.0
@@ -115,7 +117,7 @@ class Publisher:
         return self.folder / domain / file_name(symbol)
 
     async def publish_forever(self) -> None:
-        """Publishes what is due; looks for damage once a minute. Ends after ``stop``, with everything due published."""
+        """Publishes what is due; looks for damage once a minute. Ends after ``stop``, with everything published."""
         audited = self._clock.monotonic()
         while not self._stopping:
             self._wake.clear()
@@ -130,13 +132,13 @@ class Publisher:
                 due = None
             await self._rest(due)
         with suppress(StoreError):
-            await self.publish_due()
+            await self.publish_due(ahead=LONGEST_DELAY)
 
-    async def publish_due(self) -> int:
-        """Writes every document that is due, in batches; returns how many are on disk. Those that cannot be written
-        hold nobody up: they stay due, for the next time.
+    async def publish_due(self, ahead: Micros = 0) -> int:
+        """Writes every document that is due, or will be soon, in batches; returns how many are on disk. Those that
+        cannot be written hold nobody up: they stay due, for the next time.
         """
-        total, now = 0, self._clock.now()
+        total, now = 0, self._clock.now() + ahead
         last: WaitingRow | None = None
         failures: list[tuple[Path, OSError]] = []
         while not any(error.errno in NO_DISK for _, error in failures):

@@ -64,9 +64,9 @@ def states(conn: Connection, *, domain: str | None = None) -> Mapping[Key, Stock
 
 def checked(
     conn: Connection, symbol: str, domain: str, source: str, *, due_at: Instant, changed: bool, now: Instant
-) -> None:
+) -> bool:
     """The source answered for a slot due at ``due_at``. A check never goes back in time, unless it was in the
-    future.
+    future. True for the first one.
     """
     before = get_state(conn, symbol, domain, source)
     if before.checked_for is not None and due_at < before.checked_for <= now:
@@ -75,6 +75,7 @@ def checked(
     if changed:
         values["changed_at"] = now
     _put(conn, symbol, domain, source, values)
+    return before.checked_at is None
 
 
 def failed(conn: Connection, symbol: str, domain: str, source: str, *, reason: Reason | None, now: Instant) -> None:

@@ -14,7 +14,7 @@ import pytest
 from scheduler_service import dispatcher as dispatcher_module
 from scheduler_service.clock import DAY, HOUR, MINUTE, from_iso
 from scheduler_service.dispatcher import offset
-from scheduler_service.errors import StoreError
+from scheduler_service.errors import Fenced, StoreError
 from scheduler_service.models import Outcome, Reason, Symbol, TaskState
 from scheduler_service.settings.model import Tagged
 from scheduler_service.stores import database, schedule_store, task_store
@@ -460,6 +460,22 @@ def test_waiting_tasks_of_a_source_that_is_switched_off_end_since_nobody_would_t
     assert runs(bench) == [("schedule", "15:00", 0, 3, 3), ("manual", "15:00", 0, 0, 1)]
     assert Counter(reason for *_, reason in bench.tasks()) == {None: 3, "provider_off": 4}
     assert {event.name for event in bench.events[-2:]} == {"slot.closed", "run.closed"}
+
+
+def test_a_worker_of_a_killed_process_ends_nothing_any_more(bench: Bench) -> None:
+    bench.boot(HOURLY, watch=["AAPL"], without="filings")
+    bench.later(30 * MINUTE)
+    bench.sweep()
+    late = bench.claim()
+    bench.kill()
+    bench.boot(HOURLY, watch=["AAPL"], without="filings")
+    again = bench.claim()
+    with pytest.raises(Fenced):
+        bench.end(late)
+    bench.end(again)
+    with pytest.raises(Fenced):
+        bench.end(again)
+    assert runs(bench) == [("schedule", "15:00", 0, 1, 0)]
 
 
 # initial and manual runs

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from scheduler_service.stores.file_names import LONGEST_SYMBOL, file_name
 
 RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(10))}
-SYMBOLS = st.sampled_from(sorted(RESERVED)) | st.text(st.characters() | st.sampled_from("A.B-%/\\. \0cé"), min_size=1, max_size=LONGEST_SYMBOL).filter(
-    lambda symbol: len(symbol.encode("utf-8", "surrogatepass")) <= LONGEST_SYMBOL
-)
+SYMBOLS = st.sampled_from(sorted(RESERVED)) | st.text(
+    st.characters() | st.sampled_from("A.B-%/\\. \0cé"), min_size=1, max_size=LONGEST_SYMBOL
+).filter(lambda symbol: len(symbol.encode("utf-8", "surrogatepass")) <= LONGEST_SYMBOL)
 
 
 def symbol_of(name: str) -> str:
