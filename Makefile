@@ -1,10 +1,10 @@
 # `make` alone says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run test check format lock upgrade clean
+.PHONY: help run test check format bench lock upgrade clean
 
 VENV := .venv
 BIN := $(VENV)/bin
-CODE := scheduler_service tests
+CODE := scheduler_service tests benchmarks
 
 # A lock is valid for every supported Python and platform, holds hashes and names no address.
 # Settings of the machine it is made on must not leak into it.
@@ -45,3 +45,7 @@ upgrade:  ## the same, with the newest versions
 clean:  ## remove .venv and what the tools left behind; data stays
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+bench:  ## how much of the possible speed the whole path keeps
+	@scripts/install dev
+	@$(BIN)/python benchmarks/throughput.py

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, and_, func, insert, or_, select, text, update
+from sqlalchemy import Connection, and_, bindparam, func, insert, or_, select, text, update
 
 from scheduler_service.models import Reason, RunOrigin, ScheduleOrigin, SlotOutcome
 from scheduler_service.stores.schema import pause, run, schedule, slot
@@ -90,6 +90,13 @@ class PauseRow:
 
 
 _OPEN_RUN = text("closed_at IS NULL")
+# Built once, for they run with every task.
+_RUN = select(run).where(run.c.id == bindparam("wanted"))
+_CLOSE = (
+    update(run)
+    .where(run.c.id == bindparam("wanted"), run.c.closed_at.is_(None), run.c.plan.is_(None), run.c.open_tasks == 0)
+    .values(closed_at=bindparam("now"))
+)
 
 
 def open_schedules(conn: Connection) -> dict[str, ScheduleRow]:
@@ -202,7 +209,7 @@ def add_run(conn: Connection, new: NewRun, now: Instant) -> RunRow:
 
 
 def get_run(conn: Connection, run_id: int) -> RunRow:
-    return to_run(conn.execute(select(run).where(run.c.id == run_id)).one())
+    return to_run(conn.execute(_RUN, {"wanted": run_id}).one())
 
 
 def to_run(row: object) -> RunRow:
@@ -234,11 +241,7 @@ def unexpanded_runs(conn: Connection) -> list[RunRow]:
 
 def close_run_if_done(conn: Connection, run_id: int, now: Instant) -> RunRow | None:
     """Closes an expanded run once every task has ended; returns it if this call closed it."""
-    done = conn.execute(
-        update(run)
-        .where(run.c.id == run_id, run.c.closed_at.is_(None), run.c.plan.is_(None), run.c.open_tasks == 0)
-        .values(closed_at=now)
-    )
+    done = conn.execute(_CLOSE, {"wanted": run_id, "now": now})
     return get_run(conn, run_id) if done.rowcount else None
 
 
