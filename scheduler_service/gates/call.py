@@ -9,6 +9,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from scheduler_service.clients.base import shown
 from scheduler_service.clock import SECOND
 from scheduler_service.errors import ClientError, Held, RateLimited, StoreError, TransientClientError
 from scheduler_service.gates.request import conditional, request_hash
@@ -145,7 +146,7 @@ class Caller:
     async def _keep(self, call_id: int, resource: Resource, response: Response) -> Kept:
         packed = await self._raw.put(call_id, response.body)
         new = NewAnswer(
-            url=response.url,
+            url=shown(response.url),
             content_type=response.content_type,
             request_sha256=request_hash(resource.request),
             sandbox=resource.provider in self._sandboxed,
