@@ -74,7 +74,7 @@ async def whole_path(settings: Settings) -> tuple[float, float, float]:
             print(event.message)
 
     engine = Engine(settings, SystemClock(), tell, Instantly())
-    owned = OwnedTasks(tell, print)
+    owned = OwnedTasks(print)
     engine.directory.take()
     await engine.open_ledger()
     owned.start("ledger writer", engine.ledger.write_forever())

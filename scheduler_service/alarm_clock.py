@@ -58,6 +58,11 @@ class AlarmClock:
         return self._scheduler.last_progress
 
     @property
+    def problem(self) -> str | None:
+        """Why it may ring late or not at all."""
+        return f"{self._path} fails; schedules are looked at every {NAP:.0f} s only" if self._failing else None
+
+    @property
     def set_aside(self) -> frozenset[str]:
         """The ids of the rows that could not be read."""
         return frozenset(self._store.set_aside)

@@ -56,7 +56,7 @@ class BackgroundScheduler:
         self.engine = Engine(settings, self.clock, self.publish, transport)
         self.dispatcher = self.engine.dispatcher
         self._initialisation = Initialisation(STEPS)
-        self._owned = OwnedTasks(self.publish, self._died)
+        self._owned = OwnedTasks(self._died)
         self._alarm_clock = AlarmClock(self.engine.directory.jobs, self.clock, self._ring, self.publish)
         self._web: WebServer | None = None
         self._rung: set[str] = set()
@@ -65,6 +65,7 @@ class BackgroundScheduler:
         self._hasten = asyncio.Event()
         self._failed = False
         self._started_at: Instant = 0
+        self._first_fetches = 0
 
     async def run(self) -> int:
         """The service until a signal ends it: 0 after a clean drain, 1 when something it needs has died.
@@ -76,8 +77,8 @@ class BackgroundScheduler:
             loop.add_signal_handler(number, self.request_stop)
         loop.add_signal_handler(signal.SIGHUP, self._explain_hangup)
         try:
-            await self.start()
-            await self._stop.wait()
+            if await self.start():
+                await self._stop.wait()
         finally:
             await self.stop()
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -88,53 +89,71 @@ class BackgroundScheduler:
         """Asks for a drain; asked a second time, for a quick one."""
         if self._stop.is_set():
             self._hasten.set()
+        self._owned.stopping()
         self._stop.set()
 
-    async def start(self) -> None:
-        """Step by step to readiness. Raises ``SchedulerServiceError`` with the sentence that says what is wrong."""
-        engine, step = self.engine, self._initialisation.step
+    async def start(self) -> bool:
+        """Step by step to readiness; false when a stop was asked for on the way.
+
+        Raises ``SchedulerServiceError`` with the sentence that says what is wrong.
+        """
         self._started_at = self.clock.now()
         self._say("service.starting", f"scheduler-service {__version__} starts. {self._note}".strip())
-        try:
-            with step("data directory"):
-                engine.directory.take()
-            with step("ledger"):
-                await engine.open_ledger()
-                self._owned.start("ledger writer", engine.ledger.write_forever())
-            with step("gates"):
-                await engine.open_gates()
-            with step("recovery"):
-                await engine.recover()
-            with step("web"):
-                if self._wants_web:
-                    await self._open_web()
-            with step("schedules"):
-                await self.dispatcher.sync()
-                await self.dispatcher.resume()
-                await self.dispatcher.reconcile_all()
-                first = await self.dispatcher.fetch_never_fetched()
-            with step("alarm clock"):
-                self._alarm_clock.start()
-                self._set_alarms()
-                self._alarm_clock.resume()
-                self._owned.start("reconciler", self._reconcile_forever())
-                self._owned.start("sweep", self._sweep_forever())
-            with step("workers"):
-                engine.start_workers(self._owned)
-                await engine.publisher.audit()
-        except SchedulerServiceError as error:
-            failed = next(s.name for s in self._initialisation.view().steps if s.state == "failed")
-            self._say("service.failed", f"start-up failed at the step {failed!r}: {error}", "ERROR")
-            raise
-        self._welcome(first)
+        steps = (
+            self._take_directory,
+            self._open_ledger,
+            self.engine.open_gates,
+            self.engine.recover,
+            self._open_web,
+            self._sync_schedules,
+            self._start_alarm_clock,
+            self._start_workers,
+        )
+        for name, step in zip(STEPS, steps, strict=True):
+            if self._stop.is_set():
+                return False
+            try:
+                with self._initialisation.step(name):
+                    await step()
+            except SchedulerServiceError as error:
+                self._say("service.failed", f"start-up failed at the step {name!r}: {error}", "ERROR")
+                raise
+        self._welcome()
+        return True
+
+    async def _take_directory(self) -> None:
+        self.engine.directory.take()
+
+    async def _open_ledger(self) -> None:
+        await self.engine.open_ledger()
+        self._owned.start("ledger writer", self.engine.ledger.write_forever())
+
+    async def _sync_schedules(self) -> None:
+        await self.dispatcher.sync()
+        await self.dispatcher.resume()
+        await self.dispatcher.reconcile_all()
+        self._first_fetches = await self.dispatcher.fetch_never_fetched()
+
+    async def _start_alarm_clock(self) -> None:
+        self._alarm_clock.start()
+        self._set_alarms(self.clock.now())
+        self._alarm_clock.resume()
+        self._owned.start("reconciler", self._reconcile_forever())
+        self._owned.start("sweep", self._sweep_forever())
+
+    async def _start_workers(self) -> None:
+        self.engine.start_workers(self._owned)
+        await self.engine.publisher.audit()
 
     async def stop(self) -> None:
-        """Drains: no new slots, no new tasks; what runs may finish within ``service.drain_timeout``."""
-        started = self.clock.monotonic()
+        """Drains: no new slots, no new tasks; what runs may finish within ``service.drain_timeout``, all in all."""
+        started, was_up = self.clock.monotonic(), self.readiness().state != "failed"
+        deadline = started + self.settings.service.drain_timeout / SECOND
         running = sum(executor.running for executor in self.engine.executors)
         self._initialisation.stopping()
         self._owned.stopping()
-        self._say("service.stopping", f"stopping; {running} running tasks may finish" if running else "stopping")
+        if was_up or self._failed:
+            self._say("service.stopping", f"stopping; {running} running tasks may finish" if running else "stopping")
         self._alarm_clock.shutdown()
         self._stop.set()
         self._ringing.set()
@@ -142,19 +161,21 @@ class BackgroundScheduler:
         if self._web is not None:
             await self._web.stop()
         await self._owned.join("reconciler", "sweep")
-        await self.engine.stop_workers(self._owned, seconds=0)
+        left = 0.0 if self._hasten.is_set() else max(0.0, deadline - self.clock.monotonic())
+        await self.engine.stop_workers(self._owned, seconds=left)
         await self._owned.cancel()
         await self.engine.close()
         took = self.clock.monotonic() - started
         rest = f"; {late} tasks were put back for the next start" if late else ""
-        self._say("service.stopped", f"stopped after {took:.1f} s{rest}")
+        if was_up or self._failed:
+            self._say("service.stopped", f"stopped after {took:.1f} s{rest}")
         self._disconnect()
 
     def readiness(self) -> Readiness:
         return self._initialisation.view()
 
     async def status(self) -> Status:
-        return await overview(self.engine, self.readiness(), self._started_at)
+        return await overview(self.engine, self.readiness(), self._started_at, self._impaired())
 
     async def fetch(self, request: FetchRequest) -> AsyncGenerator[TaskReport, None]:
         check_request(request, self.engine.processors)
@@ -182,7 +203,14 @@ class BackgroundScheduler:
             hastened = await asyncio.gather(*(executor.drain(0) for executor in self.engine.executors))
         return max(sum(hastened), sum(await everything))
 
+    def _impaired(self) -> list[str]:
+        """What does not work at the moment, though the service lives."""
+        problems = [self.engine.ledger.problem, self.engine.publisher.problem, self._alarm_clock.problem]
+        return [problem for problem in problems if problem is not None]
+
     async def _open_web(self) -> None:
+        if not self._wants_web:
+            return
         http = self.settings.http
         web = WebServer(
             self,
@@ -215,17 +243,18 @@ class BackgroundScheduler:
                 async with asyncio.timeout(SWEEP_EVERY):
                     await self._stop.wait()
                     return
+            looked = self.clock.now()
             try:
                 await self.dispatcher.reconcile_all()
             except StoreError as error:
                 self._say("ledger.failed", f"the sweep waits: {error}", "ERROR")
-            self._set_alarms()
+            self._set_alarms(looked)
 
-    def _set_alarms(self) -> None:
-        now = self.clock.now()
+    def _set_alarms(self, after: Instant) -> None:
+        """Each schedule rings at its first slot after an instant up to which all are accounted for."""
         self._alarm_clock.sync(
             {
-                schedule_id: Alarm(schedule.trigger, schedule.trigger.next(now))
+                schedule_id: Alarm(schedule.trigger, schedule.trigger.next(after))
                 for schedule_id, schedule in self.dispatcher.schedules.items()
             }
         )
@@ -236,14 +265,14 @@ class BackgroundScheduler:
         self._failed = True
         self._stop.set()
 
-    def _welcome(self, first: int) -> None:
+    def _welcome(self) -> None:
         """What a newcomer wants to know."""
         settings, directory = self.settings, self.engine.directory
         took = (self.clock.now() - self._started_at) / SECOND
         data = "sandbox data, and every document says so" if settings.sandbox else "live data"
         symbols, domains = len(settings.watchlist), ", ".join(self.engine.processors)
         self._say("service.ready", f"ready after {took:.1f} s, pid {os.getpid()}: {symbols} symbols, {domains}; {data}")
-        if first:
+        if first := self._first_fetches:
             self._say("run.opened", f"{first} fetches are due at once, of what was never fetched before")
         for schedule_id in self.dispatcher.schedules:
             due = self.dispatcher.next_due(schedule_id, self.clock.now())

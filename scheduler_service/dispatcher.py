@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 TASKS_PER_SLICE = 1_000
 EVERYTHING = "*"
 
+_HOPELESS = (Reason.POISON, Reason.UNKNOWN_SYMBOL)
 _RANKS = {"high": Rank.HIGH, "normal": Rank.NORMAL, "low": Rank.LOW}
 
 
@@ -82,6 +83,8 @@ class Dispatcher:
         self._clock = clock
         self._publish = publish
         self._notify = notify
+        self.ahead: dict[str, Instant] = {}
+        """Schedules whose cursor a wrong clock moved into the future."""
 
     async def sync(self) -> None:
         """Makes the schedule rows those of the configuration, and ends the waiting tasks that it no longer wants.
@@ -153,6 +156,7 @@ class Dispatcher:
         return {symbol.symbol for symbol in self.watchlist.values() if any(s.selects(symbol) for s in wanted)}
 
     async def _account(self, row: ScheduleRow, schedule: Schedule, now: Instant, hold: Reason | None = None) -> None:
+        self._look_ahead(row, now)
         hold = hold or await self._hold(row, now)
         policy = Policy(schedule.catch_up, schedule.catch_up_window, hold)
         plan = plan_slots(schedule.trigger, policy, row.cursor, now)
@@ -166,6 +170,17 @@ class Dispatcher:
             self._report(schedule, plan, now)
         if run is not None:
             await self._expand(run)
+
+    def _look_ahead(self, row: ScheduleRow, now: Instant) -> None:
+        """A cursor in the future was moved there by a clock that was wrong: say so, for nothing runs until then."""
+        if row.cursor <= now:
+            self.ahead.pop(row.id, None)
+        elif self.ahead.get(row.id) != row.cursor:
+            self.ahead[row.id] = row.cursor
+            message = (
+                f"{row.id} is accounted for until {to_iso_seconds(row.cursor)}; the clock was ahead, or has gone back"
+            )
+            self._publish(Event("clock.jumped", message, {"schedule_id": row.id}, "WARNING"))
 
     async def _hold(self, row: ScheduleRow, now: Instant) -> Reason | None:
         """Why nothing of this schedule may run now."""
@@ -257,9 +272,10 @@ class Dispatcher:
 
 
 def _tried(conn: Connection, domain: str) -> set[tuple[str, str]]:
-    """The (symbol, source) pairs that were tried, or are about to be."""
+    """The (symbol, source) pairs that were fetched, cannot be, or are about to be."""
     states = stock_state_store.states(conn, domain=domain)
-    return {(symbol, source) for symbol, _, source in states} | task_store.open_keys(conn, domain=domain)
+    tried = {(s, source) for (s, _, source), state in states.items() if state.checked_at or state.reason in _HOPELESS}
+    return tried | task_store.open_keys(conn, domain=domain)
 
 
 def offset(schedule_id: str | None, symbol: str, spread: int) -> int:

@@ -78,7 +78,7 @@ class Engine:
             clock=clock,
             publish=publish,
         )
-        self.gates: Gates
+        self._gates: Gates | None = None
         self.executors: list[Executor] = []
         self._client_objects = clients
         self.dispatcher = Dispatcher(
@@ -90,6 +90,12 @@ class Engine:
             publish=publish,
             notify=self.notify,
         )
+
+    @property
+    def gates(self) -> Gates:
+        """The providers' gates; open from ``open_gates`` on."""
+        assert self._gates is not None
+        return self._gates
 
     def notify(self) -> None:
         """There may be tasks to run."""
@@ -118,7 +124,7 @@ class Engine:
         """The way out: the transport, with the sandbox behind it where it answers."""
         transport = self._transport or await self._open_transport()
         self._transport = transport
-        self.gates = Gates(
+        self._gates = Gates(
             ledger=self.ledger,
             raw=RawStore(self.directory.raw, self._disk, self.off_loop),
             clients=self._client_objects,
@@ -173,11 +179,13 @@ class Engine:
         owned.start("publisher", self.publisher.publish_forever())
 
     async def stop_workers(self, owned: OwnedTasks, seconds: float) -> int:
-        """Drains the lanes, publishes what is due and writes the ledger out; returns how many tasks were put back."""
+        """Drains the lanes, publishes, lets the requests under way come home and writes the ledger out, within
+        ``seconds`` each for tasks and requests; returns how many tasks were put back.
+        """
         late = sum(await asyncio.gather(*(executor.drain(seconds) for executor in self.executors)))
         self.publisher.stop()
         await owned.join("publisher")
-        await self.land()
+        await self.land(seconds)
         self.ledger.stop_writing()
         await owned.join("ledger writer")
         return late
@@ -190,14 +198,14 @@ class Engine:
         """Runs a function on the parsing pool."""
         return await asyncio.get_running_loop().run_in_executor(self._parsing, partial(function, *args))
 
-    async def land(self) -> None:
+    async def land(self, seconds: float) -> None:
         """Lets the requests under way come home; while the ledger still writes, so that their answers are kept."""
-        if hasattr(self, "gates"):
-            await self.gates.close()
+        if self._gates is not None:
+            await self._gates.close(seconds)
 
     async def close(self) -> None:
         """Gives everything back, in the reverse order; harmless when only half of it was opened."""
-        await self.land()
+        await self.land(0)
         if self._transport is not None:
             await self._transport.close()
         if self._sandbox is not None:

@@ -2,15 +2,22 @@
 
 ::
 
-SchedulerServiceError ConfigurationError           the user mends a file; carries every problem at once
-DataDirectoryError           the directory cannot be used (unwritable, of the other mode, written by a newer version)
-AlreadyRunning             another process holds it; carries its pid StoreError                   the ledger could not
-do it Fenced                     a late writer: its attempt is no longer the current one LedgerDamaged ClientError
-an upstream did not give the answer; `reason` says why TransientClientError       trying again may help; `retry_after`
-in seconds where the upstream said so RateLimited PermanentClientError       trying again will not help NotFound
-Refused                  the key or the user agent is not accepted ParseError                   the answer was kept,
-but it is not what was asked for Held                         a gate says "not now": `reason`, and `until` when it
-will open NotRunning                   a command needs the running service
+    SchedulerServiceError
+      ConfigurationError      the user mends a file; carries every problem at once
+      DataDirectoryError      the directory cannot be used: unwritable, of the other mode, of a newer version
+        AlreadyRunning        another process holds it; carries its pid
+      StoreError              the ledger could not do it
+        Fenced                a late writer: its attempt is no longer the current one
+        LedgerDamaged         the file fails its check
+      ClientError             an upstream did not give the answer; ``reason`` says why
+        TransientClientError  trying again may help; ``retry_after`` in seconds where the upstream said so
+          RateLimited         the upstream asks for fewer requests; the gate shuts for everyone
+        PermanentClientError  trying again will not help
+          NotFound            the upstream does not know the thing
+          Refused             the upstream does not accept who asks
+      ParseError              the answer was kept, but is not what was asked for
+      Held                    a gate says "not now": ``reason``, and ``until`` when it will open
+      NotRunning              the command needs the running service
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from scheduler_service.stores.schedule_store import RunRow
 
 LOOK_EVERY = 1.0
+SECONDS_TO_END = 3.0
 MOST_TASKS = 100_000
 
 
@@ -93,7 +94,7 @@ async def fetch_once(
     engine = Engine(settings, clock or SystemClock(), bus.publish, transport)
     check_request(request, engine.processors)
     deaths: list[str] = []
-    owned = OwnedTasks(bus.publish, deaths.append)
+    owned = OwnedTasks(deaths.append)
     try:
         engine.directory.take()
         await engine.open_ledger()
@@ -107,7 +108,7 @@ async def fetch_once(
                 yield report
     finally:
         owned.stopping()
-        await engine.stop_workers(owned, seconds=0)
+        await engine.stop_workers(owned, SECONDS_TO_END)
         await owned.cancel()
         await engine.close()
         disconnect()

@@ -8,13 +8,10 @@ from typing import TYPE_CHECKING
 
 from loguru import logger
 
-from scheduler_service.models import Event
 from scheduler_service.web.views import Readiness, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
-
-    from scheduler_service.models import Publish
 
 
 class Initialisation:
@@ -64,8 +61,7 @@ class Initialisation:
 class OwnedTasks:
     """Background tasks with a name and an owner: none is forgotten, and one that dies is told."""
 
-    def __init__(self, publish: Publish, died: Callable[[str], None]) -> None:
-        self._publish = publish
+    def __init__(self, died: Callable[[str], None]) -> None:
         self._died = died
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopping = False
@@ -95,6 +91,5 @@ class OwnedTasks:
             return
         error = task.exception()
         problem = f"the task {name!r} has died: {error}" if error else f"the task {name!r} has ended before its time"
-        logger.opt(exception=error).bind(event="task_owner.died").critical("{}", problem)
-        self._publish(Event("service.degraded", problem, {"reason": "internal_error"}, "CRITICAL"))
+        logger.opt(exception=error).bind(event="service.degraded", reason="internal_error").critical("{}", problem)
         self._died(problem)

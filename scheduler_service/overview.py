@@ -14,7 +14,7 @@ from scheduler_service.stores import stock_state_store, task_store
 from scheduler_service.web.views import DomainFreshness, NextSlot, ProviderState, Readiness, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from scheduler_service.clock import Instant
     from scheduler_service.engine import Engine
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from scheduler_service.stores.stock_state_store import Key
 
 
-async def overview(engine: Engine, readiness: Readiness, started_at: Instant) -> Status:
+async def overview(engine: Engine, readiness: Readiness, started_at: Instant, impaired: Sequence[str]) -> Status:
     """Raises ``StoreError`` when the ledger cannot be read."""
     now = engine.clock.now()
     states, counts = await engine.ledger.read(
@@ -48,7 +48,7 @@ async def overview(engine: Engine, readiness: Readiness, started_at: Instant) ->
         queued=counts.get(TaskState.QUEUED, 0),
         next=_next(engine, service.timezone, now),
         providers=providers,
-        problems=(*_problems(readiness), *_shut(providers), *_failing(freshness)),
+        problems=(*_problems(readiness), *impaired, *_ahead(engine), *_shut(providers), *_failing(freshness)),
     )
 
 
@@ -96,6 +96,14 @@ def _next(engine: Engine, timezone: str, now: Instant) -> tuple[NextSlot, ...]:
             )
             slots.append((due, slot))
     return tuple(slot for _, slot in sorted(slots, key=lambda pair: (pair[0], pair[1].schedule_id)))
+
+
+def _ahead(engine: Engine) -> list[str]:
+    return [
+        f"schedule {schedule_id} is accounted for until {to_iso_seconds(cursor)}, ahead of the clock; "
+        "nothing of it runs before"
+        for schedule_id, cursor in sorted(engine.dispatcher.ahead.items())
+    ]
 
 
 def _problems(readiness: Readiness) -> list[str]:

@@ -45,9 +45,12 @@ def show(paths: Sequence[Path], symbol: str, domain: str | None, *, as_json: boo
     name = read_symbol(symbol)
     if domain is not None:
         choose("domain", domain, source_providers())
-    found = look(settings, partial(_read, settings=settings, symbol=name, domain=domain))
+    found, failed = look(settings, partial(_read, settings=settings, symbol=name, domain=domain))
+    for absent, reason in failed:
+        line(f"{name}: no {absent} yet, the last try failed: {reason}; see history --symbol {name}", err=True)
     if not found:
-        line(_nothing(settings, name, domain), err=True)
+        if not failed:
+            line(_nothing(settings, name, domain), err=True)
         return 1
     if as_json:
         documents = {known.row.domain: json.loads(_document(settings, known)) for known in found}
@@ -61,12 +64,21 @@ def show(paths: Sequence[Path], symbol: str, domain: str | None, *, as_json: boo
     return 0
 
 
-def _read(conn: Connection, settings: Settings, symbol: str, domain: str | None) -> list[Known]:
+def _read(
+    conn: Connection, settings: Settings, symbol: str, domain: str | None
+) -> tuple[list[Known], list[tuple[str, str]]]:
+    """What is known, and (domain, reason) of what could not be fetched."""
     found = [Known(row, states_of(conn, row)) for row in document_store.documents(conn, domain=domain, symbol=symbol)]
     if found:  # what is shown as live data must be live data
         mode = SANDBOX if settings.sandbox else LIVE
         claim_mode(conn, mode, str(settings.service.data_dir))
-    return found
+    documented = {known.row.domain for known in found}
+    failed = {}
+    for name in [domain] if domain else sorted(settings.domains):
+        for state in stock_state_store.states_of(conn, symbol, name).values():
+            if name not in documented and state.status == stock_state_store.FAILED:
+                failed[name] = str(state.reason)
+    return found, list(failed.items())
 
 
 def _document(settings: Settings, known: Known) -> bytes:

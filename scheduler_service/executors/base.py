@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from loguru import logger
 
-from scheduler_service.clock import SECOND
+from scheduler_service.clock import MINUTE, SECOND
 from scheduler_service.errors import Fenced, Held, StoreError
 from scheduler_service.executors.commit import commit
 from scheduler_service.executors.reports import deferred, run_closed, task_ended
-from scheduler_service.models import Event, Outcome, Reason, StockState, TaskState
+from scheduler_service.models import Event, Outcome, Reason, RunOrigin, StockState, TaskState
 from scheduler_service.stores import stock_state_store, task_store
 
 if TYPE_CHECKING:
@@ -25,12 +25,14 @@ if TYPE_CHECKING:
     from scheduler_service.models import Publish, Symbol, Task
     from scheduler_service.processors.base import Processor
     from scheduler_service.stores.database import Connection, Ledger
+    from scheduler_service.stores.schedule_store import RunRow
 
 T = TypeVar("T")
 
 LONGEST_REST = 5.0
 SHORTEST_REST = 0.05
 REST_AFTER_FAILURE = 2.0
+LONGEST_WAIT_OF_A_PERSON = MINUTE
 HOLD_AFTER_FAILURE = 30 * SECOND
 """An answer that could not be kept is asked for again: not at once, for it may cost."""
 
@@ -160,21 +162,24 @@ class Executor:
             "attempt": task.attempt,
         }
         with logger.contextualize(**{name: value for name, value in context.items() if value is not None}):
-            started = self._clock.monotonic()
+            started, run = self._clock.monotonic(), None
             self._publish(Event("task.started", f"{task.domain} of {task.symbol} from {task.source}", level="DEBUG"))
             try:
-                await self._carry_out(task, state, started)
+                run = await self._carry_out(task, state, started)
             except asyncio.CancelledError:
                 await self._put_back(task)
                 raise
             except Fenced as error:
                 self._publish(Event("task.fenced", str(error), level="WARNING"))
+        if run is not None and run.closed_at is not None:
+            self._publish(run_closed(run))
 
-    async def _carry_out(self, task: Task, state: StockState, started: float) -> None:
+    async def _carry_out(self, task: Task, state: StockState, started: float) -> RunRow | None:
+        """The task's run as it stands afterwards; None when the task waits."""
         result = await self._outcome(task, state)
         outcome = await self._hold(task, result) if isinstance(result, Held) else result
         if outcome is None:
-            return
+            return None
         store = partial(commit, task=task, processor=self._processors.get(task.domain))
         try:
             done = await self._stored(task, partial(store, outcome=outcome))
@@ -185,9 +190,8 @@ class Executor:
             done = await self._stored(task, partial(store, outcome=outcome))
         took = round((self._clock.monotonic() - started) * 1000)
         self._publish(task_ended(task, outcome, done, took))
-        if done.run.closed_at is not None:
-            self._publish(run_closed(done.run))
         self._committed()
+        return done.run
 
     async def _outcome(self, task: Task, state: StockState) -> Outcome | Held:
         now = self._clock.now()
@@ -218,7 +222,8 @@ class Executor:
 
     async def _hold(self, task: Task, held: Held) -> Outcome | None:
         """Waits in the queue, or ends where the wait would outlive the schedule's next slot."""
-        if task.expires_at is not None and held.until >= task.expires_at:
+        too_long = task.expires_at is not None and held.until >= task.expires_at
+        if too_long or (task.origin is RunOrigin.MANUAL and held.until - self._clock.now() > LONGEST_WAIT_OF_A_PERSON):
             return Outcome(TaskState.SKIPPED, held.reason, str(held))
         await self._stored(task, partial(task_store.hold, mine=task, reason=held.reason, until=held.until))
         self._publish(deferred(task, held))

@@ -36,7 +36,7 @@ def task_ended(task: Task, outcome: Outcome, done: Committed, took_ms: int) -> E
 
 def deferred(task: Task, held: Held) -> Event:
     """The task waits for a gate; why, and until when."""
-    message = f"{task.symbol} {task.domain} from {task.source}: waits until {to_iso_seconds(held.until)}, {held}"
+    message = f"{task.symbol} {task.domain} from {task.source} waits: {held}"
     return Event("task.deferred", message, {"task_id": task.id, "reason": held.reason}, "INFO")
 
 
@@ -46,7 +46,7 @@ def run_closed(run: RunRow) -> Event:
     parts = [f"{updated} updated", f"{run.unchanged} unchanged", f"{run.skipped} skipped", f"{run.failed} failed"]
     counts = ", ".join(part for part in parts if not part.startswith("0 ")) or "nothing to do"
     whose = f"{run.schedule_id}, due {to_iso_seconds(run.due_at)}" if run.schedule_id else f"{run.origin} {run.domain}"
-    took = round(((run.closed_at or run.created_at) - run.created_at) / 1000)
+    took = max(0, round(((run.closed_at or run.created_at) - run.created_at) / 1000))
     fields = {
         "schedule_id": run.schedule_id,
         "run_id": run.id,

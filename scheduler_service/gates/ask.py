@@ -12,6 +12,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from scheduler_service.clients.base import shown
 from scheduler_service.clock import HOUR
 from scheduler_service.errors import Held, ParseError, PermanentClientError, TransientClientError
 from scheduler_service.gates.call import Caller, Kept, Waiting
@@ -106,8 +107,9 @@ class Gates:
             gate.restore(rows, spent.get(name, {}))
         return lost
 
-    async def close(self) -> None:
+    async def close(self, seconds: float = SECONDS_TO_LAND) -> None:
         """Gives up what only waits, and lets the requests under way come home, so that what was asked is also kept.
+
         To be called while the ledger still writes; a second time is harmless.
         """
         self._closing = True
@@ -116,7 +118,7 @@ class Gates:
             if not flight.waiting.in_the_air:
                 flight.landing.cancel()
         if landings:
-            _, late = await asyncio.wait(landings, timeout=SECONDS_TO_LAND)
+            _, late = await asyncio.wait(landings, timeout=min(seconds, SECONDS_TO_LAND))
             for landing in late:
                 landing.cancel()
         await asyncio.gather(*landings, *self._parsed.values(), return_exceptions=True)
@@ -187,7 +189,7 @@ class Gates:
             if self._closing:
                 raise Held("the service stops", Reason.CANCELLED, self._clock.now())
             message = f"try {tries} of {resource.key} failed, the next in {wait:.1f} s: {error}"
-            self._publish(_event("call.failed", message, resource, "WARNING", reason=error.reason))
+            self._publish(_event("call.retried", message, resource, "DEBUG", reason=error.reason))
 
         try:
             return await self._retry.run(lambda: self._try(resource, waiting, asker), on_retry=on_retry)
@@ -229,7 +231,10 @@ class TaskAsk:
         self.as_of: Instant = 0
 
     async def __call__(self, resource: Resource, parse: Callable[[bytes], T]) -> Answer[T]:
-        kept, value = await self._read(resource, parse)
+        try:
+            kept, value = await self._read(resource, parse)
+        except ParseError as error:
+            raise ParseError(f"{shown(resource.request.url)}: {error}", error.reason) from error
         row = kept.row
         return Answer(value, str(row.call_id), row.url, row.fetched_at, row.sandbox, asked=kept.asked)
 

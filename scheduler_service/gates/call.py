@@ -85,12 +85,14 @@ class Caller:
             known = tuple(waiting.tasks)
             call_id = await self._reserve(gate, entry, resource, known)
             waiting.call_id = call_id
+            left = False
             try:
                 await self._tell(call_id, waiting.tasks[len(known) :])
                 await gate.leave()
+                left = True
                 return await self._request(call_id, resource, waiting, before)
             except BaseException as error:
-                await self._settle_failed(gate, call_id, error)
+                await self._settle_failed(gate, call_id, error, left=left)
                 raise
         finally:
             waiting.in_the_air = False
@@ -192,9 +194,11 @@ class Caller:
         await self._ledger.run(unit)
         return Kept(before.row, before.body, now, asked=True)
 
-    async def _settle_failed(self, gate: Gate, call_id: int, error: BaseException) -> None:
-        state, reason = _ending(error)
+    async def _settle_failed(self, gate: Gate, call_id: int, error: BaseException, *, left: bool) -> None:
+        state, reason = _ending(error, left=left)
         status = error.status if isinstance(error, ClientError) else None
+        if isinstance(error, ClientError):
+            self._publish(Event("call.failed", str(error), {"provider": gate.provider, "reason": error.reason}))
         closed = self._close(gate, error)
         now = self._clock.now()
 
@@ -219,19 +223,19 @@ class Caller:
             quiet = QUIET_WITHOUT_RETRY_AFTER
         now = self._clock.now()
         fields = {"provider": gate.provider, "reason": error.reason}
-        message = f"{gate.provider} asks for quiet: no call for {quiet:.0f} s"
+        message = f"{gate.provider} is not asked for {quiet:.0f} s: {error}"
         self._publish(Event("call.throttled", message, fields, "WARNING"))
-        return gate.close_until(GateRow(now + round(quiet * SECOND), now, error.reason))
+        return gate.close_until(GateRow(now + round(quiet * SECOND), now, error.reason), str(error))
 
 
-def _ending(error: BaseException) -> tuple[CallState, Reason]:
-    """What a call is settled as."""
+def _ending(error: BaseException, *, left: bool) -> tuple[CallState, Reason]:
+    """What a call is settled as; ``left``: its request is on the way, and its answer, if there is one, is lost."""
     match error:
         case ClientError() | Held():
             return CallState.FAILED, error.reason
         case StoreError():
             return CallState.LOST, Reason.DISK_FAILED
         case asyncio.CancelledError():
-            return CallState.FAILED, Reason.CANCELLED
+            return CallState.LOST if left else CallState.FAILED, Reason.CANCELLED
         case _:
             return CallState.FAILED, Reason.INTERNAL_ERROR

@@ -42,6 +42,7 @@ class Gate:
         self.options = options
         self.concurrency = asyncio.Semaphore(options.concurrency)
         self.closed: GateRow | None = None
+        self._why = ""
         self._clock = clock
         self._interval = interval(options.requests_per_second, options.requests_per_minute)
         self._line_ends: Instant = 0
@@ -59,10 +60,10 @@ class Gate:
         """Calls and money since 00:00 UTC, reserved ones included."""
         return self._spent.get(_day(now), Spend())
 
-    def close_until(self, row: GateRow) -> GateRow:
-        """The upstream asked for quiet; for everyone. Returns what holds now: the longer of two wishes."""
+    def close_until(self, row: GateRow, why: str) -> GateRow:
+        """No more calls, for anyone. Returns what holds now: the longer of two wishes."""
         if self.closed is None or row.until > self.closed.until:
-            self.closed = row
+            self.closed, self._why = row, why
         return self.closed
 
     def check_closed(self) -> None:
@@ -71,7 +72,8 @@ class Gate:
         if self._closed_until(now) - now > LONGEST_WAIT_IN_PLACE and self.closed is not None:
             until = self.closed.until
             reason = self.closed.reason or Reason.RATE_LIMITED
-            raise Held(f"{self.provider} asked for quiet until {to_iso_seconds(until)}", reason, until)
+            message = f"{self.provider} is not asked until {to_iso_seconds(until)}"
+            raise Held(f"{message}: {self._why}" if self._why else message, reason, until)
 
     async def enter(self, usd_micros: int) -> Entry:
         """Waits in line a short while if need be, then charges. Raises ``Held`` when the wait would be longer than 10

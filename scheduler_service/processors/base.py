@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import orjson
 
-from scheduler_service.clock import MINUTE
 from scheduler_service.errors import ClientError, ParseError
 from scheduler_service.models import Contribution, Kind, Outcome, Reason, Record, TaskState
+from scheduler_service.settings.model import good_for_slots
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 D = TypeVar("D", bound=Record)
 
-MOST_TOLERANCE = 90 * MINUTE
 FETCH_FIELDS = frozenset({"fetched_at", "call_id"})
 
 
@@ -44,15 +43,12 @@ class SourcePolicy:
 
 
 def is_fresh(state: StockState, due_at: Instant, fresh_for: Micros, now: Instant) -> bool:
-    """Whether a slot due at ``due_at`` finds this source fresh.
-
-    The tolerance of 10 %, at most 90 minutes, lets a daily schedule with ``fresh_for: 24h`` fetch daily. A check in the
-    future was noted by a wrong clock and is void.
+    """Whether a slot due at ``due_at`` finds this source fresh. A check in the future was noted by a wrong clock:
+    void.
     """
     if state.checked_for is None or state.checked_for > now:
         return False
-    tolerance = min(fresh_for // 10, MOST_TOLERANCE)
-    return due_at - state.checked_for < fresh_for - tolerance
+    return due_at - state.checked_for < good_for_slots(fresh_for)
 
 
 def content_hash(record: Record) -> bytes:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from scheduler_service.clock import MINUTE, from_iso
+from scheduler_service.clock import from_iso
 from scheduler_service.errors import Problem
 from scheduler_service.settings.explain import did_you_mean
 from scheduler_service.settings.loaded import Schedule, nearest
-from scheduler_service.settings.model import Tagged
+from scheduler_service.settings.model import Tagged, good_for_slots
 from scheduler_service.settings.providers import ProviderOptions, is_loopback, leaves_this_machine, wrong_address
 from scheduler_service.settings.tree import join, printable
 from scheduler_service.settings.units import format_duration, shown
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from scheduler_service.settings.tree import Where
 
 NOT_YET = ("monitors", "backup", "alerts")
-MOST_TOLERANCE = 90 * MINUTE
 _SAMPLE_FROM = from_iso("2024-01-01T00:00:00Z")
 _SAMPLE_UNTIL = from_iso("2026-01-01T00:00:00Z")
 _SAMPLE_SLOTS = 400
@@ -84,6 +83,9 @@ def check_domains(
                 report.warn(path, f"never asked: the provider {provider} is switched off")
             elif source.enabled:
                 used.add(provider)
+                if source.when == "missing":
+                    text = "when: missing has no effect in this version yet: this source is asked like the others"
+                    report.warn(f"domains.{domain}.sources[{i}].when", text)
             seen.add(source.use)
     return frozenset(used)
 
@@ -108,6 +110,8 @@ def check_providers(
             wrong = f"{name} must be told who asks, since {abroad[0]} is not on this machine"
             right = f'write under providers.{name}: user_agent: "Your Name your.name@example.com"'
             report.wrong(f"{path}.user_agent", wrong, right)
+        elif abroad and "@" not in (getattr(options, "user_agent", None) or "@"):
+            report.warn(f"{path}.user_agent", f"{name} wants a name and an e-mail address, and may refuse without")
         for setting in abroad:
             if setting.startswith("urls[") and "{symbol}" not in addresses[setting]:
                 text = "without {symbol} this one address is asked for every symbol, and says the same of each"
@@ -135,6 +139,17 @@ def check_rest(configuration: Configuration, report: Report) -> None:
     trigger = configuration.backup.trigger
     if trigger is not None:
         _trigger(trigger, configuration.service.timezone, "backup.trigger", report)
+    _warn_of_what_is_to_come(configuration, report)
+
+
+def _warn_of_what_is_to_come(configuration: Configuration, report: Report) -> None:
+    """What is read and checked, but does nothing yet."""
+    for setting in ("retention.history", "retention.raw", "retention.raw_size"):
+        if report.written(setting):
+            report.warn(setting, "no effect in this version yet: nothing is pruned")
+    for provider in configuration.provider_options():
+        if report.written(f"providers.{provider}.budget.reserve"):
+            report.warn(f"providers.{provider}.budget.reserve", "no effect in this version yet")
     for section in NOT_YET:
         if report.written(section):
             report.warn(section, "no effect in this version yet")
@@ -247,11 +262,8 @@ def _check_fresh_for(
 
 
 def mostly_skipped(slots: Sequence[Instant], fresh_for: Micros) -> bool:
-    """Whether more than half of the slots come while the data is still fresh.
-
-    The tolerance of 10 %, at most 90 minutes, is the one that decides when the slot comes.
-    """
-    good_for = fresh_for - min(fresh_for // 10, MOST_TOLERANCE)
+    """Whether more than half of the slots come while the data is still fresh."""
+    good_for = good_for_slots(fresh_for)
     skipped, checked = 0, None
     for slot in slots:
         if checked is not None and slot - checked < good_for:

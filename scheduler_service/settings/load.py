@@ -43,8 +43,7 @@ def find_config(explicit: Sequence[Path], environ: Mapping[str, str], cwd: Path)
     for path in (cwd / LOCAL_CONFIG, SYSTEM_CONFIG):
         if path.exists():
             return Found((path,), f"Configuration: {path}, found there.")
-    places = f"no -c, no ${CONFIG_VARIABLE}, no {LOCAL_CONFIG} here and no {SYSTEM_CONFIG}"
-    return Found((SANDBOX_CONFIG,), f"Configuration: the packaged sandbox ({places}).")
+    return Found((SANDBOX_CONFIG,), "Configuration: the packaged sandbox, for no other was given or found.")
 
 
 def load(

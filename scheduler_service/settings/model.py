@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Discriminator, Field, SecretStr, Tag, field_validator, model_validator
 
-from scheduler_service.clock import DAY, HOUR, MINUTE, SECOND
+from scheduler_service.clock import DAY, HOUR, MINUTE, SECOND, Micros
 from scheduler_service.models import Symbol
 from scheduler_service.settings.section import LocalPath, Section
 from scheduler_service.settings.tree import Written
@@ -44,6 +44,13 @@ def _parse_zone(value: object) -> str:
     except ValueError as error:
         raise ValueError(str(error).removeprefix("timezone: ")) from None
     return str(value)
+
+
+def good_for_slots(fresh_for: Micros) -> Micros:
+    """How long a check keeps slots from asking again: ``fresh_for`` less a tolerance of 10 %, at most 90 minutes, which
+    lets a daily schedule with ``fresh_for: 24h`` fetch daily.
+    """
+    return fresh_for - min(fresh_for // 10, 90 * MINUTE)
 
 
 Ticker = Annotated[str, BeforeValidator(parse_symbol)]

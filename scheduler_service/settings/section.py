@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -34,7 +35,7 @@ def _from_its_folder(value: object) -> object:
     if not value.strip() or "\0" in value:
         raise ValueError("this is not a path; write one such as ./data")
     path = Path(value).expanduser() if value.startswith("~/") else Path(value)
-    return value.folder / path if isinstance(value, Written) else path
+    return Path(os.path.normpath(value.folder / path)) if isinstance(value, Written) else path
 
 
 LocalPath = Annotated[Path, BeforeValidator(_from_its_folder)]

@@ -58,6 +58,8 @@ class Ledger:
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="ledger-reader")
         self._write_connection: Connection | None = None
         self._read_connection: Connection | None = None
+        self.problem: str | None = None
+        """Why nothing could be stored the last time that something was to be."""
 
     async def open(self) -> None:
         """Opens, checks and migrates. Raises ``LedgerDamaged`` or ``DataDirectoryError``."""
@@ -101,6 +103,7 @@ class Ledger:
                     batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_UNITS_PER_COMMIT))]
                     results = await loop.run_in_executor(self._writer, self._commit, [unit for unit, _ in batch])
                     for (_, future), (value, error) in zip(batch, results, strict=True):
+                        self.problem = str(error) if type(error) is StoreError else None
                         _resolve(future, value, error)
         finally:
             self._closing = True

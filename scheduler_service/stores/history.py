@@ -110,8 +110,3 @@ def recent_tasks(
         )
         for r in conn.execute(query.order_by(task.c.id.desc()).limit(limit))
     ]
-
-
-def run_of_task(conn: Connection, task_id: int) -> int:
-    run_id: int = conn.execute(select(task.c.run_id).where(task.c.id == task_id)).scalar_one()
-    return run_id

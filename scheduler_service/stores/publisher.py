@@ -103,7 +103,8 @@ class Publisher:
         self._writing = asyncio.Lock()
         self._seen: dict[Key, Signature] = {}
         self._stopping = False
-        self._failing = False
+        self.problem: str | None = None
+        """Why documents cannot be published at the moment."""
 
     def notify(self) -> None:
         """Something was committed."""
@@ -156,7 +157,8 @@ class Publisher:
         if failures:
             path, error = failures[0]
             self._failed(f"{path} could not be written: {error.strerror}; it is tried again until it can be")
-        self._failing = bool(failures)
+        else:
+            self.problem = None
         return total
 
     async def audit(self) -> int:
@@ -209,13 +211,13 @@ class Publisher:
             self._publish(Event("document.published", f"{row.domain} of {row.symbol} published", fields, "DEBUG"))
 
     def _failed(self, message: str) -> None:
-        if not self._failing:
+        if self.problem is None:
             self._publish(Event("document.failed", message, {"reason": "disk_failed"}, "ERROR"))
-        self._failing = True
+        self.problem = message
 
     async def _rest(self, due: Instant | None) -> None:
         rest = LONGEST_REST if due is None else min(max(0.0, (due - self._clock.now()) / SECOND), LONGEST_REST)
-        if self._failing:
+        if self.problem is not None:
             rest = REST_AFTER_FAILURE
         with suppress(TimeoutError):
             async with asyncio.timeout(rest):

@@ -245,10 +245,6 @@ def close_run_if_done(conn: Connection, run_id: int, now: Instant) -> RunRow | N
     return get_run(conn, run_id) if done.rowcount else None
 
 
-def open_run_count(conn: Connection) -> int:
-    return conn.execute(select(func.count()).select_from(run).where(_OPEN_RUN)).scalar_one()
-
-
 def pauses_at(conn: Connection, now: Instant) -> list[PauseRow]:
     """What is paused now. A pause set in the future was set by a wrong clock and is void."""
     rows = conn.execute(

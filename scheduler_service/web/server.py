@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -79,8 +80,8 @@ class WebServer:
             await web.TCPSite(runner, self._host, self._port).start()
         except OSError as error:
             raise SchedulerServiceError(
-                f"cannot listen on {self._host} port {self._port} (http.host, http.port): "
-                f"{error.strerror or error}; stop what uses it, or set http.port to another one (0: any free one)"
+                f"cannot listen on {self._host} port {self._port}: {os.strerror(error.errno or 0).lower()}; stop what "
+                "uses it, or set http.port, or SCHEDULER_HTTP__PORT, to another one (0: any free one)"
             ) from error
         self._port = runner.addresses[0][1]
 

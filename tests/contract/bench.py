@@ -95,7 +95,7 @@ async def on_the_bench(folder: Path, domain: str, source: str) -> AsyncIterator[
     upstream = SandboxUpstream(clock)
     publish = EventBus().publish
     engine = Engine(sandbox_settings(folder), clock, publish, MemoryTransport(upstream, clock))
-    owned = OwnedTasks(publish, lambda problem: None)
+    owned = OwnedTasks(lambda problem: None)
     try:
         engine.directory.take()
         await engine.open_ledger()

@@ -30,6 +30,7 @@ KILLS = 50
 SYMBOLS = ("AAPL", "NVDA", "SNOW", "ACMEX", "GLOBX", "INITX", "UMBRX", "HOOLX")
 DOMAINS = ("news", "earnings", "fundamentals")
 PATIENCE = 60.0
+STARTS, READY = " starts. ", " ready after "
 
 CONFIGURATION = """\
 service: {{data_dir: data}}
@@ -89,8 +90,17 @@ def documents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*.json")}
 
 
-def ready_count(folder: Path) -> int:
-    return (folder / "log").read_text().count(" ready after ")
+def count(folder: Path, said: str) -> int:
+    log = folder / "log"
+    return log.read_text().count(said) if log.exists() else 0
+
+
+def wait_for_more(folder: Path, said: str, before: int, service: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while count(folder, said) == before:
+        assert service.poll() is None, (folder / "log").read_text()[-2000:]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def query(folder: Path, sql: str) -> list[tuple[Any, ...]]:
@@ -99,11 +109,8 @@ def query(folder: Path, sql: str) -> list[tuple[Any, ...]]:
 
 
 def wait_until_done(folder: Path, service: subprocess.Popen[bytes], ready_before: int) -> None:
+    wait_for_more(folder, READY, ready_before, service)
     deadline = time.monotonic() + PATIENCE
-    while ready_count(folder) == ready_before:
-        assert service.poll() is None, (folder / "log").read_text()[-2000:]
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
     while time.monotonic() < deadline:
         assert service.poll() is None, (folder / "log").read_text()[-2000:]
         [(tasks, waiting)] = query(folder, "SELECT count(*), coalesce(sum(ended_at IS NULL), 0) FROM task")
@@ -121,13 +128,15 @@ def test_it_survives_fifty_kills_at_random_moments(tmp_path: Path) -> None:
         configuration = CONFIGURATION.format(base=base, symbols=", ".join(SYMBOLS))
         (tmp_path / "scheduler.yaml").write_text(configuration)
         for _ in range(KILLS):
+            before = count(tmp_path, STARTS)
             service = start(tmp_path)
-            time.sleep(luck.uniform(0.6, 1.8))
+            wait_for_more(tmp_path, STARTS, before, service)
+            time.sleep(luck.uniform(0.0, 0.8))
             service.send_signal(signal.SIGKILL)
             service.wait()
             for name, body in documents(tmp_path).items():
                 assert json.loads(body)["data"], name
-        ready = ready_count(tmp_path)
+        ready = count(tmp_path, READY)
         assert ready > KILLS // 4, "the kills came before there was anything to kill"
         service = start(tmp_path)
         wait_until_done(tmp_path, service, ready)

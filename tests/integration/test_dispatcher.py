@@ -506,12 +506,17 @@ def test_an_initial_run_is_not_made_again_while_it_is_queued_or_running(bench: B
     assert [origin for origin, *_ in runs(bench)] == ["initial"]
 
 
-def test_a_failed_first_fetch_waits_for_its_schedule(bench: Bench) -> None:
+@pytest.mark.parametrize(
+    ("reason", "again"), [(Reason.PROVIDER_DOWN, True), (Reason.UNKNOWN_SYMBOL, False), (Reason.POISON, False)]
+)
+def test_a_first_fetch_that_failed_is_tried_again_at_the_next_start_unless_that_is_hopeless(
+    bench: Bench, reason: Reason, again: bool
+) -> None:
     bench.boot(HOURLY)
-    bench.do(bench.dispatcher.fetch_never_fetched())
-    bench.end(bench.claim(), Outcome(TaskState.FAILED, Reason.NO_DATA))
+    first = bench.do(bench.dispatcher.fetch_never_fetched())
+    bench.end(bench.claim(), Outcome(TaskState.FAILED, reason))
     bench.restart(HOURLY)
-    assert bench.do(bench.dispatcher.fetch_never_fetched()) == 0
+    assert bench.do(bench.dispatcher.fetch_never_fetched()) == (first if again else 0)
 
 
 def test_what_no_schedule_covers_is_not_fetched_at_the_start(bench: Bench) -> None:

@@ -273,7 +273,7 @@ def test_it_finds_the_configuration_and_says_why_this_one(tmp_path: Path) -> Non
     assert find_config(given_paths, {"SCHEDULER_CONFIG": "x"}, tmp_path).paths == tuple(given_paths)
     packaged = find_config([], {}, tmp_path)
     assert packaged.paths == (SANDBOX_CONFIG,)
-    assert packaged.sentence.startswith("Configuration: the packaged sandbox (no -c, ")
+    assert packaged.sentence.startswith("Configuration: the packaged sandbox, for no other")
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "scheduler.yaml").write_text("watchlist: [AAPL]\n")
     assert find_config([], {}, tmp_path).paths == (tmp_path / "config" / "scheduler.yaml",)
