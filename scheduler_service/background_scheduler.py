@@ -116,7 +116,8 @@ class BackgroundScheduler:
                 with self._initialisation.step(name):
                     await step()
             except SchedulerServiceError as error:
-                self._say("service.failed", f"start-up failed at the step {name!r}: {error}", "ERROR")
+                fields = {"reason": str(error)}  # in words it is the command's last line, on standard error
+                self.publish(Event("service.failed", f"start-up failed at the step {name!r}", fields, "ERROR"))
                 raise
         self._welcome()
         return True

@@ -35,7 +35,7 @@ class Commands(click.Group):
             sys.stdout.flush()  # whoever reads may have gone; click knows what to do about that
         except SchedulerServiceError as error:
             complain(str(error))
-            code = exit_code(error)
+            code = next((code for kind, code in EXIT_CODES if isinstance(error, kind)), 1)
         except KeyboardInterrupt:
             code = INTERRUPTED
         except OSError as error:
@@ -47,10 +47,6 @@ class Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
-
-
-def exit_code(error: SchedulerServiceError) -> int:
-    return next((code for kind, code in EXIT_CODES if isinstance(error, kind)), 1)
 
 
 def complain(sentence: str) -> None:

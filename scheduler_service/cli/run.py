@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 
 from scheduler_service import log_setup
 from scheduler_service.background_scheduler import BackgroundScheduler
-from scheduler_service.cli.commands import exit_code
 from scheduler_service.cli.configuration import find, read
-from scheduler_service.errors import SchedulerServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,8 +23,6 @@ def run(paths: Sequence[Path]) -> int:
     log_setup.setup(settings.logging.level, settings.logging.format, settings.logging.file)
     try:
         return asyncio.run(_serve(settings, found.sentence))
-    except SchedulerServiceError as error:
-        return exit_code(error)  # the log has said it
     finally:
         log_setup.stop_logging()
 

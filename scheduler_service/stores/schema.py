@@ -176,8 +176,8 @@ resource = Table(
 Index("resource_call", resource.c.call_id)
 
 # One HTTP try and what it cost. Written as `reserved` before the request leaves, settled after as `kept`, `unchanged`
-# or `failed`; one still reserved when the service starts is `lost`: charged, shown, and asked again at most once by
-# the tasks that wait for it.
+# or `failed`. One whose answer was not kept though its request had left (cut off by a crash or a stop, or the disk
+# was full) is `lost`: charged, shown, and asked again at most once by the tasks that wait for it.
 call = Table(
     "call",
     metadata,

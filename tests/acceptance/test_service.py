@@ -71,6 +71,18 @@ async def test_the_first_run_fetches_everything_and_the_second_nothing(
     assert (await said(tmp_path, "status", settings=settings)).code == 3
 
 
+@pytest.mark.parametrize("moment", [" starts. ", " ready after "])
+async def test_a_signal_while_it_starts_ends_it_quietly(tmp_path: Path, settings: dict[str, str], moment: str) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+        async with running(tmp_path, settings=settings) as service:
+            await service.until_it_says(moment)
+            service.send(number)
+            assert await service.ended() == 0
+            assert "CRITICAL" not in service.log
+            assert "ERROR" not in service.log
+            assert " stopped after " in service.log
+
+
 async def test_a_second_instance_names_the_first_and_disturbs_nothing(tmp_path: Path, settings: dict[str, str]) -> None:
     async with running(tmp_path, settings=settings) as service:
         await service.until_it_says("ready after")

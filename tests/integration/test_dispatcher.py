@@ -123,6 +123,9 @@ def test_a_clock_that_goes_back_repeats_nothing(bench: Bench) -> None:
     before = bench.history()
     bench.clock.jump(-2 * HOUR)
     bench.sweep()
+    bench.sweep()
+    assert [event.name for event in bench.events].count("clock.jumped") == 1  # silence is not silent
+    assert list(bench.dispatcher.ahead) == ["hourly"]
     bench.restart(HOURLY)
     bench.later(HOUR)
     bench.sweep()
@@ -130,6 +133,7 @@ def test_a_clock_that_goes_back_repeats_nothing(bench: Bench) -> None:
     bench.later(2 * HOUR)
     bench.sweep()
     assert bench.history() == [*before, "18:00 ran"]
+    assert bench.dispatcher.ahead == {}
 
 
 def test_the_run_of_a_slot_ends_by_its_schedules_next_slot(bench: Bench) -> None:

@@ -211,7 +211,7 @@ async def test_a_taken_port_is_one_sentence_and_leaves_nothing_behind(
     facade: FakeFacade, server: WebServer, tmp_path: Path
 ) -> None:
     second = WebServer(facade, host="127.0.0.1", port=server.port, socket_path=tmp_path / "s")
-    with pytest.raises(SchedulerServiceError, match=rf"port {server.port} .*http\.port.*in use") as caught:
+    with pytest.raises(SchedulerServiceError, match=rf"port {server.port}: .*in use.*http\.port") as caught:
         await second.start()
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "s").exists()

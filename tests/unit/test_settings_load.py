@@ -196,7 +196,7 @@ def test_relative_paths_start_from_the_file_that_says_them(tmp_path: Path) -> No
     loaded = load_files(tmp_path / "a/c.yaml", tmp_path / "b/c.yaml", environ=environ, cwd=tmp_path / "cwd")
     assert loaded.service.data_dir == tmp_path / "a" / "d"
     assert loaded.logging.file is not None
-    assert loaded.logging.file.path == tmp_path / "a" / "../x.log"
+    assert loaded.logging.file.path == tmp_path / "x.log"
     assert loaded.backup.directory == tmp_path / "b" / "backups"
     assert loaded.monitors.risk.portfolio == tmp_path / "cwd" / "p.csv"
 
