@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from scheduler_service.cli.configuration import settings_of, source_providers
 from scheduler_service.cli.estimate import estimate
 from scheduler_service.cli.figures import local, local_iso, several
+from scheduler_service.cli.ledger import look
 from scheduler_service.cli.terminal import line, print_json, table
 from scheduler_service.cli.upcoming import slots
 from scheduler_service.clock import DAY, SystemClock, to_iso
-from scheduler_service.errors import ConfigurationError
+from scheduler_service.errors import ConfigurationError, DataDirectoryError, Problem
+from scheduler_service.stores.data_directory import LIVE, SANDBOX, DataDirectory, check_mode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +34,7 @@ def check(paths: Sequence[Path], *, as_json: bool, clock: Clock | None = None) -
     """2 where there are problems: as JSON on standard output, else raised."""
     try:
         settings = settings_of(paths)
+        _check_directory(settings)
     except ConfigurationError as error:
         if not as_json:
             raise
@@ -47,6 +51,18 @@ def check(paths: Sequence[Path], *, as_json: bool, clock: Clock | None = None) -
     else:
         _print(settings, ahead, estimates)
     return 0
+
+
+def _check_directory(settings: Settings) -> None:
+    """Raises ``ConfigurationError`` where ``run`` would refuse the data directory, as far as a look can tell."""
+    directory = DataDirectory(settings.service.data_dir)
+    if directory.ledger.exists():
+        mode = SANDBOX if settings.sandbox else LIVE
+        try:
+            look(settings, partial(check_mode, mode=mode, data_dir=str(directory.root)))
+        except DataDirectoryError as error:
+            path = "service.data_dir"
+            raise ConfigurationError([Problem(settings.line_of(path), path, str(error))]) from error
 
 
 def _as_json(settings: Settings, ahead: dict[str, list[Slot]], estimates: list[Estimate]) -> dict[str, object]:
@@ -98,10 +114,11 @@ def _print(settings: Settings, ahead: dict[str, list[Slot]], estimates: list[Est
     line()
     table(
         "Calls per day, an estimate",
-        ["provider", "about", "budget", "cost"],
+        ["provider", "asks", "about", "budget", "cost"],
         [
             (
-                one.provider + (" (sandbox)" if one.sandbox else ""),
+                one.provider,
+                "the sandbox" if one.sandbox else ", ".join(one.hosts) or "nobody",
                 f"{one.calls_per_day:,}",
                 "none" if one.calls_limit is None else f"{one.calls_limit:,}",
                 f"${one.usd_per_day:.2f}",

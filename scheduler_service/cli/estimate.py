@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from scheduler_service.clock import DAY
 
@@ -20,12 +21,15 @@ DAYS_LOOKED_AT = 7
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """One provider's share. ``calls_per_day`` is of the busiest day; no provider of this version charges money."""
+    """One provider's share. ``calls_per_day`` is of the busiest day; ``hosts`` is who is asked. No
+    provider of this version charges money.
+    """
 
     provider: str
     sandbox: bool
     calls_per_day: int
     calls_limit: int | None
+    hosts: tuple[str, ...]
     usd_per_day: float = 0.0
 
 
@@ -41,6 +45,7 @@ def estimate(settings: Settings, sources: Mapping[str, Mapping[str, str]], now: 
             sandbox=settings.uses_sandbox(provider),
             calls_per_day=max(day[provider] for day in days),
             calls_limit=settings.providers[provider].budget.calls_per_day,
+            hosts=() if settings.uses_sandbox(provider) else _hosts(settings.providers[provider]),
         )
         for provider in sorted(settings.used_providers)
     ]
@@ -56,6 +61,11 @@ def _calls(settings: Settings, sources: Mapping[str, Mapping[str, str]], after: 
                 provider = sources[schedule.domain][source.use]
                 calls[provider] += fetches * _addresses(settings.providers[provider])
     return calls
+
+
+def _hosts(options: ProviderOptions) -> tuple[str, ...]:
+    """Who is asked. The rest of an address may hold a secret."""
+    return tuple(dict.fromkeys(urlsplit(url).netloc for url in options.addresses().values()))
 
 
 def _addresses(options: ProviderOptions) -> int:

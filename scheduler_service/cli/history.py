@@ -88,10 +88,10 @@ def _read(conn: Connection, wanted: Wanted) -> Happened:
     outcome = SlotOutcome(wanted.status) if wanted.status in set(SlotOutcome) else None
     tasks = recent_tasks(conn, wanted.since, schedule_id=wanted.job, symbol=wanted.symbol, state=state, limit=MOST)
     runs = recent_runs(conn, wanted.since, schedule_id=wanted.job, limit=MOST)
-    slots = recent_slots(conn, wanted.since, schedule_id=wanted.job, limit=MOST)
+    slots = recent_slots(conn, wanted.since, schedule_id=wanted.job, outcome=outcome, limit=MOST)
     anything = wanted.status is None
     return Happened(
-        slots=[s for s in slots if anything or s[1].outcome is outcome] if wanted.symbol is None else [],
+        slots=slots if (anything or outcome is not None) and wanted.symbol is None else [],
         runs=[r for r in runs if anything or _has(r, state)] if wanted.symbol is None else [],
         tasks=tasks if anything or state is not None else [],
     )

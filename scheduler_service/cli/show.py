@@ -17,7 +17,7 @@ from scheduler_service.cli.terminal import line, print_json
 from scheduler_service.clock import SystemClock, to_iso_seconds
 from scheduler_service.processors.base import discover
 from scheduler_service.stores import document_store, stock_state_store
-from scheduler_service.stores.data_directory import LIVE, SANDBOX, claim_mode
+from scheduler_service.stores.data_directory import LIVE, SANDBOX, check_mode
 from scheduler_service.stores.publisher import render, states_of
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _read(
     found = [Known(row, states_of(conn, row)) for row in document_store.documents(conn, domain=domain, symbol=symbol)]
     if found:  # what is shown as live data must be live data
         mode = SANDBOX if settings.sandbox else LIVE
-        claim_mode(conn, mode, str(settings.service.data_dir))
+        check_mode(conn, mode, str(settings.service.data_dir))
     documented = {known.row.domain for known in found}
     failed = {}
     for name in [domain] if domain else sorted(settings.domains):

@@ -98,10 +98,15 @@ class DataDirectory:
 
 def claim_mode(conn: Connection, mode: str, data_dir: str) -> None:
     """A directory is a sandbox one or a live one for ever. Raises ``DataDirectoryError``."""
-    known = conn.execute(select(meta.c.value).where(meta.c.key == "mode")).scalar_one_or_none()
-    if known is None:
+    if not check_mode(conn, mode, data_dir):
         conn.execute(insert(meta).values(key="mode", value=mode))
-    elif known != mode:
+
+
+def check_mode(conn: Connection, mode: str, data_dir: str) -> bool:
+    """Whether the directory is of this mode already. Raises ``DataDirectoryError`` where it is of the other."""
+    known = conn.execute(select(meta.c.value).where(meta.c.key == "mode")).scalar_one_or_none()
+    if known is not None and known != mode:
         raise DataDirectoryError(
             f"{data_dir} holds {known} data, and this configuration is {mode}; give it another service.data_dir"
         )
+    return known is not None

@@ -47,7 +47,12 @@ def recent_runs(conn: Connection, since: Instant, *, schedule_id: str | None = N
 
 
 def recent_slots(
-    conn: Connection, since: Instant, *, schedule_id: str | None = None, limit: int = 500
+    conn: Connection,
+    since: Instant,
+    *,
+    schedule_id: str | None = None,
+    outcome: SlotOutcome | None = None,
+    limit: int = 500,
 ) -> list[tuple[str, SlotRow]]:
     """Slots recorded since then with their schedule, newest first."""
     query = (
@@ -58,6 +63,8 @@ def recent_slots(
     )
     if schedule_id is not None:
         query = query.where(slot.c.schedule_id == schedule_id)
+    if outcome is not None:
+        query = query.where(slot.c.outcome == outcome)
     return [
         (
             r.schedule_id,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +16,8 @@ from scheduler_service.cli.upcoming import upcoming
 from scheduler_service.clock import from_iso
 from scheduler_service.errors import ConfigurationError
 from scheduler_service.settings.load import Found
+from scheduler_service.stores.data_directory import SANDBOX, claim_mode
+from scheduler_service.stores.database import Ledger
 from tests.fakes import FakeClock
 
 if TYPE_CHECKING:
@@ -125,8 +129,8 @@ def test_a_schedule_that_is_off_is_said_to_be(config: Path, capsys: pytest.Captu
 
 def test_the_estimate_counts_slots_symbols_sources_and_addresses(settings: Settings) -> None:
     assert estimate(settings, source_providers(), from_iso(NOW)) == [
-        Estimate("edgar", sandbox=False, calls_per_day=1, calls_limit=500),
-        Estimate("feeds", sandbox=False, calls_per_day=4 * 3 * 2, calls_limit=None),
+        Estimate("edgar", sandbox=False, calls_per_day=1, calls_limit=500, hosts=("data.sec.gov", "www.sec.gov")),
+        Estimate("feeds", sandbox=False, calls_per_day=4 * 3 * 2, calls_limit=None, hosts=("a.example", "b.example")),
     ]
 
 
@@ -170,3 +174,24 @@ def test_secrets_are_found_however_deep(tmp_path: Path) -> None:
     path.write_text(CONFIG + "alerts: {urls: [a-secret-address]}\nmonitors: {health: {ping_url: another-one}}\n")
     settings = read(Found((path,), ""))
     assert {*secrets_in([settings.alerts, {"m": (settings.monitors,)}])} == {"a-secret-address", "another-one"}
+
+
+def test_check_refuses_a_directory_of_the_other_mode_as_run_would(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def claim() -> None:
+        (tmp_path / "data").mkdir()
+        ledger = Ledger(tmp_path / "data" / "ledger.sqlite")
+        await ledger.open()
+        writing = asyncio.create_task(ledger.write_forever())
+        await ledger.run(partial(claim_mode, mode=SANDBOX, data_dir="data"))
+        ledger.stop_writing()
+        await writing
+        await ledger.close()
+
+    asyncio.run(claim())
+    assert check([config], as_json=True, clock=FakeClock(NOW)) == 2
+    (problem,) = json.loads(capsys.readouterr().out)["problems"]
+    assert problem["path"] == "service.data_dir"
+    assert problem["where"] == f"{config}:1:49"
+    assert "holds sandbox data" in problem["wrong"]
