@@ -160,7 +160,7 @@ def _alarm_of(job: Job) -> Alarm:
     return Alarm(job.trigger.trigger, from_datetime(job.next_run_time))
 
 
-class _Bell(BaseExecutor):  # type: ignore[misc]
+class _Bell(BaseExecutor):
     """Rings instead of running what is stored."""
 
     def __init__(self, ring: Callable[[str], None]) -> None:
@@ -185,7 +185,7 @@ class _Now:
         return to_datetime(self._clock.now()).astimezone(zone)
 
 
-class _Scheduler(AsyncIOScheduler):  # type: ignore[misc]
+class _Scheduler(AsyncIOScheduler):
     """Survives errors of its store, and sleeps on our clock in naps."""
 
     def __init__(self, clock: Clock, store: JobStore, bell: _Bell, went: Callable[[Exception | None], None]) -> None:
@@ -204,7 +204,7 @@ class _Scheduler(AsyncIOScheduler):  # type: ignore[misc]
             jobstore_retry_interval=RETRY,
         )
 
-    @run_in_event_loop  # type: ignore[untyped-decorator]
+    @run_in_event_loop
     def wakeup(self) -> None:
         """As the parent's, which leaves the timer off for ever after the first error."""
         if self.state == STATE_STOPPED:

@@ -28,7 +28,7 @@ class Initialisation:
         self._steps[name] = Step(name=name, state="running")
         try:
             yield
-        except BaseException as error:
+        except BaseException as error:  # a step that is cancelled has not been done either
             self._steps[name] = Step(name=name, state="failed", error=str(error) or type(error).__name__)
             raise
         self._steps[name] = Step(name=name, state="done")

@@ -9,10 +9,10 @@ from __future__ import annotations
 import io
 import pickle
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from apscheduler.job import Job
 from apscheduler.jobstores.base import BaseJobStore, JobLookupError
@@ -53,7 +53,7 @@ def job_options(schedule_id: str) -> dict[str, Any]:
     }
 
 
-class AlarmTrigger(BaseTrigger):  # type: ignore[misc]
+class AlarmTrigger(BaseTrigger):
     """One of our triggers in APScheduler's shape; stored as its canonical text."""
 
     def __init__(self, trigger: Trigger) -> None:
@@ -81,7 +81,7 @@ class AlarmTrigger(BaseTrigger):  # type: ignore[misc]
 class _Unpickler(pickle.Unpickler):
     """Knows the four classes a stored job consists of, and imports nothing."""
 
-    _KNOWN = {  # noqa: RUF012 - a constant
+    _KNOWN: ClassVar[Mapping[tuple[str, str], type]] = {
         ("datetime", "datetime"): datetime,
         ("datetime", "timedelta"): timedelta,
         ("datetime", "timezone"): timezone,
@@ -95,7 +95,7 @@ class _Unpickler(pickle.Unpickler):
             raise pickle.UnpicklingError(f"{module_name}.{global_name} has no place in a job") from None
 
 
-class JobStore(SQLAlchemyJobStore):  # type: ignore[misc]
+class JobStore(SQLAlchemyJobStore):
     """Mode 0600, one connection, WAL. Commits do not wait for the disk: the ledger knows better after a power cut.
 
     ``set_aside``: the ids of unreadable rows, and what is wrong with each. ``error``: why due jobs could not be read.

@@ -17,6 +17,7 @@ import os
 import sys
 import traceback
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from loguru import logger
@@ -195,7 +196,7 @@ def _cap(text: str) -> str:
 def _in_one_line(error: BaseException, causes: int = _CAUSES_SHOWN) -> str:
     """``ValueError: no number (parse news.py:12 < process base.py:88)``, then what caused it: for a line of text."""
     frames = traceback.extract_tb(error.__traceback__)[-_FRAMES_SHOWN:]
-    trail = " < ".join(f"{frame.name} {os.path.basename(frame.filename)}:{frame.lineno}" for frame in reversed(frames))  # noqa: PTH119
+    trail = " < ".join(f"{frame.name} {Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames))
     said = "".join(traceback.format_exception_only(error)).strip()
     line = f"{said} ({trail})" if trail else said
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

@@ -184,7 +184,7 @@ class StreamOutput:
         self._silent = True
         if self._descriptor is not None and self._stream is sys.stdout:
             # Or Python's own flush at exit would fail, and turn the exit code to 120.
-            with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+            with Path(os.devnull).open("wb") as nowhere:
                 os.dup2(nowhere.fileno(), self._descriptor)
 
 

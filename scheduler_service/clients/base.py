@@ -101,5 +101,5 @@ def discover(package: str = "scheduler_service.clients") -> dict[str, type[Any]]
     for module in sorted(pkgutil.iter_modules(root.__path__), key=lambda m: m.name):
         for value in vars(importlib.import_module(f"{package}.{module.name}")).values():
             if isinstance(value, type) and {"provider", "Options"} <= vars(value).keys():
-                found[value.provider] = value  # type: ignore[attr-defined]
+                found[vars(value)["provider"]] = value
     return found

@@ -11,6 +11,7 @@ Names are looked up on the loop's default executor; no disk work may share it, o
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING
@@ -27,7 +28,6 @@ from scheduler_service.errors import ClientError, PermanentClientError, Transien
 from scheduler_service.models import Reason, Request, Response
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Iterable
 
     from scheduler_service.models import Limits
@@ -137,7 +137,9 @@ class _GuardedResolver(AbstractResolver):
     def __init__(self, resolver: AbstractResolver) -> None:
         self._resolver = resolver
 
-    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = 0) -> list[ResolveResult]:  # type: ignore[assignment]
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
         found = await self._resolver.resolve(host, port, family)
         may_pass = _is_loopback if _is_inside(host) else is_public
         admitted = [result for result in found if may_pass(result["host"])]

@@ -91,7 +91,7 @@ class Caller:
                 await gate.leave()
                 left = True
                 return await self._request(call_id, resource, waiting, before)
-            except BaseException as error:
+            except BaseException as error:  # cancelled too: however it ends, it is settled
                 await self._settle_failed(gate, call_id, error, left=left)
                 raise
         finally:

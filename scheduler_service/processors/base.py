@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import importlib
 import pkgutil
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 import orjson
 
@@ -65,7 +66,7 @@ def _without_fetch(value: Any) -> Any:
     return value
 
 
-class Processor(Generic[D]):
+class Processor(ABC, Generic[D]):
     """One domain. A subclass declares its name, its record, its sources and how contributions merge."""
 
     domain: ClassVar[str]
@@ -79,13 +80,12 @@ class Processor(Generic[D]):
         self.policies = {p.name: p for p in policies}
         self.retention = retention
         self._sources: dict[str, Source] = {
-            p.name: by_name[p.name](clients[by_name[p.name].provider])  # type: ignore[call-arg]
-            for p in policies
+            p.name: by_name[p.name](clients[by_name[p.name].provider]) for p in policies
         }
 
+    @abstractmethod
     def merge(self, contributions: Sequence[Contribution[D]]) -> D:
         """Contributions, best first, to one record. Pure."""
-        raise NotImplementedError
 
     def accumulate(self, previous: D | None, new: D, now: Instant) -> D:
         """What the source says now, given what it said before; a domain of events keeps the old ones here."""
@@ -111,7 +111,7 @@ class Processor(Generic[D]):
 
     def read(self, contribution: bytes) -> D:
         """A stored contribution back as the domain's record."""
-        return self.record.model_validate_json(contribution)  # type: ignore[return-value]
+        return cast("D", self.record.model_validate_json(contribution))
 
     def order(self, contributions: Mapping[str, Contribution[D]]) -> list[Contribution[D]]:
         """Best first: filing over market over feed over model, then the YAML's order."""

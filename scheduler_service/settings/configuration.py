@@ -132,7 +132,7 @@ def validate(tree: Node, known: type[Configuration]) -> tuple[Configuration | No
 def _build(tree: Node, known: type[Configuration]) -> Configuration:
     values = cast("dict[str, Any]", plain(tree))
 
-    class FromTree(known):  # type: ignore[misc, valid-type]
+    class FromTree(known):  # type: ignore[misc, valid-type]  # its fields are known at run time alone
         @classmethod
         def settings_customise_sources(
             cls, settings_cls: type[BaseSettings], **_: PydanticBaseSettingsSource

@@ -66,7 +66,7 @@ def _replace(path: Path, body: bytes) -> None:
         if temporary.read_bytes() != body:
             raise OSError(errno.EIO, "it did not read back as written", str(temporary))
         temporary.replace(path)
-    except BaseException:
+    except BaseException:  # whatever cuts it short, no part of a file stays behind
         with suppress(OSError):
             temporary.unlink()
         raise

@@ -242,7 +242,7 @@ def _explained(path: Path) -> Iterator[None]:
 def _closed_on_error(connection: Connection) -> Iterator[Connection]:
     try:
         yield connection
-    except BaseException:
+    except BaseException:  # whatever it was, the connection has no owner now
         _close(connection)
         raise
 

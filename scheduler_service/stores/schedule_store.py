@@ -5,9 +5,9 @@ them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, and_, bindparam, func, insert, or_, select, text, update
+from sqlalchemy import Connection, Row, and_, bindparam, func, insert, or_, select, text, update
 
 from scheduler_service.models import Reason, RunOrigin, ScheduleOrigin, SlotOutcome
 from scheduler_service.stores.schema import pause, run, schedule, slot
@@ -112,8 +112,7 @@ def get_schedule(conn: Connection, schedule_id: str) -> ScheduleRow | None:
     return None if row is None else _schedule(row)
 
 
-def _schedule(row: object) -> ScheduleRow:
-    r: ScheduleRow = row  # type: ignore[assignment]  # a result row has the columns' names
+def _schedule(r: Row[Any]) -> ScheduleRow:
     return ScheduleRow(
         r.id, ScheduleOrigin(r.origin), r.domain, r.definition, r.fingerprint, r.effective_from, r.cursor
     )
@@ -212,8 +211,7 @@ def get_run(conn: Connection, run_id: int) -> RunRow:
     return to_run(conn.execute(_RUN, {"wanted": run_id}).one())
 
 
-def to_run(row: object) -> RunRow:
-    r: RunRow = row  # type: ignore[assignment]  # a result row has the columns' names
+def to_run(r: Row[Any]) -> RunRow:
     return RunRow(
         r.id,
         RunOrigin(r.origin),

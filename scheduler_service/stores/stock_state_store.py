@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from scheduler_service.models import Reason, StockState
 from scheduler_service.stores.schema import stock_state
@@ -42,8 +42,7 @@ def _key(symbol: str, domain: str, source: str) -> dict[str, str]:
     return {"of_symbol": symbol, "of_domain": domain, "of_source": source}
 
 
-def _state(row: object) -> StockState:
-    r: StockState = row  # type: ignore[assignment]  # a result row has the columns' names
+def _state(r: Row[Any]) -> StockState:
     reason = Reason(r.reason) if r.reason else None
     return StockState(r.checked_for, r.checked_at, r.changed_at, r.status, reason, r.failures)
 

@@ -51,7 +51,7 @@ class WebServer:
         try:
             await self._open_socket()
             await self._open_port()
-        except BaseException:
+        except BaseException:  # cancelled too: half a server is none
             await self.stop()
             raise
 

@@ -54,15 +54,22 @@ class Filings(Wire):
     slow: ClassVar[bool] = True
 
 
-class Numbers(Processor[Record]):
-    domain = "numbers"
+class Planned(Processor[Record]):
+    """Only planned for here, never carried out."""
+
     record = Record
+
+    def merge(self, contributions: Sequence[Contribution[Record]]) -> Record:
+        raise AssertionError("nothing is fetched, so nothing is merged")
+
+
+class Numbers(Planned):
+    domain = "numbers"
     sources = (Wire, Filings)
 
 
-class Words(Processor[Record]):
+class Words(Planned):
     domain = "words"
-    record = Record
     sources = (Wire,)
 
 
