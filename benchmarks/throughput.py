@@ -12,11 +12,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scheduler_service.calls import Limits, Request, Response
 from scheduler_service.cli.configuration import read
 from scheduler_service.clock import SystemClock
 from scheduler_service.engine import Engine
 from scheduler_service.initialisation import OwnedTasks
-from scheduler_service.models import Limits, Request, Response
 from scheduler_service.parsers.feed import parse_feed
 from scheduler_service.settings.load import Found
 from scheduler_service.stores import task_store

@@ -24,8 +24,8 @@ from scheduler_service.web.server import WebServer
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from scheduler_service.calls import Transport
     from scheduler_service.clock import Clock, Instant
-    from scheduler_service.models import Transport
     from scheduler_service.settings.loaded import Settings
     from scheduler_service.web.views import FetchRequest, Readiness, Status, TaskReport
 

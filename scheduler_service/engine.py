@@ -39,10 +39,11 @@ from scheduler_service.stores.raw_store import RawStore
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from scheduler_service.calls import Client, Transport
     from scheduler_service.clock import Clock
     from scheduler_service.executors.base import Executor
     from scheduler_service.initialisation import OwnedTasks
-    from scheduler_service.models import Client, Publish, Transport
+    from scheduler_service.models import Publish
     from scheduler_service.settings.loaded import Settings
     from scheduler_service.settings.providers import ProviderOptions
 

@@ -14,7 +14,8 @@
           RateLimited         the upstream asks for fewer requests; the gate shuts for everyone
         PermanentClientError  trying again will not help
           NotFound            the upstream does not know the thing
-          Refused             the upstream does not accept who asks
+          Refused             the upstream does not accept who asks: the key, or its account's credit
+          EndpointGone        what is asked exists there no more; the gate shuts for a day
       ParseError              the answer was kept, but is not what was asked for
       Held                    a gate says "not now": ``reason``, and ``until`` when it will open
       NotRunning              the command needs the running service
@@ -28,6 +29,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from scheduler_service.calls import Cost
     from scheduler_service.clock import Instant
     from scheduler_service.models import Reason
 
@@ -88,9 +90,10 @@ class LedgerDamaged(StoreError):
 
 
 class ClientError(SchedulerServiceError):
-    """An upstream did not give the answer."""
+    """An upstream did not give the answer. ``cost``: what it charged all the same, where it says so."""
 
     reason: Reason
+    cost: Cost | None = None
 
     def __init__(self, message: str, reason: Reason, *, status: int | None = None) -> None:
         super().__init__(message)
@@ -122,6 +125,10 @@ class NotFound(PermanentClientError):
 
 class Refused(PermanentClientError):
     """The upstream does not accept who asks."""
+
+
+class EndpointGone(PermanentClientError):
+    """The upstream has given up the endpoint, not only the thing."""
 
 
 class ParseError(SchedulerServiceError):

@@ -20,8 +20,8 @@ from scheduler_service.web.views import FetchRequest, TaskReport
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
 
+    from scheduler_service.calls import Transport
     from scheduler_service.clock import Clock
-    from scheduler_service.models import Transport
     from scheduler_service.processors.base import Processor
     from scheduler_service.settings.loaded import Settings
     from scheduler_service.stores.history import TaskRow

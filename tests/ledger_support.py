@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
+    from scheduler_service.calls import Ask
     from scheduler_service.clock import Clock, Instant
     from scheduler_service.executors.base import Executor
     from scheduler_service.gates.ask import Gates
-    from scheduler_service.models import Ask, Event, Task
+    from scheduler_service.models import Event, Task
     from scheduler_service.stores.database import Connection
     from scheduler_service.stores.schedule_store import RunRow
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from scheduler_service.calls import Response
     from scheduler_service.clock import Instant
-    from scheduler_service.models import Response
 
 LONGEST_WAIT = 24 * 3600.0
 WAIT_WHEN_ABSURD = 3600.0

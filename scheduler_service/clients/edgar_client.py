@@ -12,16 +12,17 @@ from urllib.parse import quote
 
 from pydantic import Field
 
+from scheduler_service.calls import Limits, Request, Resource
 from scheduler_service.clients.base import check_status, retry_after, shown
 from scheduler_service.clock import DAY, MINUTE, SECOND
 from scheduler_service.errors import NotFound, PermanentClientError, RateLimited
-from scheduler_service.models import Limits, Reason, Request, Resource
+from scheduler_service.models import Reason
 from scheduler_service.settings.providers import ProviderOptions
 from scheduler_service.settings.units import Size
 
 if TYPE_CHECKING:
+    from scheduler_service.calls import Response
     from scheduler_service.clock import Clock, Micros
-    from scheduler_service.models import Response
 
 BLOCK_SECONDS = 600.0
 MAX_AGE_TICKERS = DAY

@@ -9,14 +9,15 @@ from urllib.parse import quote, urlsplit
 
 from pydantic import Field, field_validator
 
+from scheduler_service.calls import Limits, Request, Resource
 from scheduler_service.clients.base import check_status
 from scheduler_service.clock import MINUTE, SECOND
-from scheduler_service.models import Limits, Request, Resource
 from scheduler_service.settings.providers import ProviderOptions
 
 if TYPE_CHECKING:
+    from scheduler_service.calls import Response
     from scheduler_service.clock import Clock
-    from scheduler_service.models import Response, Symbol
+    from scheduler_service.models import Symbol
 
 MAX_AGE = 5 * MINUTE
 MOST_REDIRECTS = 3

@@ -23,14 +23,15 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from scheduler_service import __version__
+from scheduler_service.calls import Request, Response
 from scheduler_service.clients.base import shown
 from scheduler_service.errors import ClientError, PermanentClientError, TransientClientError
-from scheduler_service.models import Reason, Request, Response
+from scheduler_service.models import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from scheduler_service.models import Limits
+    from scheduler_service.calls import Limits
 
 USER_AGENT = f"scheduler-service/{__version__}"
 MOST_CONNECTIONS = 64

@@ -12,21 +12,23 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from scheduler_service.calls import Answer
 from scheduler_service.clients.base import shown
 from scheduler_service.clock import HOUR
 from scheduler_service.errors import Held, ParseError, PermanentClientError, TransientClientError
 from scheduler_service.gates.call import Caller, Kept, Waiting
 from scheduler_service.gates.gate import Gate
 from scheduler_service.gates.request import is_good, request_hash
-from scheduler_service.models import Answer, Event, Reason
+from scheduler_service.models import Event, Reason
 from scheduler_service.stores import call_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from scheduler_service.calls import Client, Resource, Transport
     from scheduler_service.clients.retry_handler import RetryHandler
     from scheduler_service.clock import Clock, Instant
-    from scheduler_service.models import Client, OffLoop, Publish, Resource, Task, Transport
+    from scheduler_service.models import OffLoop, Publish, Task
     from scheduler_service.settings.providers import ProviderOptions
     from scheduler_service.stores.database import Ledger
     from scheduler_service.stores.raw_store import RawStore

@@ -20,9 +20,10 @@ from scheduler_service.stores.call_store import CallState, GateRow, KeptRow, New
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from scheduler_service.calls import Client, Resource, Response, Transport
     from scheduler_service.clock import Clock, Instant
     from scheduler_service.gates.gate import Entry, Gate
-    from scheduler_service.models import Client, Publish, Resource, Response, Transport
+    from scheduler_service.models import Publish
     from scheduler_service.stores.database import Connection, Ledger
     from scheduler_service.stores.raw_store import RawStore
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from scheduler_service.calls import Request, Resource
     from scheduler_service.clock import Instant
-    from scheduler_service.models import Request, Resource
     from scheduler_service.stores.call_store import KeptRow
 
 

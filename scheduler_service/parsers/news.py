@@ -12,8 +12,9 @@ from scheduler_service.parsers.feed import fingerprint
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from scheduler_service.calls import Answer
     from scheduler_service.clock import Instant, Micros
-    from scheduler_service.models import Answer, Contribution
+    from scheduler_service.models import Contribution
     from scheduler_service.parsers.feed import ParsedFeed
     from scheduler_service.parsers.submissions import Filing, Submissions
 

@@ -18,8 +18,9 @@ from scheduler_service.settings.model import good_for_slots
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from scheduler_service.calls import Ask, Client, Source
     from scheduler_service.clock import Instant, Micros
-    from scheduler_service.models import Ask, Client, Source, StockState, Symbol, Task
+    from scheduler_service.models import StockState, Symbol, Task
 
 D = TypeVar("D", bound=Record)
 

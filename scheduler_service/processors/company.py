@@ -15,8 +15,9 @@ from scheduler_service.parsers.xbrl import parse_company_facts
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from scheduler_service.calls import Answer, Ask
     from scheduler_service.clients.edgar_client import EdgarClient
-    from scheduler_service.models import Answer, Ask, Provenance, Symbol
+    from scheduler_service.models import Provenance, Symbol
     from scheduler_service.parsers.submissions import Submissions
     from scheduler_service.parsers.xbrl import CompanyFacts, Concept
 

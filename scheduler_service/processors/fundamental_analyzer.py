@@ -17,8 +17,9 @@ from scheduler_service.processors.company import PROVIDER, read_company
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from scheduler_service.calls import Ask
     from scheduler_service.clients.edgar_client import EdgarClient
-    from scheduler_service.models import Ask, StockState, Symbol
+    from scheduler_service.models import StockState, Symbol
 
 
 class EdgarFundamentals:

@@ -21,10 +21,11 @@ from scheduler_service.processors.company import PROVIDER, read_submissions
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from scheduler_service.calls import Ask
     from scheduler_service.clients.edgar_client import EdgarClient
     from scheduler_service.clients.feed_client import FeedClient
     from scheduler_service.clock import Instant
-    from scheduler_service.models import Ask, StockState, Symbol
+    from scheduler_service.models import StockState, Symbol
     from scheduler_service.parsers.news import NewsItem
     from scheduler_service.parsers.submissions import Filing
 

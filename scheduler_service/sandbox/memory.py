@@ -6,15 +6,16 @@ import zlib
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
+from scheduler_service.calls import Request, Response
 from scheduler_service.clients.base import shown
 from scheduler_service.clients.http import USER_AGENT
 from scheduler_service.errors import PermanentClientError, TransientClientError
-from scheduler_service.models import Reason, Request, Response
+from scheduler_service.models import Reason
 from scheduler_service.sandbox.reply import Reply, Wire
 
 if TYPE_CHECKING:
+    from scheduler_service.calls import Limits
     from scheduler_service.clock import Clock
-    from scheduler_service.models import Limits
     from scheduler_service.sandbox.upstream import SandboxUpstream
 
 BASE = "https://sandbox.invalid"

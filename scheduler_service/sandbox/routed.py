@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from scheduler_service.sandbox.memory import BASE
 
 if TYPE_CHECKING:
-    from scheduler_service.models import Limits, Request, Response, Transport
+    from scheduler_service.calls import Limits, Request, Response, Transport
 
 
 class RoutedTransport:

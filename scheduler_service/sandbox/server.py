@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
 
-from scheduler_service.models import Request
+from scheduler_service.calls import Request
 from scheduler_service.sandbox.faults import Fault
 from scheduler_service.sandbox.reply import Reply, Wire
 

@@ -16,7 +16,7 @@ from scheduler_service.sandbox.reply import Reply
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from scheduler_service.models import Request
+    from scheduler_service.calls import Request
     from scheduler_service.sandbox.company import Company
 
 MOST_SEEN = 100_000

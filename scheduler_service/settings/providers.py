@@ -2,7 +2,7 @@
 
 Three names have a meaning here, whichever client declares them: ``base_url`` and fields ending in ``_base_url`` are
 where its requests go, ``urls`` as well (templates, with ``{symbol}``), and a ``user_agent`` is needed wherever requests
-leave this machine.
+leave this machine. Whose options are ``KeyedOptions`` is off without a key.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from scheduler_service.clock import MILLISECOND, MINUTE, SECOND
-from scheduler_service.settings.section import Section
+from scheduler_service.settings.section import LocalPath, Section
 from scheduler_service.settings.units import Duration, Share, Size
 
 
@@ -53,6 +53,21 @@ class ProviderOptions(Section):
     def needs_user_agent(self) -> bool:
         """Whether it wants to be told who asks, and has not been."""
         return "user_agent" in type(self).model_fields and not (getattr(self, "user_agent", None) or "").strip()
+
+
+    @property
+    def usd_per_call(self) -> float:
+        """What one call may cost, for estimates."""
+        return 0.0
+
+
+class KeyedOptions(ProviderOptions):
+    """A provider that wants a key. Loading completes ``api_keys``, the first one the primary, the others spares, with
+    those of the environment, of files and of systemd credentials.
+    """
+
+    api_keys: tuple[SecretStr, ...] = ()
+    api_keys_file: LocalPath | None = None
 
 
 class SandboxOptions(Section):

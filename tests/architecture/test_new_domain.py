@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
+from scheduler_service.calls import Answer
 from scheduler_service.clients.edgar_client import EdgarClient
 from scheduler_service.clock import DAY, HOUR
-from scheduler_service.models import Answer, RunOrigin, StockState, Symbol, Task, TaskState
+from scheduler_service.models import RunOrigin, StockState, Symbol, Task, TaskState
 from scheduler_service.processors.base import SourcePolicy, discover
 from tests.fakes import FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from scheduler_service.models import Resource
+    from scheduler_service.calls import Resource
 
 T = TypeVar("T")
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from scheduler_service.calls import Resource, Response
 from scheduler_service.clients.base import discover
 from scheduler_service.clock import DAY, MINUTE
 from scheduler_service.errors import (
@@ -19,7 +20,7 @@ from scheduler_service.errors import (
     Refused,
     TransientClientError,
 )
-from scheduler_service.models import Reason, Resource, Response, Symbol
+from scheduler_service.models import Reason, Symbol
 from scheduler_service.sandbox.memory import BASE, MemoryTransport
 from scheduler_service.sandbox.upstream import SandboxUpstream, urls
 from tests.fakes import FakeClock

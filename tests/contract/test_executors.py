@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
+    from scheduler_service.calls import Ask
     from scheduler_service.executors.base import Executor
-    from scheduler_service.models import Ask, Task
+    from scheduler_service.models import Task
 
     Act = Callable[[Task, Ask], Awaitable[Outcome]]
 

@@ -29,7 +29,8 @@ from tests.virtual_time import VirtualClock, run
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from scheduler_service.models import Ask, Task
+    from scheduler_service.calls import Ask
+    from scheduler_service.models import Task
     from scheduler_service.stores.database import Connection
 
 

@@ -10,13 +10,14 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from scheduler_service.calls import Limits, Request, Resource, Response
 from scheduler_service.clients.base import check_status
 from scheduler_service.clients.edgar_client import EdgarClient
 from scheduler_service.clients.feed_client import FeedClient
 from scheduler_service.clients.retry_handler import RetryHandler
 from scheduler_service.clock import DAY
 from scheduler_service.gates.ask import Gates
-from scheduler_service.models import Limits, Request, Resource, Response, RunOrigin, Symbol, Task
+from scheduler_service.models import RunOrigin, Symbol, Task
 from scheduler_service.sandbox.memory import BASE, MemoryTransport
 from scheduler_service.sandbox.upstream import SandboxUpstream, urls
 from scheduler_service.settings.providers import ProviderOptions
@@ -30,8 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
+    from scheduler_service.calls import Transport
     from scheduler_service.clock import Instant
-    from scheduler_service.models import Event, Transport
+    from scheduler_service.models import Event
     from scheduler_service.stores.database import Connection
     from tests.virtual_time import VirtualClock
 

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
     from pathlib import Path
 
+    from scheduler_service.calls import Ask
     from scheduler_service.clock import Instant
-    from scheduler_service.models import Ask, StockState
+    from scheduler_service.models import StockState
 
 T = TypeVar("T")
 

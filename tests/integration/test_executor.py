@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from scheduler_service.models import Ask, Task
+    from scheduler_service.calls import Ask
+    from scheduler_service.models import Task
     from scheduler_service.stores.database import Connection, Ledger
 
 BACKLOG = [f"S{number}" for number in range(8)]

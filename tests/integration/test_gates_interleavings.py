@@ -20,7 +20,8 @@ from tests.integration.gates_support import CIKS, calls, gaps, house, rows, sand
 from tests.virtual_time import VirtualClock, run, run_until_killed
 
 if TYPE_CHECKING:
-    from scheduler_service.models import Limits, Request, Resource, Response, Task
+    from scheduler_service.calls import Limits, Request, Resource, Response
+    from scheduler_service.models import Task
     from scheduler_service.sandbox.upstream import SandboxUpstream
     from tests.integration.gates_support import House
 

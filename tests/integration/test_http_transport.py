@@ -14,9 +14,10 @@ import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from scheduler_service.calls import Limits, Request
 from scheduler_service.clients.http import AiohttpTransport, is_public
 from scheduler_service.errors import ClientError, PermanentClientError, TransientClientError
-from scheduler_service.models import Limits, Reason, Request
+from scheduler_service.models import Reason
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

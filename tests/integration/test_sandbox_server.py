@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
+from scheduler_service.calls import Limits, Request
 from scheduler_service.clients.http import AiohttpTransport
 from scheduler_service.clock import SystemClock
 from scheduler_service.errors import ClientError
-from scheduler_service.models import Limits, Reason, Request
+from scheduler_service.models import Reason
 from scheduler_service.sandbox.faults import Fault, FaultKind
 from scheduler_service.sandbox.memory import BASE, MemoryTransport
 from scheduler_service.sandbox.server import SandboxServer
@@ -21,7 +22,7 @@ from scheduler_service.sandbox.upstream import SandboxUpstream
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from scheduler_service.models import Response, Transport
+    from scheduler_service.calls import Response, Transport
 
 PATHS = (
     "/files/company_tickers.json",

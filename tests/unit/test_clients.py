@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from scheduler_service.calls import Resource, Response
 from scheduler_service.clients.base import check_status, discover, retry_after, shown
 from scheduler_service.clients.edgar_client import EdgarClient
 from scheduler_service.clients.feed_client import FeedClient
@@ -17,7 +18,7 @@ from scheduler_service.errors import (
     Refused,
     TransientClientError,
 )
-from scheduler_service.models import Reason, Resource, Response, Symbol
+from scheduler_service.models import Reason, Symbol
 from tests.fakes import FakeClock
 
 ERRORS = (Path(__file__).resolve().parents[2] / "../shared/fixtures/edgar/errors").resolve()

@@ -8,21 +8,11 @@ from typing import Any, TypeVar
 
 import pytest
 
+from scheduler_service.calls import Answer, Resource
 from scheduler_service.clients.edgar_client import EdgarClient
 from scheduler_service.clock import HOUR, SystemClock
 from scheduler_service.errors import NotFound, ParseError
-from scheduler_service.models import (
-    Answer,
-    Kind,
-    Outcome,
-    Reason,
-    Resource,
-    RunOrigin,
-    StockState,
-    Symbol,
-    Task,
-    TaskState,
-)
+from scheduler_service.models import Kind, Outcome, Reason, RunOrigin, StockState, Symbol, Task, TaskState
 from scheduler_service.parsers.earnings import CONCEPTS, EarningsData
 from scheduler_service.parsers.fundamental_analysis import FundamentalsData
 from scheduler_service.processors.base import Processor, SourcePolicy, discover

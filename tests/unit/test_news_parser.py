@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scheduler_service.calls import Answer
 from scheduler_service.clock import DAY, Instant, from_iso, to_iso
 from scheduler_service.errors import ParseError
-from scheduler_service.models import Answer, Contribution, Kind, Reason
+from scheduler_service.models import Contribution, Kind, Reason
 from scheduler_service.parsers.feed import ParsedFeed, Story, clean_url, fingerprint, parse_feed, plain_text
 from scheduler_service.parsers.news import (
     NewsData,

@@ -5,23 +5,12 @@ from typing import TYPE_CHECKING, TypeVar
 import orjson
 import pytest
 
+from scheduler_service.calls import Answer, Client, Resource
 from scheduler_service.clients.edgar_client import EdgarClient
 from scheduler_service.clients.feed_client import FeedClient
 from scheduler_service.clock import DAY, MINUTE
 from scheduler_service.errors import Held, NotFound
-from scheduler_service.models import (
-    Answer,
-    Client,
-    Contribution,
-    Kind,
-    Reason,
-    Resource,
-    RunOrigin,
-    StockState,
-    Symbol,
-    Task,
-    TaskState,
-)
+from scheduler_service.models import Contribution, Kind, Reason, RunOrigin, StockState, Symbol, Task, TaskState
 from scheduler_service.parsers.news import NewsData
 from scheduler_service.processors.base import Retention, SourcePolicy
 from scheduler_service.processors.news_processor import NewsProcessor

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from scheduler_service.calls import Request, Resource
 from scheduler_service.clock import DAY, HOUR, MINUTE, from_iso
 from scheduler_service.gates.request import conditional, is_good, request_hash
-from scheduler_service.models import Request, Resource
 from scheduler_service.stores.call_store import KeptRow
 
 NOW = from_iso("2026-11-23T14:30:00Z")

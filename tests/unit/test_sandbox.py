@@ -8,9 +8,10 @@ from xml.etree import ElementTree
 
 import pytest
 
+from scheduler_service.calls import Limits, Request
 from scheduler_service.clock import DAY, HOUR, SECOND, Instant, from_iso
 from scheduler_service.errors import PermanentClientError, TransientClientError
-from scheduler_service.models import Limits, Reason, Request
+from scheduler_service.models import Reason
 from scheduler_service.sandbox.bundle import bundled
 from scheduler_service.sandbox.faults import Fault, FaultKind
 from scheduler_service.sandbox.memory import BASE, MemoryTransport
