@@ -14,21 +14,19 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import islice
 from typing import NamedTuple
-from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
-from scheduler_service.clock import DAY, HOUR, MINUTE, SECOND, Instant, Micros, from_datetime, to_datetime
+from scheduler_service.clock import DAY, HOUR, MINUTE, Instant, Micros, from_datetime
+from scheduler_service.local_time import END_OF_TIME, EPOCH_ORDINAL, constant_offsets
 
 LONGEST_EXPRESSION = 256
 
 _ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)
-_EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 _FAR: Micros = 50 * 366 * DAY  # no cron pauses for longer: a 29 February on a given weekday comes within 40 years
-_END_OF_TIME: Instant = from_datetime(datetime(9998, 1, 1, tzinfo=UTC))
 
 _SHORTHANDS = {
     "@hourly": "0 * * * *",
@@ -88,7 +86,7 @@ class CronTrigger:
         return None
 
     def next(self, after: Instant) -> Instant | None:
-        return next(self._slots(after, min(after + _FAR, _END_OF_TIME)), None)
+        return next(self._slots(after, min(after + _FAR, END_OF_TIME)), None)
 
     def last(self, after: Instant, until: Instant) -> Instant | None:
         for piece in reversed(list(self._stretches(after + 1, until + 1))):
@@ -106,6 +104,17 @@ class CronTrigger:
 
     def between(self, after: Instant, until: Instant, limit: int) -> list[Instant]:
         return list(islice(self._slots(after, until), limit))
+
+    def made_good(self, due_at: Instant) -> list[Micros]:
+        """The skipped local times, from any midnight, in whose place there is a slot at this instant."""
+        before, after = (
+            constant_offsets(self.timezone, due_at - 1, due_at),
+            constant_offsets(self.timezone, due_at, due_at),
+        )
+        skipped_from, skipped_to = due_at + next(before)[2], due_at + next(after)[2]
+        if self._follows_elapsed_time or skipped_from >= skipped_to:
+            return []
+        return list(self._local(skipped_from, skipped_to))
 
     def describe(self) -> str:
         words = self._cron.explain()
@@ -126,7 +135,7 @@ class CronTrigger:
         if first >= end:
             return
         seen: Micros | None = None  # the local times below this have been
-        for start, stop, offset in _constant_offsets(self.timezone, first - 2 * DAY, end):
+        for start, stop, offset in constant_offsets(self.timezone, first - 2 * DAY, end):
             begin, finish, due = start + offset, stop + offset, False
             if not self._follows_elapsed_time:
                 if seen is not None and begin > seen and start >= first:
@@ -140,7 +149,7 @@ class CronTrigger:
 
     def _matches(self, day: int) -> bool:
         """Whether there are slots on this day, counted from 1970-01-01."""
-        calendar_day = date.fromordinal(_EPOCH_ORDINAL + day)
+        calendar_day = date.fromordinal(EPOCH_ORDINAL + day)
         return calendar_day.month in self._cron.months and self._cron.match_day(calendar_day)
 
     def _local(self, start: Micros, end: Micros, *, backward: bool = False) -> Iterator[Micros]:
@@ -161,39 +170,6 @@ class CronTrigger:
         """Which of ``_times`` fall in ``[start, end)`` on this day."""
         low = bisect_left(self._times, start - day * DAY)
         return low, max(low, bisect_left(self._times, end - day * DAY))
-
-
-def _offset(zone: ZoneInfo, instant: Instant) -> Micros:
-    return from_datetime(to_datetime(instant).astimezone(zone).replace(tzinfo=UTC)) - instant
-
-
-@lru_cache(maxsize=4096)
-def _offsets_of_year(timezone: str, year: int) -> tuple[tuple[Instant, Micros], ...]:
-    """The offsets of a UTC year, each with the instant it begins at."""
-    zone = ZoneInfo(timezone)
-    start, end = (from_datetime(datetime(y, 1, 1, tzinfo=UTC)) for y in (year, year + 1))
-    offset = _offset(zone, start)
-    found = [(start, offset)]
-    for day in range(start, end, DAY):
-        if (new := _offset(zone, day + DAY - SECOND)) != offset:
-            low, high = day - SECOND, day + DAY - SECOND
-            while high - low > SECOND:
-                middle = (low + high) // (2 * SECOND) * SECOND
-                low, high = (low, middle) if _offset(zone, middle) == new else (middle, high)
-            found.append((high, new))
-            offset = new
-    return tuple(found)
-
-
-def _constant_offsets(timezone: str, first: Instant, end: Instant) -> Iterator[tuple[Instant, Instant, Micros]]:
-    """``[first, end)`` in pieces of one offset each, none longer than a year, so that a near slot costs one year."""
-    years = range(to_datetime(first).year, to_datetime(end).year + 1)
-    begin, current = first, _offset(ZoneInfo(timezone), first)
-    for change, offset in (pair for year in years for pair in _offsets_of_year(timezone, year)):
-        if begin < change < end:
-            yield begin, change, current
-            begin, current = change, offset
-    yield begin, end, current
 
 
 def parse_cron(value: object) -> str:

@@ -19,6 +19,7 @@
       ParseError              the answer was kept, but is not what was asked for
       Held                    a gate says "not now": ``reason``, and ``until`` when it will open
       NotRunning              the command needs the running service
+      CalendarsNotComputed    the process that knows the sessions of exchanges gave none
 """
 
 from __future__ import annotations
@@ -150,3 +151,7 @@ class Held(SchedulerServiceError):
 
 class NotRunning(SchedulerServiceError):
     """The command needs the running service, and none runs on this data directory."""
+
+
+class CalendarsNotComputed(SchedulerServiceError):
+    """The process that knows the sessions of exchanges gave none; what was known before goes on."""

@@ -204,7 +204,7 @@ def test_a_trigger_says_in_words_when_it_is_due(spec: dict[str, str], words: str
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        ({}, "exactly one of every, cron and at"),
+        ({}, "exactly one of every, cron, market and at"),
         ({"every": "1h", "cron": "@daily"}, "exactly one"),
         ({"every": "1h", "jitter": "5s"}, "'jitter' does not belong"),
         ({"at": "2027-01-04T09:00:00Z", "timezone": "UTC"}, "'timezone' does not belong"),
