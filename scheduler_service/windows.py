@@ -40,7 +40,7 @@ class Window(Protocol):
     """Spans of time, ascending, without overlap."""
 
     def spans(self, start: Instant, end: Instant) -> Iterator[Span]:
-        """The spans that share some time with ``[start, end)``, whole or cut where the clocks change, ascending."""
+        """The spans that share some time with ``[start, end)``; they may be cut to it, and where the clocks change."""
 
     def describe(self) -> str:
         """In words, as in "on Monday through Friday from 08:00 to 18:00"."""
@@ -98,12 +98,12 @@ class HoursWindow:
     def spans(self, start: Instant, end: Instant) -> Iterator[Span]:
         if start >= end:
             return
-        for begin, stop, offset in constant_offsets(self.timezone, start - DAY, end + DAY):
-            for day in range((max(begin, start - DAY) + offset) // DAY - 1, (min(stop, end) + offset) // DAY + 1):
+        for begin, stop, offset in constant_offsets(self.timezone, start, end):
+            for day in range((begin + offset) // DAY - 1, (stop + offset) // DAY + 1):
                 if date.fromordinal(EPOCH_ORDINAL + day).weekday() in self.days:
                     opens = day * DAY + self.start - offset
                     span = Span(max(opens, begin), min(opens + self._length, stop))
-                    if span.start < span.end and span.end > start and span.start < end:
+                    if span.start < span.end:
                         yield span
 
     def describe(self) -> str:

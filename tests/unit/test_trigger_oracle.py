@@ -89,8 +89,8 @@ Minute = int
 
 @dataclass(frozen=True)
 class Walls:
-    """``local[n]``: what the wall shows n minutes after ``start``. ``first``, ``second``: when it shows a local time the
-    first and the second time; the first is ``SKIPPED`` where it never does.
+    """``local[n]``: what the wall shows n minutes after ``start``. ``first``, ``second``: when a local time is shown
+    the first and the second time; the first is ``SKIPPED`` where it never does.
     """
 
     start: Minute

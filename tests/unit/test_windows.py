@@ -25,6 +25,7 @@ def trigger(spec: Any, during: Any = None, timezone: str = NEW_YORK) -> Trigger:
 def due(found: Trigger, after: str, until: str) -> list[str]:
     """Slots as ``27 09:30``: day and time in New York."""
     slots = found.between(from_iso(after), from_iso(until), 10_000)
+    assert walked(found, from_iso(after), from_iso(until)) == slots
     return [f"{to_datetime(slot).astimezone(ZoneInfo(NEW_YORK)):%d %H:%M}" for slot in slots]
 
 
@@ -45,12 +46,27 @@ def test_elapsed_time_inside_sessions_begins_at_the_open_and_ends_before_the_clo
     assert len(slots) == 13 + 7
 
 
+def walked(found: Trigger, after: Instant, until: Instant) -> list[Instant]:
+    """The same slots, asked for one by one, from both ends."""
+    forward, backward = [], []
+    slot = found.next(after)
+    while slot is not None and slot <= until:
+        forward.append(slot)
+        slot = found.next(slot)
+    slot = found.last(after, until)
+    while slot is not None:
+        backward.append(slot)
+        slot = found.last(after, slot - 1)
+    assert forward == backward[::-1]
+    return forward
+
+
 def test_over_lunch_there_is_no_slot() -> None:
-    slots = trigger({"every": "30m"}, {"market": "XTKS"}).between(
-        from_iso("2026-11-23T12:00:00Z"), from_iso("2026-11-24T12:00:00Z"), 99
-    )
-    shown = [f"{to_datetime(slot).astimezone(ZoneInfo('Asia/Tokyo')):%H:%M}" for slot in slots]
+    day = (from_iso("2026-11-23T12:00:00Z"), from_iso("2026-11-24T12:00:00Z"))
+    found = trigger({"every": "30m"}, {"market": "XTKS"})
+    shown = [f"{to_datetime(slot).astimezone(ZoneInfo('Asia/Tokyo')):%H:%M}" for slot in walked(found, *day)]
     assert shown == ["09:00", "09:30", "10:00", "10:30", "11:00", "12:30", "13:00", "13:30", "14:00", "14:30", "15:00"]
+    assert found.between(*day, 99) == walked(found, *day)
 
 
 def test_hours_of_weekdays_are_read_on_the_clock_of_the_trigger() -> None:
