@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import date
+from datetime import date, time
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -77,6 +77,22 @@ def test_of_an_unknown_calendar_every_weekday_has_the_usual_hours_of_the_exchang
     assert (overnight.open, overnight.close) == (at("2026-11-23T23:00:00Z"), at("2026-11-24T23:00:00Z"))
     always = weekday_fallback(find_exchange("24/7"))
     assert always.count("open", at("2026-01-01T00:00:00Z") - 1, at("2027-01-01T00:00:00Z") - 1) == 365
+
+
+def test_sessions_over_the_turn_of_the_year_are_found_from_both_sides() -> None:
+    new_year = at("2029-01-01T00:00:00Z")
+    overnight = weekday_fallback(find_exchange("CMES"))  # the session of Monday, 1 January 2029, opens in 2028
+    eve = overnight.session_at(new_year - 30 * MINUTE)
+    assert eve is not None
+    assert eve.day == date(2029, 1, 1)
+    assert overnight.last("open", 0, new_year - MINUTE) == overnight.next("open", new_year - 2 * HOUR) == eve.open
+    assert overnight.count("open", new_year - 2 * HOUR, new_year - 30 * MINUTE) == 1
+    late = weekday_fallback(replace(find_exchange("XLON"), close=time(2), close_days_after=1))
+    assert late.next("close", at("2027-01-01T00:30:00Z")) == at("2027-01-01T02:00:00Z")
+    assert late.count("close", at("2027-01-01T00:30:00Z"), at("2027-01-01T02:00:00Z")) == 1
+    night = late.session_at(at("2027-01-01T01:00:00Z"))
+    assert night is not None
+    assert night.day == date(2026, 12, 31)
 
 
 def test_a_lunch_break_cuts_a_session_in_two() -> None:

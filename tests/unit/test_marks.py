@@ -35,6 +35,7 @@ def marked(spec: dict[str, str], after: str, during: Any = None, timezone: str =
         ),
         ({"cron": "0 3 * * *"}, "2027-03-14T06:00:00Z", []),
         ({"cron": "30 * * * *"}, "2027-03-14T06:45:00Z", []),
+        ({"cron": "*/30 * * * *"}, "2027-03-14T06:45:00Z", []),
         ({"cron": "30 2 * * *"}, "2027-03-15T06:00:00Z", []),
         ({"cron": "30 1 * * *"}, "2026-11-01T05:00:00Z", ["clocks go back: the first 01:30 of the day"]),
         ({"cron": "30 * * * *"}, "2026-11-01T05:45:00Z", ["clocks go back: the second 01:30 of the day"]),
