@@ -121,6 +121,8 @@ class ReloadingService:
             return False
         self._supervisor.ready(self._scheduler.summary)
         self._be_patient(0)
+        if not self._configured.token:  # the start may have made one
+            self._configured = await asyncio.to_thread(with_token, self._configured.settings, self._configured.note)
         return True
 
     async def _stop(self, why: str) -> None:

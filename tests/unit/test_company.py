@@ -135,8 +135,10 @@ async def test_it_fails_the_task_when_the_company_reports_no_figures(processor: 
 def test_it_is_found_by_discovery() -> None:
     found = discover()
     assert (found["earnings"], found["fundamentals"]) == (EarningsProcessor, FundamentalAnalyzer)
-    of_edgar = [source for name in ("earnings", "fundamentals") for source in found[name].sources if source.name == "edgar"]
-    assert [source.slow for source in of_edgar] == [False, True]
+    sources = [source for name in ("earnings", "fundamentals") for source in found[name].sources]
+        source for name in ("earnings", "fundamentals") for source in found[name].sources if source.name == "edgar"
+    ]
+    assert [source.slow for source in sources if source.name == "edgar"] == [False, True]
 
 
 async def process(processor: type[Processor[Any]], ask: RecordedAsk) -> Outcome:
