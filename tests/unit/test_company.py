@@ -136,8 +136,6 @@ def test_it_is_found_by_discovery() -> None:
     found = discover()
     assert (found["earnings"], found["fundamentals"]) == (EarningsProcessor, FundamentalAnalyzer)
     sources = [source for name in ("earnings", "fundamentals") for source in found[name].sources]
-        source for name in ("earnings", "fundamentals") for source in found[name].sources if source.name == "edgar"
-    ]
     assert [source.slow for source in sources if source.name == "edgar"] == [False, True]
 
 
