@@ -66,7 +66,7 @@ async def test_a_key_shows_in_what_is_asked_and_nowhere_in_what_is_written(tmp_p
     assert (await answer(tmp_path, *INIT))[0] == 0
     without = json.loads((await said(tmp_path, *CONFIG, "check", "--json")).out)
     assert list(without["off"]) == ["perplexity"]
-    assert [one["provider"] for one in without["estimate"]] == ["edgar"]
+    assert [one["provider"] for one in without["estimate"]] == ["edgar", "feeds"]
 
     settings = {**nobody_answers(), "PERPLEXITY_API_KEY": SECRET, "SCHEDULER_LOGGING__LEVEL": "DEBUG"}
     told = [await answer(tmp_path, *CONFIG, "check", settings=settings)]

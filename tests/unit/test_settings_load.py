@@ -258,7 +258,7 @@ def test_the_live_example_loads_once_a_user_agent_is_filled_in(tmp_path: Path) -
     assert [w.partition("providers.")[2] for w in without_key.warnings] == [
         f"perplexity: {without_key.off['perplexity']}"
     ]
-    assert without_key.used_providers == {"edgar"}
+    assert without_key.used_providers == {"edgar", "feeds"}
     assert not without_key.sandbox
     assert "ON" in [symbol.symbol for symbol in without_key.watchlist]
     assert without_key.service.data_dir == tmp_path / "data"
@@ -266,7 +266,7 @@ def test_the_live_example_loads_once_a_user_agent_is_filled_in(tmp_path: Path) -
     with_key = loaded(**agent, PERPLEXITY_API_KEY="pplx-one")
     assert not with_key.warnings
     assert not with_key.off
-    assert with_key.used_providers == {"edgar", "perplexity"}
+    assert with_key.used_providers == {"edgar", "feeds", "perplexity"}
 
 
 def test_a_schedule_selects_all_symbols_named_ones_or_tagged_ones(tmp_path: Path) -> None:
