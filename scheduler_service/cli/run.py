@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 def run(paths: Sequence[Path]) -> int:
     """Returns once the service has stopped."""
     configured = _read(paths)
-    faulthandler.enable()  # a watchdog ends what hangs with SIGABRT: then the log says where it hung
+    # A watchdog ends what hangs with SIGABRT: then the log says where. Other threads run on meanwhile, and to look into
+    # them can crash.
+    faulthandler.enable(all_threads=False)
     set_up_log(configured.settings)
     try:
         return asyncio.run(_serve(configured, paths))
