@@ -1,6 +1,6 @@
 # `make` alone says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench lock upgrade clean
+.PHONY: help run test check format bench docs lock upgrade clean image image-test
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,7 +13,7 @@ COMPILE := env -u UV_INDEX -u UV_DEFAULT_INDEX -u UV_INDEX_URL -u UV_EXTRA_INDEX
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(UPGRADE) pyproject.toml
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' Makefile
 
 run:  ## start the service; the first time this makes .venv and installs into it
 	@scripts/install runtime
@@ -46,6 +46,30 @@ clean:  ## remove .venv and what the tools left behind; data stays
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
+docs:  ## write docs/configuration.md anew from the types of the settings
+	@scripts/install dev
+	@$(BIN)/python -m scheduler_service.cli.reference > docs/configuration.md
+
 bench:  ## how much of the possible speed the whole path keeps
 	@scripts/install dev
 	@$(BIN)/python benchmarks/throughput.py
+
+# PREFIX and DESTDIR are honoured. What they do is in docs/systemd.md.
+install-service:  ## as root: install the service for systemd, with a program of its own and a configuration to fill in
+	@scripts/service install system
+
+remove-service:  ## as root: stop and remove it; configuration and data stay
+	@scripts/service remove system
+
+install-user-service:  ## the same for one user, without root
+	@scripts/service install user
+
+remove-user-service:  ## stop and remove that
+	@scripts/service remove user
+
+image:  ## build the container image; docs/docker.md
+	@DOCKER_BUILDKIT=1 docker build --tag scheduler-service .
+
+image-test:  ## build and run the image under the container engine, and look whether it keeps its promises
+	@scripts/install dev
+	@SCHEDULER_IMAGE_TEST=1 $(BIN)/pytest tests/acceptance/test_docker.py

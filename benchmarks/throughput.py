@@ -81,7 +81,8 @@ async def whole_path(settings: Settings) -> tuple[float, float, float]:
     await engine.open_gates()
     await engine.recover()
     await engine.dispatcher.sync()
-    tasks = await engine.dispatcher.fetch_never_fetched()
+    first = await engine.dispatcher.fetch_never_fetched()
+    tasks = first.total()
     engine.build_executors()
     before, started, pause = engine.ledger.commits, time.perf_counter(), 0.0
     for executor in engine.executors:

@@ -4,37 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
-from contextlib import aclosing, suppress
-from typing import TYPE_CHECKING, Any
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Protocol
 
 from scheduler_service import __version__
-from scheduler_service.alarm_clock import Alarm, AlarmClock
 from scheduler_service.clock import SECOND, SystemClock, to_iso_seconds
 from scheduler_service.engine import Engine
 from scheduler_service.errors import SchedulerServiceError, StoreError
 from scheduler_service.events.event_bus import EventBus
 from scheduler_service.events.event_handler import connect, write_to_log
 from scheduler_service.fetching import check_request, follow, make_run
+from scheduler_service.first_fetch import in_words, plan
 from scheduler_service.initialisation import Initialisation, OwnedTasks
 from scheduler_service.models import Event
-from scheduler_service.overview import overview
+from scheduler_service.overview import in_one_line, overview
+from scheduler_service.rounds import Rounds
 from scheduler_service.web.server import WebServer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Mapping
 
     from scheduler_service.calls import Transport
     from scheduler_service.clock import Clock, Instant
     from scheduler_service.settings.loaded import Settings
-    from scheduler_service.web.views import FetchRequest, Readiness, Status, TaskReport
+    from scheduler_service.web.views import FetchRequest, Readiness, ReloadReport, Status, TaskReport
 
-SWEEP_EVERY = 30.0
 STEPS = ("data directory", "ledger", "gates", "recovery", "web", "schedules", "alarm clock", "workers")
 
 
+class Owner(Protocol):
+    """Who reads the configuration anew, and puts another scheduler in this one's place."""
+
+    async def reload(self) -> ReloadReport: ...
+
+    def last_reload(self) -> ReloadReport | None: ...
+
+
 class BackgroundScheduler:
-    """The running service."""
+    """The running service, with one configuration."""
 
     def __init__(
         self,
@@ -44,51 +51,52 @@ class BackgroundScheduler:
         transport: Transport | None = None,
         web: bool = True,
         config_note: str = "",
+        owner: Owner | None = None,
     ) -> None:
-        """``web``: whether it opens its socket and its port; on a virtual clock there are none."""
+        """``web``: whether it opens its socket and its port; on a virtual clock there are none.
+
+        Without an ``owner`` its configuration stays as it is.
+        """
         self.settings = settings
         self._wants_web = web
         self.clock = clock or SystemClock()
         self._note = config_note
+        self._owner = owner
         self._bus = EventBus()
         self._disconnect = connect(self._bus, log=write_to_log)
         self.publish = self._bus.publish
         self.engine = Engine(settings, self.clock, self.publish, transport)
         self.dispatcher = self.engine.dispatcher
         self._initialisation = Initialisation(STEPS)
-        self._owned = OwnedTasks(self._died)
-        self._alarm_clock = AlarmClock(self.engine.directory.jobs, self.clock, self._ring, self.publish)
+        self._owned = OwnedTasks(self.died)
+        self._rounds = Rounds(
+            jobs=self.engine.directory.jobs,
+            dispatcher=self.dispatcher,
+            clock=self.clock,
+            publish=self.publish,
+            swept=self.sum_up,
+        )
         self._web: WebServer | None = None
-        self._rung: set[str] = set()
-        self._ringing = asyncio.Event()
         self._stop = asyncio.Event()
         self._hasten = asyncio.Event()
-        self._failed = False
+        self._asked_to_stop = False
+        self._stopped = False
+        self.failed = False
+        """Whether something that it needs has died."""
+        self.summary = "starting"
+        """How it is, in one line; made anew with every sweep."""
         self._started_at: Instant = 0
-        self._first_fetches = 0
+        self._first_fetches: Mapping[tuple[str, str], int] = {}
 
-    async def run(self) -> int:
-        """The service until a signal ends it: 0 after a clean drain, 1 when something it needs has died.
-
-        Raises what ``start`` raises, with everything given back.
-        """
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.request_stop)
-        loop.add_signal_handler(signal.SIGHUP, self._explain_hangup)
-        try:
-            if await self.start():
-                await self._stop.wait()
-        finally:
-            await self.stop()
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-                loop.remove_signal_handler(number)
-        return 1 if self._failed else 0
+    async def until_stop(self) -> None:
+        """Until a stop is asked for, or something that it needs has died."""
+        await self._stop.wait()
 
     def request_stop(self) -> None:
         """Asks for a drain; asked a second time, for a quick one."""
-        if self._stop.is_set():
+        if self._asked_to_stop:
             self._hasten.set()
+        self._asked_to_stop = True
         self._owned.stopping()
         self._stop.set()
 
@@ -120,6 +128,7 @@ class BackgroundScheduler:
                 self.publish(Event("service.failed", f"start-up failed at the step {name!r}", fields, "ERROR"))
                 raise
         self._welcome()
+        await self.sum_up()
         return True
 
     async def _take_directory(self) -> None:
@@ -136,39 +145,41 @@ class BackgroundScheduler:
         self._first_fetches = await self.dispatcher.fetch_never_fetched()
 
     async def _start_alarm_clock(self) -> None:
-        self._alarm_clock.start()
-        self._set_alarms(self.clock.now())
-        self._alarm_clock.resume()
-        self._owned.start("reconciler", self._reconcile_forever())
-        self._owned.start("sweep", self._sweep_forever())
+        self._rounds.start(self._owned)
 
     async def _start_workers(self) -> None:
         self.engine.start_workers(self._owned)
         await self.engine.publisher.audit()
 
-    async def stop(self) -> None:
-        """Drains: no new slots, no new tasks; what runs may finish within ``service.drain_timeout``, all in all."""
+    async def stop(self, why: str = "stopping") -> None:
+        """Drains: no new slots, no new tasks; what runs may finish within ``service.drain_timeout``, all in all.
+
+        A second time it does nothing.
+        """
+        if self._stopped:
+            return
+        self._stopped = True
         started, was_up = self.clock.monotonic(), self.readiness().state != "failed"
         deadline = started + self.settings.service.drain_timeout / SECOND
         running = sum(executor.running for executor in self.engine.executors)
         self._initialisation.stopping()
         self._owned.stopping()
-        if was_up or self._failed:
-            self._say("service.stopping", f"stopping; {running} running tasks may finish" if running else "stopping")
-        self._alarm_clock.shutdown()
+        self.summary = f"{why}; {running} running tasks may finish" if running else why
+        if was_up or self.failed:
+            self._say("service.stopping", self.summary)
         self._stop.set()
-        self._ringing.set()
+        self._rounds.stop()
         late = await self._drain()
         if self._web is not None:
             await self._web.stop()
-        await self._owned.join("reconciler", "sweep")
+        await self._rounds.join(self._owned)
         left = 0.0 if self._hasten.is_set() else max(0.0, deadline - self.clock.monotonic())
         await self.engine.stop_workers(self._owned, seconds=left)
         await self._owned.cancel()
         await self.engine.close()
         took = self.clock.monotonic() - started
         rest = f"; {late} tasks were put back for the next start" if late else ""
-        if was_up or self._failed:
+        if was_up or self.failed:
             self._say("service.stopped", f"stopped after {took:.1f} s{rest}")
         self._disconnect()
 
@@ -184,6 +195,25 @@ class BackgroundScheduler:
         async with aclosing(follow(self.engine, self._bus, run, self._problem)) as reports:
             async for report in reports:
                 yield report
+
+    async def reload(self) -> ReloadReport:
+        if self._owner is None:
+            raise SchedulerServiceError("this service cannot read its configuration anew; stop it and start it again")
+        return await self._owner.reload()
+
+    def last_reload(self) -> ReloadReport | None:
+        return self._owner.last_reload() if self._owner else None
+
+    async def forget_refusals(self) -> None:
+        """A person says that the keys are good again."""
+        try:
+            await self.engine.gates.forget_refusals()
+        except StoreError as error:
+            self._say("ledger.failed", f"refused keys stay refused: {error}", "ERROR")
+
+    def makes_progress(self) -> bool:
+        """Whether its own work comes round; false for good once something has died. A full disk is no hindrance."""
+        return not self.failed and self._rounds.makes_progress()
 
     def _problem(self) -> str | None:
         return None if self.readiness().ready else "the service stops; what is not done goes on at its next start"
@@ -206,7 +236,10 @@ class BackgroundScheduler:
 
     def _impaired(self) -> list[str]:
         """What does not work at the moment, though the service lives."""
-        problems = [self.engine.ledger.problem, self.engine.publisher.problem, self._alarm_clock.problem]
+        problems = [self.engine.ledger.problem, self.engine.publisher.problem, self._rounds.problem]
+        reload = self.last_reload()
+        if reload is not None and reload.outcome == "rejected":
+            problems.append(reload.message)
         return [problem for problem in problems if problem is not None]
 
     async def _open_web(self) -> None:
@@ -223,47 +256,17 @@ class BackgroundScheduler:
         await web.start()
         self._web = web
 
-    def _ring(self, schedule_id: str) -> None:
-        self._rung.add(schedule_id)
-        self._ringing.set()
+    async def sum_up(self) -> None:
+        """Makes ``summary`` anew."""
+        try:
+            self.summary = await in_one_line(self.engine, self._impaired())
+        except StoreError as error:
+            self.summary = f"degraded: {error}"
 
-    async def _reconcile_forever(self) -> None:
-        """Answers the alarm clock. What it misses, the sweep finds."""
-        while not self._stop.is_set():
-            await self._ringing.wait()
-            self._ringing.clear()
-            rung, self._rung = sorted(self._rung), set()
-            for schedule_id in rung:
-                with suppress(StoreError):
-                    await self.dispatcher.reconcile(schedule_id)
-
-    async def _sweep_forever(self) -> None:
-        """Every 30 s: every schedule is looked at, and the alarm clock is healed. Bounds every delay."""
-        while not self._stop.is_set():
-            with suppress(TimeoutError):
-                async with asyncio.timeout(SWEEP_EVERY):
-                    await self._stop.wait()
-                    return
-            looked = self.clock.now()
-            try:
-                await self.dispatcher.reconcile_all()
-            except StoreError as error:
-                self._say("ledger.failed", f"the sweep waits: {error}", "ERROR")
-            self._set_alarms(looked)
-
-    def _set_alarms(self, after: Instant) -> None:
-        """Each schedule rings at its first slot after an instant up to which all are accounted for."""
-        self._alarm_clock.sync(
-            {
-                schedule_id: Alarm(schedule.trigger, schedule.trigger.next(after))
-                for schedule_id, schedule in self.dispatcher.schedules.items()
-            }
-        )
-
-    def _died(self, problem: str) -> None:
+    def died(self, problem: str) -> None:
         """A service without one of its parts is none: it says so, drains and ends, for its supervisor to start anew."""
         self._initialisation.died(problem)
-        self._failed = True
+        self.failed = True
         self._stop.set()
 
     def _welcome(self) -> None:
@@ -273,8 +276,9 @@ class BackgroundScheduler:
         data = "sandbox data, and every document says so" if settings.sandbox else "live data"
         symbols, domains = len(settings.watchlist), ", ".join(self.engine.processors)
         self._say("service.ready", f"ready after {took:.1f} s, pid {os.getpid()}: {symbols} symbols, {domains}; {data}")
-        if first := self._first_fetches:
-            self._say("run.opened", f"{first} fetches are due at once, of what was never fetched before")
+        for provider, why in settings.off.items():
+            self.publish(Event("provider.off", why, {"provider": provider}))
+        self._announce_first_fetches()
         for schedule_id in self.dispatcher.schedules:
             due = self.dispatcher.next_due(schedule_id, self.clock.now())
             said = self.dispatcher.schedules[schedule_id].trigger.describe()
@@ -287,8 +291,18 @@ class BackgroundScheduler:
             f"in another terminal: scheduler-service show {some}, or status, history, next; Ctrl-C stops",
         )
 
-    def _explain_hangup(self) -> None:
-        self._say("config.rejected", "SIGHUP: a changed configuration is read at the next start", "WARNING")
+    def _announce_first_fetches(self) -> None:
+        """Before the first call leaves: how many there will be, how long they take, and what they cost."""
+        if not self._first_fetches:
+            return
+        total = sum(self._first_fetches.values())
+        self._say("run.opened", f"{total:,} fetches are due at once, of what was never fetched before")
+        providers = {
+            domain: {name: processor.source(name).provider for name in processor.policies}
+            for domain, processor in self.engine.processors.items()
+        }
+        for words in in_words(plan(self.settings, providers, self._first_fetches)):
+            self._say("run.opened", f"  {words}")
 
     def _say(self, name: str, message: str, level: str = "INFO") -> None:
         self.publish(Event(name, message, {"pid": os.getpid()} if name == "service.starting" else {}, level))

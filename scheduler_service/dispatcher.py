@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from bisect import bisect_right
+from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -130,17 +131,20 @@ class Dispatcher:
         for run in await self._ledger.read(schedule_store.unexpanded_runs):
             await self._expand(run)
 
-    async def fetch_never_fetched(self) -> int:
-        """An ``initial`` run per domain for what was never tried; returns how many tasks that makes."""
-        total = 0
+    async def fetch_never_fetched(self) -> Counter[tuple[str, str]]:
+        """An ``initial`` run per domain for what was never tried; returns how many tasks that makes of each (domain,
+        source).
+        """
+        counts: Counter[tuple[str, str]] = Counter()
         for domain, processor in self._processors.items():
-            tried = await self._ledger.read(partial(_tried, domain=domain))
-            sources = tuple(processor.policies)
-            never = sorted(s for s in self._covered(domain) if any((s, source) not in tried for source in sources))
-            if never:
-                run = await self._new_run(RunOrigin.INITIAL, domain, Expansion(tuple(never), sources))
-                total += (await self._expand(run)).tasks
-        return total
+            tried = await self._ledger.read(partial(_tried, domain=domain, processor=processor))
+            sources, covered = tuple(processor.policies), sorted(self._covered(domain))
+            lacking = [(s, source) for s in covered for source in sources if (s, source) not in tried]
+            if lacking:
+                never = tuple(dict.fromkeys(symbol for symbol, _ in lacking))
+                await self._expand(await self._new_run(RunOrigin.INITIAL, domain, Expansion(never, sources)))
+                counts.update((domain, source) for _, source in lacking)
+        return counts
 
     async def fetch(self, domain: str, symbols: Sequence[str], sources: Sequence[str], *, force: bool) -> RunRow:
         """A ``manual`` run: ahead of everything else, and not held back by what the watchlist says."""
@@ -224,7 +228,8 @@ class Dispatcher:
         symbols = expansion.symbols[start : start + max(1, TASKS_PER_SLICE // max(1, len(expansion.sources)))]
         last = start + len(symbols) == len(expansion.symbols)
         overlapping = task_store.open_keys(conn, schedule_id=run.schedule_id) if run.schedule_id else set()
-        tried = _tried(conn, run.domain) if run.origin is RunOrigin.INITIAL else set()
+        initial = run.origin is RunOrigin.INITIAL
+        tried = _tried(conn, run.domain, self._processors.get(run.domain)) if initial else set()
         tasks = [
             self._task(run, expansion, symbol, source, overlaps=(symbol, source) in overlapping)
             for symbol in symbols
@@ -271,11 +276,15 @@ class Dispatcher:
             self._publish(Event("slot.opened", message, fields, "DEBUG"))
 
 
-def _tried(conn: Connection, domain: str) -> set[tuple[str, str]]:
-    """The (symbol, source) pairs that were fetched, cannot be, or are about to be."""
+def _tried(conn: Connection, domain: str, processor: Processor[Any] | None) -> set[tuple[str, str]]:
+    """The (symbol, source) pairs that were fetched, cannot be, are about to be, or are not missing."""
     states = stock_state_store.states(conn, domain=domain)
-    tried = {(s, source) for (s, _, source), state in states.items() if state.checked_at or state.reason in _HOPELESS}
-    return tried | task_store.open_keys(conn, domain=domain)
+    checked = {(s, source) for (s, _, source), state in states.items() if state.checked_at}
+    hopeless = {(s, source) for (s, _, source), state in states.items() if state.reason in _HOPELESS}
+    policies, required = (processor.policies.values(), processor.required) if processor else ((), ())
+    stand_ins = [policy.name for policy in policies if policy.only_when_missing]
+    not_missing = {(s, stand_in) for s, source in checked if source in required for stand_in in stand_ins}
+    return checked | hopeless | not_missing | task_store.open_keys(conn, domain=domain)
 
 
 def offset(schedule_id: str | None, symbol: str, spread: int) -> int:

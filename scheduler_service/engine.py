@@ -19,7 +19,7 @@ from scheduler_service.clock import SECOND
 from scheduler_service.dispatcher import Dispatcher
 from scheduler_service.executors import fundamental_executor, local_executor
 from scheduler_service.executors.fundamental_executor import FundamentalExecutor
-from scheduler_service.executors.local_executor import LocalExecutor, lane_of
+from scheduler_service.executors.local_executor import LocalExecutor, lane_of, provider_of
 from scheduler_service.executors.reports import run_closed
 from scheduler_service.gates.ask import Gates
 from scheduler_service.models import Event, Symbol
@@ -141,6 +141,7 @@ class Engine:
     def build_executors(self, run_id: int | None = None) -> None:
         """The lanes' executors; with ``run_id`` they carry out that run alone."""
         lanes = {lane_of(p, source) for p in self.processors.values() for source in p.policies}
+        paid = [lane for lane in lanes if self.options[provider_of(lane)].usd_per_call > 0]
         settings = self.settings.executor
         per_provider = {name: options.concurrency for name, options in self.options.items()}
         kinds = [
@@ -166,6 +167,7 @@ class Engine:
                 clock=self.clock,
                 publish=self.publish,
                 committed=self.publisher.notify,
+                yielding=paid,
                 run_id=run_id,
             )
             for kind, planned, deadline in kinds

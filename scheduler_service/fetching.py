@@ -46,8 +46,10 @@ def check_request(request: FetchRequest, processors: Mapping[str, Processor[Any]
 
 
 async def make_run(engine: Engine, request: FetchRequest) -> RunRow:
-    """The run of a person's request, its tasks queued."""
-    sources = [request.source] if request.source else list(engine.processors[request.domain].policies)
+    """The run of a person's request, its tasks queued. Forced, what is asked only when missing must be named."""
+    policies = engine.processors[request.domain].policies.values()
+    wanted = [policy.name for policy in policies if not (request.force and policy.only_when_missing)]
+    sources = [request.source] if request.source else wanted
     return await engine.dispatcher.fetch(request.domain, request.symbols, sources, force=request.force)
 
 

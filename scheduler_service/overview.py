@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from scheduler_service import __version__
 from scheduler_service.clock import to_datetime, to_iso_seconds
+from scheduler_service.errors import Held
+from scheduler_service.gates.keys import KeyState
 from scheduler_service.models import TaskState
 from scheduler_service.processors.base import is_fresh
 from scheduler_service.stores import stock_state_store, task_store
-from scheduler_service.web.views import DomainFreshness, NextSlot, ProviderState, Readiness, Status
+from scheduler_service.web.views import DomainFreshness, KeyView, NextSlot, ProviderState, Readiness, Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,7 +22,8 @@ if TYPE_CHECKING:
     from scheduler_service.clock import Instant
     from scheduler_service.engine import Engine
     from scheduler_service.gates.gate import Gate
-    from scheduler_service.models import StockState
+    from scheduler_service.gates.keys import KeyStanding
+    from scheduler_service.models import Reason, StockState
     from scheduler_service.processors.base import Processor
     from scheduler_service.stores.stock_state_store import Key
 
@@ -32,7 +36,9 @@ async def overview(engine: Engine, readiness: Readiness, started_at: Instant, im
     )
     watched = list(engine.dispatcher.watchlist)
     freshness = tuple(_freshness(p, watched, states, now) for p in engine.processors.values())
-    providers = tuple(_provider(engine, gate, now) for gate in engine.gates.by_provider.values())
+    asked = [_provider(engine, gate, now) for gate in engine.gates.by_provider.values()]
+    off = [ProviderState(provider=name, off=why) for name, why in sorted(engine.settings.off.items())]
+    providers = (*asked, *off)
     service = engine.settings.service
     return Status(
         name=service.name,
@@ -52,33 +58,71 @@ async def overview(engine: Engine, readiness: Readiness, started_at: Instant, im
     )
 
 
+async def in_one_line(engine: Engine, impaired: Sequence[str]) -> str:
+    """``8 symbols; 3 running, 5 waiting; next news 16:30``, after what does not work. Raises ``StoreError``."""
+    now, timezone = engine.clock.now(), engine.settings.service.timezone
+    counts = await engine.ledger.read(task_store.state_counts)
+    parts = [
+        *([f"degraded: {'; '.join(impaired)}"] if impaired else []),
+        f"{len(engine.dispatcher.watchlist)} symbols",
+        f"{counts.get(TaskState.RUNNING, 0)} running, {counts.get(TaskState.QUEUED, 0)} waiting",
+    ]
+    for slot in _next(engine, timezone, now)[:1]:
+        due, today = datetime.fromisoformat(slot.local), to_datetime(now).astimezone(ZoneInfo(timezone)).date()
+        parts.append(
+            f"next {slot.domain} {due:%H:%M}" if due.date() == today else f"next {slot.domain} {due:%a %d %b %H:%M}"
+        )
+    return "; ".join(parts)
+
+
 def _freshness(
     processor: Processor[Any], watched: list[str], states: Mapping[Key, StockState], now: Instant
 ) -> DomainFreshness:
     counts = {"fresh": 0, "stale": 0, "never": 0, "failing": 0}
     for symbol in watched:
-        for source, policy in processor.policies.items():
+        for source in processor.required:
             state = states.get((symbol, processor.domain, source))
             if state is None or state.checked_at is None:
                 counts["never"] += 1
             else:
-                counts["fresh" if is_fresh(state, now, policy.fresh_for, now) else "stale"] += 1
+                fresh = is_fresh(state, now, processor.policies[source].fresh_for, now)
+                counts["fresh" if fresh else "stale"] += 1
             counts["failing"] += state is not None and state.status == stock_state_store.FAILED
-    return DomainFreshness(domain=processor.domain, watched=len(watched) * len(processor.policies), **counts)
+    return DomainFreshness(domain=processor.domain, watched=len(watched) * len(processor.required), **counts)
 
 
 def _provider(engine: Engine, gate: Gate, now: Instant) -> ProviderState:
-    spent = gate.spent_today(now)
-    shut = gate.closed if gate.closed is not None and gate.closed.until > now else None
+    spent, budget = gate.spent_today(now), gate.options.budget
+    until, reason = _shut_until(gate, now)
     return ProviderState(
         provider=gate.provider,
         sandbox=engine.gates.is_sandbox(gate.provider),
         calls_today=spent.calls,
-        calls_limit=gate.options.budget.calls_per_day,
+        calls_limit=budget.calls_per_day,
         usd_today=spent.usd_micros / 1e6,
-        closed_until=to_iso_seconds(shut.until) if shut else None,
-        reason=shut.reason if shut else None,
+        usd_limit=budget.usd_per_day,
+        usd_per_call=gate.options.usd_per_call,
+        closed_until=None if until is None else to_iso_seconds(until),
+        reason=reason,
+        keys=() if gate.keys is None else tuple(map(_key, gate.keys.standings(now))),
     )
+
+
+def _shut_until(gate: Gate, now: Instant) -> tuple[Instant | None, Reason | None]:
+    """By itself, or because every key of it is set aside."""
+    if gate.closed is not None and gate.closed.until > now:
+        return gate.closed.until, gate.closed.reason
+    try:
+        if gate.keys is not None:
+            gate.keys.check(now)
+    except Held as held:
+        return held.until, held.reason
+    return None, None
+
+
+def _key(standing: KeyStanding) -> KeyView:
+    until = None if standing.until is None else to_iso_seconds(standing.until)
+    return KeyView(name=standing.name, state=standing.state, until=until)
 
 
 def _next(engine: Engine, timezone: str, now: Instant) -> tuple[NextSlot, ...]:
@@ -115,8 +159,16 @@ def _shut(providers: tuple[ProviderState, ...]) -> list[str]:
     for p in providers:
         if p.closed_until is not None:
             said.append(f"{p.provider} is not asked until {p.closed_until} ({p.reason})")
+        said += [
+            f"{p.provider} refuses {key.name} until {key.until}: it is wrong, or out of credit; mend it, then reload"
+            for key in p.keys
+            if key.state == KeyState.REFUSED
+        ]
         if p.calls_limit is not None and p.calls_today >= p.calls_limit:
             said.append(f"{p.provider} has used its {p.calls_limit} calls of today")
+        if p.usd_limit is not None and round(p.usd_today + p.usd_per_call, 6) > p.usd_limit:
+            left = "the next call may cost more than is left"
+            said.append(f"{p.provider} has spent {p.usd_today:.2f} of its {p.usd_limit:.2f} USD of today; {left}")
     return said
 
 

@@ -25,7 +25,7 @@ from scheduler_service.stores.task_store import NewTask, Rank
 from tests.fakes import FakeClock
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from scheduler_service.calls import Ask
@@ -85,7 +85,7 @@ class Notes(Processor[NoteData]):
 
     domain = "notes"
     record = NoteData
-    sources = (Desk, Attic)
+    sources: ClassVar[tuple[type[Desk], ...]] = (Desk, Attic)
 
     def __init__(self, act: Callable[[Task, Ask], Awaitable[Outcome]] | None = None) -> None:
         policies = [SourcePolicy("desk", HOUR), SourcePolicy("attic", HOUR)]
@@ -95,8 +95,10 @@ class Notes(Processor[NoteData]):
     def merge(self, contributions: Sequence[Contribution[NoteData]]) -> NoteData:
         return NoteData(words=tuple(word for said in contributions for word in said.data.words))
 
-    async def process(self, task: Task, state: StockState, symbol: Symbol, ask: Ask, now: Instant) -> Outcome:
-        del state, symbol, now
+    async def process(
+        self, task: Task, states: Mapping[str, StockState], symbol: Symbol, ask: Ask, now: Instant
+    ) -> Outcome:
+        del states, symbol, now
         assert self.act is not None
         return await self.act(task, ask)
 
@@ -172,6 +174,7 @@ class Workshop:
         lanes: Mapping[str, int] | None = None,
         deadline: float = 300.0,
         processor: Notes | None = None,
+        yielding: Collection[str] = (),
         run_id: int | None = None,
     ) -> None:
         self.ledger = ledger
@@ -190,6 +193,7 @@ class Workshop:
             clock=clock,
             publish=self.hear,
             committed=self.count,
+            yielding=yielding,
             run_id=run_id,
         )
         self._lanes = [

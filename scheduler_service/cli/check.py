@@ -8,23 +8,29 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from scheduler_service.cli.configuration import settings_of, source_providers
-from scheduler_service.cli.estimate import estimate
+from scheduler_service.cli.estimate import covered, estimate
 from scheduler_service.cli.figures import local, local_iso, several
 from scheduler_service.cli.ledger import look
 from scheduler_service.cli.terminal import line, print_json, table
 from scheduler_service.cli.upcoming import slots
 from scheduler_service.clock import DAY, SystemClock, to_iso
 from scheduler_service.errors import ConfigurationError, DataDirectoryError, Problem
+from scheduler_service.first_fetch import in_words, plan
+from scheduler_service.settings.units import format_usd
 from scheduler_service.stores.data_directory import LIVE, SANDBOX, DataDirectory, check_mode
+from scheduler_service.stores.stock_state_store import states
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from scheduler_service.cli.estimate import Estimate
     from scheduler_service.cli.upcoming import Slot
     from scheduler_service.clock import Clock
+    from scheduler_service.first_fetch import FirstFetch
     from scheduler_service.settings.loaded import Schedule, Settings
+    from scheduler_service.stores.database import Connection
+    from scheduler_service.stores.stock_state_store import Key
 
 SLOTS_SHOWN = 3
 LOOK_AHEAD = 50 * 366 * DAY
@@ -34,7 +40,7 @@ def check(paths: Sequence[Path], *, as_json: bool, clock: Clock | None = None) -
     """2 where there are problems: as JSON on standard output, else raised."""
     try:
         settings = settings_of(paths)
-        _check_directory(settings)
+        known = _already_checked(settings)
     except ConfigurationError as error:
         if not as_json:
             raise
@@ -45,31 +51,56 @@ def check(paths: Sequence[Path], *, as_json: bool, clock: Clock | None = None) -
         schedule.id: list(islice(slots([schedule], settings.service.timezone, now, now + LOOK_AHEAD), SLOTS_SHOWN))
         for schedule in settings.schedules
     }
-    estimates = estimate(settings, source_providers(), now)
+    sources = source_providers()
+    estimates = estimate(settings, sources, now)
+    first = plan(settings, sources, _never_fetched(settings, sources, known))
     if as_json:
-        print_json(_as_json(settings, ahead, estimates))
+        print_json(_as_json(settings, ahead, estimates, first))
     else:
-        _print(settings, ahead, estimates)
+        _print(settings, ahead, estimates, first)
     return 0
 
 
-def _check_directory(settings: Settings) -> None:
-    """Raises ``ConfigurationError`` where ``run`` would refuse the data directory, as far as a look can tell."""
+def _already_checked(settings: Settings) -> frozenset[Key]:
+    """What some source has answered for.
+
+    Raises ``ConfigurationError`` where ``run`` would refuse the data directory, as far as a look can tell.
+    """
     directory = DataDirectory(settings.service.data_dir)
-    if directory.ledger.exists():
-        mode = SANDBOX if settings.sandbox else LIVE
-        try:
-            look(settings, partial(check_mode, mode=mode, data_dir=str(directory.root)))
-        except DataDirectoryError as error:
-            path = "service.data_dir"
-            raise ConfigurationError([Problem(settings.line_of(path), path, str(error))]) from error
+    if not directory.ledger.exists():
+        return frozenset()
+    mode = SANDBOX if settings.sandbox else LIVE
+    try:
+        return look(settings, partial(_look, mode=mode, data_dir=str(directory.root)))
+    except DataDirectoryError as error:
+        path = "service.data_dir"
+        raise ConfigurationError([Problem(settings.line_of(path), path, str(error))]) from error
 
 
-def _as_json(settings: Settings, ahead: dict[str, list[Slot]], estimates: list[Estimate]) -> dict[str, object]:
+def _look(conn: Connection, mode: str, data_dir: str) -> frozenset[Key]:
+    check_mode(conn, mode, data_dir)
+    return frozenset(key for key, state in states(conn).items() if state.checked_at is not None)
+
+
+def _never_fetched(
+    settings: Settings, sources: Mapping[str, Mapping[str, str]], known: Collection[Key]
+) -> dict[tuple[str, str], int]:
+    """How many symbols each (domain, source) lacks."""
+    return {
+        (domain, source): sum((symbol.symbol, domain, source) not in known for symbol in covered(settings, domain))
+        for domain in settings.domains
+        for source in sources[domain]
+    }
+
+
+def _as_json(
+    settings: Settings, ahead: dict[str, list[Slot]], estimates: list[Estimate], first: Sequence[FirstFetch]
+) -> dict[str, object]:
     return {
         "valid": True,
         "problems": [],
         "warnings": list(settings.warnings),
+        "off": dict(settings.off),
         "sandbox": settings.sandbox,
         "data_dir": str(settings.service.data_dir.absolute()),
         "schedules": [
@@ -87,10 +118,13 @@ def _as_json(settings: Settings, ahead: dict[str, list[Slot]], estimates: list[E
             for schedule in settings.schedules
         ],
         "estimate": [asdict(one) for one in estimates],
+        "first_fetch": [asdict(one) for one in first],
     }
 
 
-def _print(settings: Settings, ahead: dict[str, list[Slot]], estimates: list[Estimate]) -> None:
+def _print(
+    settings: Settings, ahead: dict[str, list[Slot]], estimates: list[Estimate], first: Sequence[FirstFetch]
+) -> None:
     parts = [
         several(len(settings.watchlist), "symbol"),
         several(len(settings.domains), "domain"),
@@ -112,23 +146,51 @@ def _print(settings: Settings, ahead: dict[str, list[Slot]], estimates: list[Est
         if not ahead[schedule.id]:
             line("  no slot to come" if schedule.enabled else "  switched off (enabled: false)")
     line()
+    _print_estimates(estimates)
+    if words := in_words(first):
+        line()
+        line("The first fetch, of what was never fetched:")
+        for sentence in words:
+            line(f"  {sentence}")
+
+
+def _print_estimates(estimates: list[Estimate]) -> None:
     table(
-        "Calls per day, an estimate",
-        ["provider", "asks", "about", "budget", "cost"],
+        "Calls on the busiest of the next days, an estimate",
+        ["provider", "asks", "about", "limit", "cost", "budget"],
         [
             (
                 one.provider,
                 "the sandbox" if one.sandbox else ", ".join(one.hosts) or "nobody",
                 f"{one.calls_per_day:,}",
                 "none" if one.calls_limit is None else f"{one.calls_limit:,}",
-                f"${one.usd_per_day:.2f}",
+                format_usd(one.usd_per_day),
+                "none" if one.usd_limit is None else format_usd(one.usd_limit),
             )
             for one in estimates
         ],
-        numbers=("about", "budget", "cost"),
+        numbers=("about", "limit", "cost", "budget"),
     )
-    line("Slots of the busiest of the next days x symbols x sources, one call each. A company that is new, or has just")
-    line("reported, takes up to three; what is still fresh or kept takes none.")
+    line("Slots x symbols x sources, less the slots at which a source is still fresh (fresh_for); one call each. A")
+    line("company that is new, or has just reported, takes up to three.")
+    for one in estimates:
+        for sentence in _about_money(one):
+            line(f"{one.provider}: {sentence}")
+
+
+def _about_money(one: Estimate) -> list[str]:
+    said = []
+    if one.calls_when_missing:
+        price = f", {format_usd(one.usd_when_missing)}" if one.usd_when_missing else ""
+        said.append(
+            f"where better sources have nothing (when: missing), at most {several(one.calls_when_missing, 'call')} "
+            f"a day more{price}"
+        )
+    if one.usd_in_28_days:
+        said.append(f"about {format_usd(one.usd_in_28_days)} in 28 days")
+    if one.usd_limit is not None and one.usd_per_day > one.usd_limit:
+        said.append(f"the budget of {format_usd(one.usd_limit)} a day holds the rest back on such a day")
+    return said
 
 
 def _symbols(settings: Settings, schedule: Schedule) -> int:

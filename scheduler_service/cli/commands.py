@@ -88,6 +88,17 @@ def run(paths: tuple[Path, ...]) -> int:
 
 
 @cli.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--user-agent", metavar="TEXT", help='Who asks EDGAR, such as "Jane Doe jane.doe@example.com".')
+@click.option("--symbols", metavar="LIST", help="The stocks to watch, separated by commas, such as AAPL,NVDA.")
+def init(folder: Path, user_agent: str | None, symbols: str | None) -> int:
+    """Write a live configuration to fill in: it goes into DIR, and nothing there is overwritten."""
+    from scheduler_service.cli.init import init as write_configuration
+
+    return write_configuration(folder, user_agent=user_agent, symbols=symbols)
+
+
+@cli.command()
 @as_json
 @click.pass_obj
 def check(paths: tuple[Path, ...], as_json: bool) -> int:
@@ -142,16 +153,17 @@ def show(paths: tuple[Path, ...], symbol: str, domain: str | None, as_json: bool
 
 
 @cli.command()
+@click.option("--ready", "only_ready", is_flag=True, help="Only whether it is ready; degraded is ready too.")
 @as_json
 @click.pass_obj
-def status(paths: tuple[Path, ...], as_json: bool) -> int:
+def status(paths: tuple[Path, ...], only_ready: bool, as_json: bool) -> int:
     """Show how the running service is.
 
-    Exit code 1 when it is degraded, 3 when none runs.
+    Exit code 1 when it is degraded (with --ready: when it is not ready), 3 when none runs.
     """
     from scheduler_service.cli.status import status as show_status
 
-    return show_status(paths, as_json=as_json)
+    return show_status(paths, only_ready=only_ready, as_json=as_json)
 
 
 @cli.command()
@@ -168,6 +180,19 @@ def history(
     from scheduler_service.cli.history import history as show_history
 
     return show_history(paths, job=job, symbol=symbol, status=status, last=last, as_json=as_json)
+
+
+@cli.command()
+@as_json
+@click.pass_obj
+def reload(paths: tuple[Path, ...], as_json: bool) -> int:
+    """Have the running service read its configuration anew.
+
+    Exit code 2 when it is not valid: the service goes on with the one it has. 3 when none runs.
+    """
+    from scheduler_service.cli.reload import reload as reload_service
+
+    return reload_service(paths, as_json=as_json)
 
 
 @cli.command()

@@ -60,6 +60,8 @@ def _(data: EarningsData, *, whole: bool) -> None:
             _print_reports(f"{title}, {reports[0].currency}", reports, len(reports) if whole else most)
     if any(report.derived for report in data.reports):
         line("* derived: not reported alone, the difference of two reported figures")
+    if unfiled := sorted({report.provenance.source for report in data.reports if report.provenance.accession is None}):
+        line(f"† not from a filing: stated by {', '.join(unfiled)}, unverified")
     if data.next_report is not None:
         sure = "confirmed" if data.next_report.confirmed else "expected"
         line(f"Next report: {data.next_report.date} ({data.next_report.time}, {sure})")
@@ -69,17 +71,18 @@ def _(data: EarningsData, *, whole: bool) -> None:
 
 def _print_reports(title: str, reports: Sequence[Report], most: int) -> None:
     shown = reports[:most]
-    revenues = [report.revenue for report in reversed(shown) if report.revenue is not None]
+    alike = [report for report in reversed(shown) if report.currency == reports[0].currency]
+    revenues = [report.revenue for report in alike if report.revenue is not None]
     table(
         f"{title}   revenue {sparkline(revenues)}" if len(revenues) > 1 else title,
         ["period", "to", "revenue", "growth", "net income", "EPS", "filed"],
         [
             (
-                (report.fiscal_label or UNKNOWN) + ("*" if report.derived else ""),
+                _period(report),
                 report.period_end,
-                amount(report.revenue),
+                _money(report, report.revenue, reports[0].currency),
                 percent(year_on_year(report, reports), signed=True),
-                amount(report.net_income),
+                _money(report, report.net_income, reports[0].currency),
                 UNKNOWN if report.eps_diluted is None else f"{report.eps_diluted:,.2f}",
                 report.filed,
             )
@@ -89,10 +92,21 @@ def _print_reports(title: str, reports: Sequence[Report], most: int) -> None:
     )
 
 
+def _period(report: Report) -> str:
+    marks = ("*" if report.derived else "") + ("†" if report.provenance.accession is None else "")
+    return (report.fiscal_label or UNKNOWN) + marks
+
+
+def _money(report: Report, value: Decimal | None, usual: str) -> str:
+    """With its currency where that is not the one in the title."""
+    return amount(value) if value is None or report.currency == usual else f"{amount(value)} {report.currency}"
+
+
 def year_on_year(report: Report, reports: Sequence[Report]) -> Decimal | None:
     """By which fraction the revenue grew since the same period of the year before."""
     wanted = report.period_end - _YEAR
-    before = next((r for r in reports if abs(r.period_end - wanted) <= SAME_TIME_OF_YEAR), None)
+    alike = (r for r in reports if r.currency == report.currency)
+    before = next((r for r in alike if abs(r.period_end - wanted) <= SAME_TIME_OF_YEAR), None)
     return None if before is None else growth(report.revenue, before.revenue)
 
 
@@ -109,6 +123,7 @@ def _(data: FundamentalsData, *, whole: bool) -> None:
         numbers=("value",),
     )
     if data.analysis is not None:
+        line(f"Analysis by {data.analysis.provenance.source}, {data.analysis.provenance.fetched_at[:10]}, unverified:")
         line(data.analysis.text)
         for source in data.analysis.sources:
             line(f"  {source}")

@@ -1,28 +1,34 @@
-"""What a configuration will ask of whom, estimated from the schedules alone. Pure."""
+"""What a configuration will ask of whom, and what that costs, estimated from the schedules alone. Pure."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from scheduler_service.clock import DAY
+from scheduler_service.settings.model import good_for_slots
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from scheduler_service.clock import Instant
-    from scheduler_service.settings.loaded import Settings
+    from scheduler_service.clock import Instant, Micros
+    from scheduler_service.models import Symbol
+    from scheduler_service.settings.loaded import Schedule, Settings
+    from scheduler_service.settings.model import SourceSettings
     from scheduler_service.settings.providers import ProviderOptions
+    from scheduler_service.triggers import Trigger
 
-DAYS_LOOKED_AT = 7
+DAYS_LOOKED_AT = 28
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """One provider's share. ``calls_per_day`` is of the busiest day; ``hosts`` is who is asked. No
-    provider of this version charges money.
+    """One provider's share. ``..._per_day`` is of the busiest day, ``usd_in_28_days`` of that many days together;
+    ``..._when_missing`` is what sources with ``when: missing`` add on it at most. ``hosts`` is who is asked. Limits are
+    of the budget, None: no limit.
     """
 
     provider: str
@@ -31,43 +37,97 @@ class Estimate:
     calls_limit: int | None
     hosts: tuple[str, ...]
     usd_per_day: float = 0.0
+    usd_limit: float | None = None
+    usd_in_28_days: float = 0.0
+    calls_when_missing: int = 0
+    usd_when_missing: float = 0.0
 
 
 def estimate(settings: Settings, sources: Mapping[str, Mapping[str, str]], now: Instant) -> list[Estimate]:
-    """Slots x symbols x sources, each asked once (a provider with several addresses: once at each).
+    """Slots x symbols x sources, less the slots at which a source is still fresh; each asked once (a provider with
+    several addresses: once at each).
 
     ``sources`` maps each domain's sources to their providers.
     """
-    days = [_calls(settings, sources, now + n * DAY) for n in range(DAYS_LOOKED_AT)]
-    return [
-        Estimate(
-            provider=provider,
-            sandbox=settings.uses_sandbox(provider),
-            calls_per_day=max(day[provider] for day in days),
-            calls_limit=settings.providers[provider].budget.calls_per_day,
-            hosts=() if settings.uses_sandbox(provider) else _hosts(settings.providers[provider]),
-        )
-        for provider in sorted(settings.used_providers)
-    ]
+    always: dict[str, Counter[int]] = {provider: Counter() for provider in settings.used_providers}
+    missing: dict[str, Counter[int]] = {provider: Counter() for provider in settings.used_providers}
+    for domain, domain_settings in settings.domains.items():
+        groups = _groups(settings, domain)
+        for source in domain_settings.enabled_sources:
+            provider = sources[domain][source.use]
+            if provider in settings.used_providers:
+                days = _calls(source, settings.providers[provider], groups, now)
+                (missing if source.when == "missing" else always)[provider].update(days)
+    return [_estimate(settings, provider, always[provider], missing[provider]) for provider in sorted(always)]
 
 
-def _calls(settings: Settings, sources: Mapping[str, Mapping[str, str]], after: Instant) -> Counter[str]:
-    """Calls per provider in the day after an instant."""
-    calls: Counter[str] = Counter()
-    for schedule in settings.schedules:
-        if schedule.enabled:
-            fetches = schedule.trigger.count(after, after + DAY) * sum(map(schedule.selects, settings.watchlist))
-            for source in settings.domains[schedule.domain].enabled_sources:
-                provider = sources[schedule.domain][source.use]
-                calls[provider] += fetches * _addresses(settings.providers[provider])
+def covered(settings: Settings, domain: str) -> tuple[Symbol, ...]:
+    """The symbols that some enabled schedule of the domain selects."""
+    return tuple(symbol for symbols in _groups(settings, domain).values() for symbol in symbols)
+
+
+def _estimate(settings: Settings, provider: str, always: Counter[int], missing: Counter[int]) -> Estimate:
+    options, sandbox = settings.providers[provider], settings.uses_sandbox(provider)
+    price = 0.0 if sandbox else options.usd_per_call
+    busiest, most_missing = max(always.values(), default=0), max(missing.values(), default=0)
+    return Estimate(
+        provider=provider,
+        sandbox=sandbox,
+        calls_per_day=busiest,
+        calls_limit=options.budget.calls_per_day,
+        hosts=() if sandbox else _hosts(options),
+        usd_per_day=busiest * price,
+        usd_limit=options.budget.usd_per_day,
+        usd_in_28_days=always.total() * price,
+        calls_when_missing=most_missing,
+        usd_when_missing=most_missing * price,
+    )
+
+
+def _groups(settings: Settings, domain: str) -> dict[tuple[Schedule, ...], list[Symbol]]:
+    """The watched symbols, by the schedules of the domain that select them; without those that none selects."""
+    schedules = [schedule for schedule in settings.schedules if schedule.enabled and schedule.domain == domain]
+    groups: dict[tuple[str, ...], list[Symbol]] = {}
+    for symbol in settings.watchlist:
+        groups.setdefault(tuple(s.id for s in schedules if s.selects(symbol)), []).append(symbol)
+    by_id = {schedule.id: schedule for schedule in schedules}
+    return {tuple(by_id[id_] for id_ in ids): symbols for ids, symbols in groups.items() if ids}
+
+
+def _calls(
+    source: SourceSettings,
+    options: ProviderOptions,
+    groups: Mapping[tuple[Schedule, ...], Sequence[Symbol]],
+    now: Instant,
+) -> Counter[int]:
+    """Calls by day from now, the first one 0."""
+    calls: Counter[int] = Counter()
+    good_for = good_for_slots(source.fresh_for)
+    for schedules, symbols in groups.items():
+        each = sum(map(options.calls_for, symbols))
+        for day, fetches in enumerate(fetches_by_day([s.trigger for s in schedules], good_for, now)):
+            calls[day] += fetches * each
     return calls
+
+
+def fetches_by_day(triggers: Sequence[Trigger], good_for: Micros, now: Instant) -> list[int]:
+    """On how many slots of each day from now a source is asked that is good for so long after each time."""
+    slot = _next(triggers, now)
+    if len(triggers) == 1 and slot is not None and (interval := triggers[0].interval):
+        first, step = slot, max(1, -(-good_for // interval)) * interval
+        upto = [max(0, (now + n * DAY - first) // step + 1) for n in range(DAYS_LOOKED_AT + 1)]
+        return [later - earlier for earlier, later in pairwise(upto)]
+    fetches = [0] * DAYS_LOOKED_AT
+    while slot is not None and (day := (slot - now - 1) // DAY) < DAYS_LOOKED_AT:
+        fetches[day] += 1
+        slot = _next(triggers, max(slot, slot + good_for - 1))
+    return fetches
+
+
+def _next(triggers: Iterable[Trigger], after: Instant) -> Instant | None:
+    return min((slot for trigger in triggers if (slot := trigger.next(after)) is not None), default=None)
 
 
 def _hosts(options: ProviderOptions) -> tuple[str, ...]:
     """Who is asked. The rest of an address may hold a secret."""
     return tuple(dict.fromkeys(urlsplit(url).netloc for url in options.addresses().values()))
-
-
-def _addresses(options: ProviderOptions) -> int:
-    """How many addresses one fetch asks."""
-    return max(1, sum(name.startswith("urls[") for name in options.addresses()))

@@ -15,20 +15,30 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from scheduler_service.web.views import ProviderState, Status
+    from scheduler_service.web.views import ProviderState, Readiness, Status
 
 SLOTS_SHOWN = 8
 
 
-def status(paths: Sequence[Path], *, as_json: bool) -> int:
-    """1 when degraded. Raises ``NotRunning``."""
+def status(paths: Sequence[Path], *, only_ready: bool, as_json: bool) -> int:
+    """1 when degraded; with ``only_ready`` only when not ready. Raises ``NotRunning``."""
     settings = settings_of(paths)
     said = asyncio.run(ControlClient(settings.service.data_dir).status())
+    if only_ready:
+        return _print_readiness(said.readiness, as_json=as_json)
     if as_json:
         print_json(said.model_dump(mode="json"))
     else:
         print_status(said)
     return 1 if said.problems or not said.readiness.ready else 0
+
+
+def _print_readiness(readiness: Readiness, *, as_json: bool) -> int:
+    if as_json:
+        print_json(readiness.model_dump(mode="json"))
+    else:
+        line(readiness.state + (f": {readiness.problem}" if readiness.problem else ""))
+    return 0 if readiness.ready else 1
 
 
 def print_status(said: Status) -> None:
@@ -58,21 +68,29 @@ def print_status(said: Status) -> None:
     )
     table(
         "Providers",
-        ["provider", "calls today", "budget", "spent today", "gate"],
+        ["provider", "calls today", "spent today", "gate"],
         [
             (
                 p.provider + (" (sandbox)" if p.sandbox else ""),
-                f"{p.calls_today:,}",
-                "none" if p.calls_limit is None else f"{p.calls_limit:,}",
-                f"${p.usd_today:.2f}",
+                _of(f"{p.calls_today:,}", "" if p.calls_limit is None else f"{p.calls_limit:,}"),
+                _of(f"${p.usd_today:.2f}", "" if p.usd_limit is None else f"${p.usd_limit:.2f}"),
                 _gate(p),
             )
             for p in said.providers
         ],
-        numbers=("calls today", "budget", "spent today"),
+        numbers=("calls today", "spent today"),
         long=("provider", "gate"),
     )
 
 
+def _of(used: str, limit: str) -> str:
+    return f"{used} of {limit}" if limit else used
+
+
 def _gate(provider: ProviderState) -> str:
-    return "open" if provider.closed_until is None else f"closed until {provider.closed_until} ({provider.reason})"
+    if provider.off is not None:
+        return "off: no key"
+    aside = [f"{key.name} {key.state.replace('_', ' ')}" for key in provider.keys if key.until is not None]
+    if provider.closed_until is not None:
+        return f"closed until {provider.closed_until} ({provider.reason})"
+    return f"open ({', '.join(aside)})" if aside else "open"

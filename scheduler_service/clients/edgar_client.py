@@ -44,7 +44,9 @@ class EdgarClient:
 
         base_url: str = "https://data.sec.gov"
         www_base_url: str = "https://www.sec.gov"
+        """Where its table of tickers and its filings are."""
         user_agent: str | None = None
+        """Who asks: a name and an e-mail address. Needed for everything but the sandbox."""
         requests_per_second: float | None = Field(default=5.0, gt=0, le=10)
         max_body: Size = 50_000_000
 

@@ -1,4 +1,4 @@
-"""News feeds: one URL per template and symbol, RSS or Atom."""
+"""News feeds, RSS or Atom: one URL per template and symbol, and the companies' own."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from pydantic import Field, field_validator
 from scheduler_service.calls import Limits, Request, Resource
 from scheduler_service.clients.base import check_status
 from scheduler_service.clock import MINUTE, SECOND
+from scheduler_service.settings.model import parse_symbol
 from scheduler_service.settings.providers import ProviderOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from scheduler_service.calls import Response
     from scheduler_service.clock import Clock
     from scheduler_service.models import Symbol
@@ -32,9 +35,12 @@ class FeedClient:
     provider = "feeds"
 
     class Options(ProviderOptions):
-        """``urls`` are templates; ``{symbol}`` stands for the symbol, a URL without it serves all symbols."""
+        """RSS and Atom feeds. Mind each publisher's terms of use."""
 
         urls: tuple[str, ...] = ()
+        """Templates: `{symbol}` stands for the symbol; a URL without it serves all symbols."""
+        companies: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+        """Feeds of one company's own, by symbol: asked for that symbol, beside `urls`."""
         requests_per_minute: float | None = Field(default=60.0, gt=0)
 
         @field_validator("urls")
@@ -44,14 +50,58 @@ class FeedClient:
                 _check_template(url)
             return urls
 
+        @field_validator("companies", mode="before")
+        @classmethod
+        def _by_symbol(cls, companies: object) -> object:
+            if not isinstance(companies, dict):
+                return companies
+            by_symbol = {
+                parse_symbol(key): (urls,) if isinstance(urls, str) else urls for key, urls in companies.items()
+            }
+            if len(by_symbol) < len(companies):
+                raise ValueError("a symbol stands here twice; keep one, with all its feeds in one list")
+            return by_symbol
+
+        @field_validator("companies")
+        @classmethod
+        def _have_feed_urls(cls, companies: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+            for symbol, urls in companies.items():
+                for url in urls:
+                    try:
+                        _check_template(url)
+                    except ValueError as error:
+                        raise ValueError(f"{symbol}: {error}") from None
+            return companies
+
+        def addresses(self) -> dict[str, str]:
+            own = {f"{_setting(symbol)}[{i}]": u for symbol, urls in self.companies.items() for i, u in enumerate(urls)}
+            return super().addresses() | own
+
+        @property
+        def has_own_address(self) -> bool:
+            return super().has_own_address or any(self.companies.values())
+
+        def calls_for(self, symbol: Symbol) -> int:
+            written = len(self.urls) + len(self.companies.get(symbol.symbol, ()))
+            return written if self.has_own_address else 1
+
+        def named_symbols(self) -> Mapping[str, str]:
+            return {_setting(symbol): symbol for symbol in self.companies}
+
     def __init__(self, options: Options, clock: Clock) -> None:
         self._options = options
         self._clock = clock
 
+    @property
+    def has_feeds(self) -> bool:
+        """Whether any stock has a feed here."""
+        return bool(self._options.addresses())
+
     def feeds(self, symbol: Symbol) -> tuple[Resource, ...]:
-        """One resource per configured URL, in its order."""
+        """One resource per configured URL, in its order: those of every company, then its own."""
         name = quote(symbol.at(self.provider), safe="")
-        return tuple(self._resource(template.replace(PLACEHOLDER, name)) for template in self._options.urls)
+        templates = (*self._options.urls, *self._options.companies.get(symbol.symbol, ()))
+        return tuple(self._resource(url) for url in dict.fromkeys(t.replace(PLACEHOLDER, name) for t in templates))
 
     def check(self, resource: Resource, response: Response) -> None:
         del resource
@@ -61,6 +111,10 @@ class FeedClient:
         key = f"feeds:{hashlib.sha256(url.encode()).hexdigest()[:24]}"
         limits = Limits(self._options.max_body, self._options.timeout / SECOND, MOST_REDIRECTS)
         return Resource(self.provider, key, Request(url, headers=(("Accept", _ACCEPT),)), MAX_AGE, limits=limits)
+
+
+def _setting(symbol: str) -> str:
+    return f"companies.{symbol}"
 
 
 def _check_template(url: str) -> None:

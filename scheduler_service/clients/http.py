@@ -23,7 +23,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from scheduler_service import __version__
-from scheduler_service.calls import Request, Response
+from scheduler_service.calls import FREE, Request, Response
 from scheduler_service.clients.base import shown
 from scheduler_service.errors import ClientError, PermanentClientError, TransientClientError
 from scheduler_service.models import Reason
@@ -69,7 +69,10 @@ class AiohttpTransport:
             raise TransientClientError(message, Reason.TIMEOUT) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # "from None": the text of a library's error may hold the whole URL, and with it a secret.
-            raise _translated(error, shown(request.url)) from None
+            translated = _translated(error, shown(request.url))
+            if isinstance(error, aiohttp.ClientConnectorError | ValueError):
+                translated.cost = FREE  # it never left
+            raise translated from None
 
     async def close(self) -> None:
         session, self._session = self._session, None
@@ -81,11 +84,13 @@ class AiohttpTransport:
         if first.scheme not in ("http", "https") or not first.host:
             raise aiohttp.InvalidURL(request.url)
         if _is_inside(first.host) and _plain_host(first.host) not in self._allowed:
-            raise PermanentClientError(
+            refused = PermanentClientError(
                 f"{shown(request.url)} is an address inside this network; only one that the configuration names "
                 "literally is asked",
                 Reason.BAD_REQUEST,
             )
+            refused.cost = FREE
+            raise refused
         visited = [request.url]
         while True:
             response = await self._exchange(request, limits)

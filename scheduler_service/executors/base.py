@@ -18,7 +18,7 @@ from scheduler_service.models import Event, Outcome, Reason, RunOrigin, StockSta
 from scheduler_service.stores import stock_state_store, task_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from scheduler_service.clock import Clock, Instant
     from scheduler_service.gates.ask import Gates
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LONGEST_REST = 5.0
+LONGEST_REST_OF_WHO_YIELDS = 1.0
+"""Whose turn it is changes without a word to them."""
 SHORTEST_REST = 0.05
 REST_AFTER_FAILURE = 2.0
 LONGEST_WAIT_OF_A_PERSON = MINUTE
@@ -52,10 +54,11 @@ class Executor:
         clock: Clock,
         publish: Publish,
         committed: Callable[[], None],
+        yielding: Collection[str] = (),
         run_id: int | None = None,
     ) -> None:
-        """``lanes``: name to number of workers. ``deadline``: seconds a task may take. ``run_id``: only that run's
-        tasks.
+        """``lanes``: name to number of workers. ``yielding``: the lanes, here and elsewhere, that let a stock's other
+        sources go first. ``deadline``: seconds a task may take. ``run_id``: only that run's tasks.
         """
         self.lanes = lanes
         self._deadline = deadline
@@ -66,6 +69,7 @@ class Executor:
         self._clock = clock
         self._publish = publish
         self._committed = committed
+        self._yielding = frozenset(yielding)
         self._run_id = run_id
         self._wakes = {lane: asyncio.Event() for lane in lanes}
         self._working: dict[str, set[asyncio.Task[None]]] = {lane: set() for lane in lanes}
@@ -87,16 +91,18 @@ class Executor:
         while not self._draining:
             self._wakes[lane].clear()
             try:
-                await self._start(lane)
                 rest = await self._until_next(lane)
+                if rest <= 0:
+                    rest = 0 if await self._start(lane) else SHORTEST_REST
                 failing = False
             except StoreError as error:
                 if not failing:
                     self._publish(Event("ledger.failed", f"lane {lane} waits: {error}", level="ERROR"))
                 failing, rest = True, REST_AFTER_FAILURE
-            with suppress(TimeoutError):
-                async with asyncio.timeout(rest):
-                    await self._wakes[lane].wait()
+            if rest > 0:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(rest):
+                        await self._wakes[lane].wait()
 
     async def drain(self, seconds: float) -> int:
         """Claims nothing more, waits for what runs, and puts back what is not done in time; returns how many that
@@ -116,23 +122,30 @@ class Executor:
         await asyncio.gather(*late, return_exceptions=True)
         return len(late)
 
-    async def _start(self, lane: str) -> None:
+    async def _start(self, lane: str) -> int:
+        """Returns how many tasks it started."""
         async with self._claiming[lane]:
             idle = self.lanes[lane] - len(self._working[lane])
             if idle <= 0 or self._draining:
-                return
-            now = self._clock.now()
+                return 0
+            claim = partial(
+                task_store.claim,
+                lane=lane,
+                now=self._clock.now(),
+                most=idle,
+                run_id=self._run_id,
+                yielding=self._yielding,
+            )
 
-            def unit(conn: Connection) -> list[tuple[Task, StockState]]:
-                return [
-                    (task, stock_state_store.get_state(conn, task.symbol, task.domain, task.source))
-                    for task in task_store.claim(conn, lane, now, idle, run_id=self._run_id)
-                ]
+            def unit(conn: Connection) -> list[tuple[Task, dict[str, StockState]]]:
+                return [(task, stock_state_store.states_of(conn, task.symbol, task.domain)) for task in claim(conn)]
 
-            for task, state in await self._ledger.run(unit):
-                worker = asyncio.create_task(self._work(task, state), name=f"task {task.id}")
+            claimed = await self._ledger.run(unit)
+            for task, states in claimed:
+                worker = asyncio.create_task(self._work(task, states), name=f"task {task.id}")
                 self._working[lane].add(worker)
                 worker.add_done_callback(partial(self._finished, lane, task))
+            return len(claimed)
 
     def _finished(self, lane: str, task: Task, worker: asyncio.Task[None]) -> None:
         self._working[lane].discard(worker)
@@ -144,14 +157,15 @@ class Executor:
             self._publish(Event("task.crashed", message, {"task_id": task.id}, "CRITICAL"))
 
     async def _until_next(self, lane: str) -> float:
+        """Seconds until it is worth claiming. Only looks: an idle lane writes nothing."""
         if len(self._working[lane]) >= self.lanes[lane]:
             return LONGEST_REST
-        due = await self._ledger.read(partial(task_store.next_due, lane=lane, run_id=self._run_id))
-        if due is None:
-            return LONGEST_REST
-        return min(max(SHORTEST_REST, (due - self._clock.now()) / SECOND), LONGEST_REST)
+        look = partial(task_store.next_due, lane=lane, run_id=self._run_id, yielding=self._yielding)
+        due = await self._ledger.read(look)
+        longest = LONGEST_REST_OF_WHO_YIELDS if lane in self._yielding else LONGEST_REST
+        return longest if due is None else min((due - self._clock.now()) / SECOND, longest)
 
-    async def _work(self, task: Task, state: StockState) -> None:
+    async def _work(self, task: Task, states: Mapping[str, StockState]) -> None:
         context = {
             "task_id": task.id,
             "run_id": task.run_id,
@@ -165,7 +179,7 @@ class Executor:
             started, run = self._clock.monotonic(), None
             self._publish(Event("task.started", f"{task.domain} of {task.symbol} from {task.source}", level="DEBUG"))
             try:
-                run = await self._carry_out(task, state, started)
+                run = await self._carry_out(task, states, started)
             except asyncio.CancelledError:
                 await self._put_back(task)
                 raise
@@ -174,9 +188,9 @@ class Executor:
         if run is not None and run.closed_at is not None:
             self._publish(run_closed(run))
 
-    async def _carry_out(self, task: Task, state: StockState, started: float) -> RunRow | None:
+    async def _carry_out(self, task: Task, states: Mapping[str, StockState], started: float) -> RunRow | None:
         """The task's run as it stands afterwards; None when the task waits."""
-        result = await self._outcome(task, state)
+        result = await self._outcome(task, states)
         outcome = await self._hold(task, result) if isinstance(result, Held) else result
         if outcome is None:
             return None
@@ -193,7 +207,7 @@ class Executor:
         self._committed()
         return done.run
 
-    async def _outcome(self, task: Task, state: StockState) -> Outcome | Held:
+    async def _outcome(self, task: Task, states: Mapping[str, StockState]) -> Outcome | Held:
         now = self._clock.now()
         if task.held_reason is not None and task.expires_at is not None and now >= task.expires_at:
             return Outcome(TaskState.SKIPPED, task.held_reason, "its gate stayed shut until the schedule's next slot")
@@ -204,7 +218,7 @@ class Executor:
         ask = self._gates.for_task(task)
         try:
             async with asyncio.timeout(self._deadline) as deadline:
-                outcome = await processor.process(task, state, self._symbol(task.symbol), ask, now)
+                outcome = await processor.process(task, states, self._symbol(task.symbol), ask, now)
         except Held as held:
             return held
         except StoreError as error:

@@ -21,6 +21,11 @@ def lane_of(processor: Processor[Any], source: str) -> str:
     return declared.provider + (SLOW if declared.slow else "")
 
 
+def provider_of(lane: str) -> str:
+    """Whose lane it is."""
+    return lane.removesuffix(SLOW)
+
+
 class LocalExecutor(Executor):
     """The quick lanes."""
 

@@ -20,7 +20,7 @@ from scheduler_service.gates.call import Caller, Kept, Waiting
 from scheduler_service.gates.gate import Gate
 from scheduler_service.gates.request import is_good, request_hash
 from scheduler_service.models import Event, Reason
-from scheduler_service.stores import call_store
+from scheduler_service.stores import call_store, gate_store, task_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from scheduler_service.clock import Clock, Instant
     from scheduler_service.models import OffLoop, Publish, Task
     from scheduler_service.settings.providers import ProviderOptions
-    from scheduler_service.stores.database import Ledger
+    from scheduler_service.stores.database import Connection, Ledger
     from scheduler_service.stores.raw_store import RawStore
 
 T = TypeVar("T")
@@ -104,7 +104,7 @@ class Gates:
         """Takes up what the ledger remembers; returns how many calls a crash lost."""
         now = self._clock.now()
         lost = await self._ledger.run(lambda conn: call_store.mark_lost(conn, now))
-        rows, spent = await self._ledger.read(lambda conn: (call_store.gates(conn, now), call_store.spent(conn)))
+        rows, spent = await self._ledger.read(lambda conn: (gate_store.gates(conn, now), call_store.spent(conn)))
         for name, gate in self.by_provider.items():
             gate.restore(rows, spent.get(name, {}))
         return lost
@@ -168,6 +168,22 @@ class Gates:
             self._parsed.pop(key, None)
             raise
         return value
+
+    async def forget_refusals(self) -> None:
+        """Refused keys may be tried again, and the tasks that wait for them at once: a person says that they are fine
+        now. Raises ``StoreError``.
+        """
+        now = self._clock.now()
+        gates = [(name, gate.keys) for name, gate in self.by_provider.items() if gate.keys is not None]
+        rows = {name: keys.forget_refusals(now) for name, keys in gates}
+
+        def unit(conn: Connection) -> None:
+            for provider, of_keys in rows.items():
+                for name, row in of_keys.items():
+                    gate_store.put_gate(conn, provider, name, row)
+            task_store.ask_again(conn, now)
+
+        await self._ledger.run(unit)
 
     def is_sandbox(self, provider: str) -> bool:
         return provider in self._sandboxed

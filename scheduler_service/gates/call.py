@@ -4,31 +4,42 @@ settled after, however it ends.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from scheduler_service.calls import FREE, Signer
 from scheduler_service.clients.base import shown
-from scheduler_service.clock import SECOND
-from scheduler_service.errors import ClientError, Held, RateLimited, StoreError, TransientClientError
+from scheduler_service.errors import (
+    ClientError,
+    Held,
+    PermanentClientError,
+    RateLimited,
+    Refused,
+    StoreError,
+    TransientClientError,
+)
+from scheduler_service.gates.failure import cost_of, ending, is_ambiguous, quiet_after
 from scheduler_service.gates.request import conditional, request_hash
 from scheduler_service.models import Event, Reason
 from scheduler_service.stores import call_store
-from scheduler_service.stores.call_store import CallState, GateRow, KeptRow, NewAnswer, NewCall, Use
+from scheduler_service.stores.call_store import CallState, KeptRow, NewAnswer, NewCall, Use
+from scheduler_service.stores.gate_store import put_gate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from scheduler_service.calls import Client, Resource, Response, Transport
+    from scheduler_service.calls import Client, Cost, Request, Resource, Response, Transport
     from scheduler_service.clock import Clock, Instant
     from scheduler_service.gates.gate import Entry, Gate
+    from scheduler_service.gates.keys import Key
     from scheduler_service.models import Publish
     from scheduler_service.stores.database import Connection, Ledger
     from scheduler_service.stores.raw_store import RawStore
 
-QUIET_WITHOUT_RETRY_AFTER = 60.0
 NOT_MODIFIED = 304
+MOST_AMBIGUOUS = 1
+"""Failures of a paid request after which nobody knows whether it was charged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +55,28 @@ class Kept:
 @dataclass(slots=True)
 class Waiting:
     """The tasks that wait for one answer, the one that asked first; more may join at any time. ``call_id`` is the last
-    try's, ``in_the_air`` while one is reserved and not settled.
+    try's, ``in_the_air`` while one is reserved and not settled; ``ambiguous`` counts tries that may have been charged
+    though they failed.
     """
 
     tasks: list[int]
     call_id: int | None = None
     in_the_air: bool = False
+    ambiguous: int = 0
+
+
+@dataclass(slots=True)
+class _Try:
+    """One call under way. ``left``: its request is on its way. ``cost``: what its answer says that it cost."""
+
+    gate: Gate
+    resource: Resource
+    waiting: Waiting
+    entry: Entry
+    call_id: int
+    key: Key | None = None
+    left: bool = False
+    cost: Cost | None = None
 
 
 class Caller:
@@ -73,6 +100,7 @@ class Caller:
         self._transport = transport
         self._clock = clock
         self._publish = publish
+        self._told_of_budget: dict[str, Instant] = {}
 
     async def call(self, gate: Gate, resource: Resource, waiting: Waiting, before: Kept | None) -> Kept:
         """One HTTP try; ``before`` makes it conditional.
@@ -80,23 +108,48 @@ class Caller:
         Raises ``Held`` when the gate is shut for long, ``ClientError``, and ``StoreError`` when the answer could not be
         kept: it is lost.
         """
-        entry = await gate.enter(usd_micros=0)
+        entry = await self._enter(gate, resource)
         waiting.in_the_air = True
         try:
             known = tuple(waiting.tasks)
             call_id = await self._reserve(gate, entry, resource, known)
             waiting.call_id = call_id
-            left = False
+            this = _Try(gate, resource, waiting, entry, call_id)
             try:
                 await self._tell(call_id, waiting.tasks[len(known) :])
                 await gate.leave()
-                left = True
-                return await self._request(call_id, resource, waiting, before)
+                return await self._request(this, before)
             except BaseException as error:  # cancelled too: however it ends, it is settled
-                await self._settle_failed(gate, call_id, error, left=left)
+                await self._settle_failed(this, error)
+                if isinstance(error, ClientError) and (other := self._instead(this, error)) is not None:
+                    raise other from error
                 raise
         finally:
             waiting.in_the_air = False
+
+    def _instead(self, this: _Try, error: ClientError) -> ClientError | None:
+        """Another key may do at once what this one may not; and an answer that may have been paid for twice is not
+        asked for a third time.
+        """
+        keys = this.gate.keys
+        if this.key is not None and isinstance(error, Refused | RateLimited) and keys is not None:
+            if keys.has_usable(self._clock.now()):
+                return TransientClientError(str(error), error.reason, status=error.status, retry_after=0)
+        elif this.resource.expected.usd_micros and is_ambiguous(error):
+            this.waiting.ambiguous += 1
+            if this.waiting.ambiguous > MOST_AMBIGUOUS:
+                return PermanentClientError(f"{error}; it may have been charged, and is not asked again", error.reason)
+        return None
+
+    async def _enter(self, gate: Gate, resource: Resource) -> Entry:
+        try:
+            return await gate.enter(resource.expected.usd_micros)
+        except Held as held:
+            if held.reason is Reason.BUDGET_EXHAUSTED and self._told_of_budget.get(gate.provider) != held.until:
+                self._told_of_budget[gate.provider] = held.until
+                fields = {"provider": gate.provider, "reason": held.reason}
+                self._publish(Event("provider.budget_exhausted", str(held), fields, "WARNING"))
+            raise
 
     async def join(self, waiting: Waiting, task_id: int) -> None:
         """Says durably that a task waits too. While a reservation is being committed, ``call`` says it."""
@@ -131,22 +184,36 @@ class Caller:
                 Event("ledger.failed", f"call {call_id}: who joined could not be noted: {error}", level="WARNING")
             )
 
-    async def _request(self, call_id: int, resource: Resource, waiting: Waiting, before: Kept | None) -> Kept:
-        started = self._clock.monotonic()
+    async def _request(self, this: _Try, before: Kept | None) -> Kept:
+        started, resource = self._clock.monotonic(), this.resource
         request = conditional(resource.request, before.row if before else None)
+        asked_whether_changed = request != resource.request
+        request = self._signed(this, request)
+        this.left = True
         response = await self._transport.send(request, resource.limits)
-        if response.status == NOT_MODIFIED and before is not None and request != resource.request:
-            answer = await self._confirm(call_id, resource, waiting, before)
+        if response.status == NOT_MODIFIED and before is not None and asked_whether_changed:
+            this.cost = FREE
+            answer = await self._confirm(this, before)
         else:
-            self._clients[resource.provider].check(resource, response)
-            answer = await self._keep(call_id, resource, response)
+            this.cost = self._clients[resource.provider].check(resource, response)
+            answer = await self._keep(this, response)
         took = round((self._clock.monotonic() - started) * 1000)
         message = f"{resource.key}: {response.status}, {len(response.body)} bytes in {took} ms"
-        fields = {"provider": resource.provider, "duration_ms": took, "cost_usd": 0}
+        usd = (resource.expected if this.cost is None else this.cost).usd_micros / 1e6
+        fields = {"provider": resource.provider, "duration_ms": took, "cost_usd": usd}
         self._publish(Event("call.completed", message, fields, "DEBUG"))
         return answer
 
-    async def _keep(self, call_id: int, resource: Resource, response: Response) -> Kept:
+    def _signed(self, this: _Try, request: Request) -> Request:
+        """With the key, at the last moment; the key is the one of now, which may not be that of the last try."""
+        keys, client = this.gate.keys, self._clients[this.resource.provider]
+        if keys is None or not isinstance(client, Signer):
+            return request
+        this.key = keys.take(request.url, self._clock.now())
+        return client.signed(request, this.key.secret)
+
+    async def _keep(self, this: _Try, response: Response) -> Kept:
+        resource, call_id = this.resource, this.call_id
         packed = await self._raw.put(call_id, response.body)
         new = NewAnswer(
             url=shown(response.url),
@@ -165,8 +232,10 @@ class Caller:
         def unit(conn: Connection) -> None:
             call_store.keep(conn, call_id, resource.provider, resource.key, new, now)
             call_store.settle(conn, call_id, CallState.KEPT, now, status=response.status, size=len(response.body))
+            _charge(conn, this, this.cost)
 
         await self._ledger.run(unit)
+        _settled(this, this.cost)
         row = KeptRow(
             call_id=call_id,
             revision=new.revision,
@@ -183,60 +252,53 @@ class Caller:
         )
         return Kept(row, response.body, now, asked=True)
 
-    async def _confirm(self, call_id: int, resource: Resource, waiting: Waiting, before: Kept) -> Kept:
-        now, confirmed, tasks = self._clock.now(), before.row.call_id, tuple(waiting.tasks)
+    async def _confirm(self, this: _Try, before: Kept) -> Kept:
+        resource, now, confirmed = this.resource, self._clock.now(), before.row.call_id
+        tasks = tuple(this.waiting.tasks)
 
         def unit(conn: Connection) -> None:
             call_store.confirm(conn, resource.key, confirmed, resource.revision, now)
-            call_store.settle(conn, call_id, CallState.UNCHANGED, now, status=NOT_MODIFIED)
+            call_store.settle(conn, this.call_id, CallState.UNCHANGED, now, status=NOT_MODIFIED)
+            _charge(conn, this, FREE)
             for task_id in tasks:  # after a crash they find that it was confirmed for them
                 call_store.use(conn, task_id, confirmed, Use.KEPT)
 
         await self._ledger.run(unit)
+        _settled(this, FREE)
         return Kept(before.row, before.body, now, asked=True)
 
-    async def _settle_failed(self, gate: Gate, call_id: int, error: BaseException, *, left: bool) -> None:
-        state, reason = _ending(error, left=left)
+    async def _settle_failed(self, this: _Try, error: BaseException) -> None:
+        gate, call_id, now = this.gate, this.call_id, self._clock.now()
+        state, reason = ending(error, left=this.left)
         status = error.status if isinstance(error, ClientError) else None
+        cost = cost_of(error, left=this.left) if this.cost is None else this.cost
         if isinstance(error, ClientError):
             self._publish(Event("call.failed", str(error), {"provider": gate.provider, "reason": error.reason}))
-        closed = self._close(gate, error)
-        now = self._clock.now()
+        quiet = quiet_after(gate, this.key, error, now)
+        if quiet is not None:
+            self._publish(quiet.event)
 
         def unit(conn: Connection) -> None:
-            call_store.settle(conn, call_id, state, now, status=status, reason=reason)
-            if closed is not None:
-                call_store.put_gate(conn, gate.provider, call_store.CLOSED, closed)
+            if call_store.settle(conn, call_id, state, now, status=status, reason=reason):
+                _charge(conn, this, cost)
+            if quiet is not None:
+                put_gate(conn, gate.provider, quiet.name, quiet.row)
 
         try:
             await self._ledger.run(unit)
         except StoreError as failed:  # the call stays reserved, which is charged, and counts as lost
             self._publish(Event("ledger.failed", f"call {call_id} could not be settled: {failed}", level="WARNING"))
-
-    def _close(self, gate: Gate, error: BaseException) -> GateRow | None:
-        """An upstream that says when to come back is left alone until then, by everyone."""
-        if not isinstance(error, TransientClientError):
-            return None
-        quiet = error.retry_after
-        if quiet is None:
-            if not isinstance(error, RateLimited):
-                return None
-            quiet = QUIET_WITHOUT_RETRY_AFTER
-        now = self._clock.now()
-        fields = {"provider": gate.provider, "reason": error.reason}
-        message = f"{gate.provider} is not asked for {quiet:.0f} s: {error}"
-        self._publish(Event("call.throttled", message, fields, "WARNING"))
-        return gate.close_until(GateRow(now + round(quiet * SECOND), now, error.reason), str(error))
+        else:
+            _settled(this, cost)
 
 
-def _ending(error: BaseException, *, left: bool) -> tuple[CallState, Reason]:
-    """What a call is settled as; ``left``: its request is on the way, and its answer, if there is one, is lost."""
-    match error:
-        case ClientError() | Held():
-            return CallState.FAILED, error.reason
-        case StoreError():
-            return CallState.LOST, Reason.DISK_FAILED
-        case asyncio.CancelledError():
-            return CallState.LOST if left else CallState.FAILED, Reason.CANCELLED
-        case _:
-            return CallState.FAILED, Reason.INTERNAL_ERROR
+def _charge(conn: Connection, this: _Try, cost: Cost | None) -> None:
+    if cost is not None:
+        entry = this.entry
+        call_store.charge(conn, this.call_id, this.gate.provider, entry.day, entry.usd_micros, cost)
+
+
+def _settled(this: _Try, cost: Cost | None) -> None:
+    """Now that the ledger says so."""
+    if cost is not None:
+        this.gate.settle(this.entry, cost)

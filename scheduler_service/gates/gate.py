@@ -1,5 +1,5 @@
-"""One provider's gate: closed or open, its budget, its rate, its concurrency. What it must remember lies in the
-ledger.
+"""One provider's gate: closed or open, its keys, its budget, its rate, its concurrency. What it must remember lies in
+the ledger.
 """
 
 from __future__ import annotations
@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING
 
 from scheduler_service.clock import DAY, SECOND, from_datetime, to_datetime, to_iso_seconds, utc_day
 from scheduler_service.errors import Held
+from scheduler_service.gates.keys import KeyPool
 from scheduler_service.gates.rate import interval, permit
 from scheduler_service.models import Reason
-from scheduler_service.stores.call_store import CLOSED, RATE, GateRow, Spend
+from scheduler_service.settings.providers import KeyedOptions
+from scheduler_service.stores.call_store import Spend
+from scheduler_service.stores.gate_store import CLOSED, RATE, GateRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from scheduler_service.calls import Cost
     from scheduler_service.clock import Clock, Instant
     from scheduler_service.settings.providers import ProviderOptions
 
@@ -41,6 +45,7 @@ class Gate:
         self.provider = provider
         self.options = options
         self.concurrency = asyncio.Semaphore(options.concurrency)
+        self.keys = _key_pool(provider, options)
         self.closed: GateRow | None = None
         self._why = ""
         self._clock = clock
@@ -55,6 +60,8 @@ class Gate:
         rate = rows.get((self.provider, RATE))
         self._line_ends = rate.until + LEFT_LATER if rate else 0
         self._spent = dict(spent)
+        if self.keys is not None:
+            self.keys.restore(rows)
 
     def spent_today(self, now: Instant) -> Spend:
         """Calls and money since 00:00 UTC, reserved ones included."""
@@ -67,8 +74,10 @@ class Gate:
         return self.closed
 
     def check_closed(self) -> None:
-        """Raises ``Held`` when it stays closed for longer than 10 seconds."""
+        """Raises ``Held`` when it stays closed for longer than 10 seconds, or has no key to show."""
         now = self._clock.now()
+        if self.keys is not None:
+            self.keys.check(now)
         if self._closed_until(now) - now > LONGEST_WAIT_IN_PLACE and self.closed is not None:
             until = self.closed.until
             reason = self.closed.reason or Reason.RATE_LIMITED
@@ -98,6 +107,12 @@ class Gate:
     def give_back(self, entry: Entry) -> None:
         """The ledger could not reserve it: nothing was charged, and nothing leaves."""
         self._charge(entry, -1)
+
+    def settle(self, entry: Entry, cost: Cost) -> None:
+        """What was reserved did cost this, as the ledger now says too."""
+        spent = self._spent.get(entry.day, Spend())
+        usd_micros = spent.usd_micros - entry.usd_micros + cost.usd_micros
+        self._spent[entry.day] = Spend(spent.calls, usd_micros, spent.tokens + cost.tokens)
 
     async def leave(self) -> None:
         """The last look before a reserved request leaves: a late wake-up or a slow disk must not let two leave
@@ -152,6 +167,12 @@ class Gate:
     def _out(self, what: str, until: Instant) -> None:
         message = f"{self.provider}: the budget's {what}; it starts anew at {to_iso_seconds(until)}"
         raise Held(message, Reason.BUDGET_EXHAUSTED, until)
+
+
+def _key_pool(provider: str, options: ProviderOptions) -> KeyPool | None:
+    if not isinstance(options, KeyedOptions):
+        return None
+    return KeyPool(provider, [key.get_secret_value() for key in options.api_keys], options.base_url or "")
 
 
 def _day(now: Instant) -> str:

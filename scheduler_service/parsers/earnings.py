@@ -32,10 +32,12 @@ if TYPE_CHECKING:
 CONCEPTS = (REVENUE, COST_OF_REVENUE, GROSS_PROFIT, NET_INCOME, EPS_DILUTED, EQUITY, *DEBT)
 HISTORY = dt.timedelta(days=5 * 366)
 """How far back from the newest report the reports go."""
-SAME_PERIOD = dt.timedelta(days=10)
-"""Two sources may end one period a few days apart (2025-09-27, 2025-09-30)."""
-
 PeriodKind: TypeAlias = Literal["quarter", "year"]
+
+SAME_PERIOD: dict[PeriodKind, dt.timedelta] = {"quarter": dt.timedelta(days=40), "year": dt.timedelta(days=175)}
+"""Two sources may end one period a few days apart (2025-09-27, 2025-09-30), or weeks where one goes by the calendar.
+Ends closer than half a period are of one and the same.
+"""
 
 
 class Report(Record):
@@ -93,7 +95,7 @@ class EarningsData(Record):
 
 def read_earnings(facts: CompanyFacts, submissions: Submissions, origin: Origin) -> EarningsData:
     """What the filings say. ``ParseError(NO_DATA)`` where they hold no quarter and no year."""
-    reports = sorted((*_reports(facts, "quarter", origin), *_reports(facts, "year", origin)), key=_newest_first)
+    reports = sorted((*_reports(facts, "quarter", origin), *_reports(facts, "year", origin)), key=newest_first)
     if not reports:
         raise ParseError(
             f"the companyfacts of CIK {facts.cik} ({facts.name}) hold revenue or net income of no quarter and no year",
@@ -119,11 +121,11 @@ def merge_earnings(contributions: Sequence[Contribution[EarningsData]]) -> Earni
     releases: dict[str, Release] = {}
     for data in best_first:
         known = tuple(reports)
-        reports.extend(r for r in data.reports if not any(_same_period(r, k) for k in known))
+        reports.extend(r for r in data.reports if not any(same_period(r, k) for k in known))
         for release in data.releases:
             releases.setdefault(release.accession, release)
     return EarningsData(
-        reports=tuple(sorted(reports, key=_newest_first)),
+        reports=tuple(sorted(reports, key=newest_first)),
         next_report=next((data.next_report for data in best_first if data.next_report), None),
         releases=tuple(sorted(releases.values(), key=lambda r: (r.date, r.accession), reverse=True)),
     )
@@ -181,10 +183,10 @@ def _value(figure: Figure | None) -> Number | None:
     return None if figure is None else figure.value
 
 
-def _newest_first(report: Report) -> tuple[int, int]:
+def newest_first(report: Report) -> tuple[int, int]:
     """Sorting key; a year comes before the quarter it ends with."""
     return -report.period_end.toordinal(), 0 if report.kind == "year" else 1
 
 
-def _same_period(one: Report, other: Report) -> bool:
-    return one.kind == other.kind and abs(one.period_end - other.period_end) <= SAME_PERIOD
+def same_period(one: Report, other: Report) -> bool:
+    return one.kind == other.kind and abs(one.period_end - other.period_end) <= SAME_PERIOD[one.kind]

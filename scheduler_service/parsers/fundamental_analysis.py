@@ -122,17 +122,27 @@ def read_fundamentals(facts: CompanyFacts, origin: Origin) -> FundamentalsData:
 def merge_fundamentals(contributions: Sequence[Contribution[FundamentalsData]]) -> FundamentalsData:
     """Per metric the best source that knows its value wins: filing over market over feed over model.
 
-    Between sources of one kind the order given decides, and it is the caller's to fix.
+    Between sources of one kind the order given decides, and it is the caller's to fix. A source that counts in another
+    unit or currency than the better ones adds nothing to their figures.
     """
     ranks = {kind: rank for rank, kind in enumerate(Kind)}
     best_first = [c.data for c in sorted(contributions, key=lambda c: ranks[c.kind])]
     metrics: dict[str, Metric] = {}
+    currency: str | None = None
     for data in best_first:
         for name, metric in data.metrics.items():
-            if name not in metrics or (metrics[name].value is None and metric.value is not None):
+            before = metrics.get(name)
+            if before is not None and (before.value is not None or metric.value is None or before.unit != metric.unit):
+                continue
+            currency = currency or _currency(metric)
+            if _currency(metric) in (None, currency):
                 metrics[name] = metric
     analysis = next((data.analysis for data in best_first if data.analysis), None)
     return FundamentalsData(metrics=dict(sorted(metrics.items())), analysis=analysis)
+
+
+def _currency(metric: Metric) -> str | None:
+    return None if metric.unit in ("ratio", "shares") else metric.unit.removesuffix("/share")
 
 
 def _metric(figure: Figure | None, unit: str, as_of: dt.date, origin: Origin) -> Metric:

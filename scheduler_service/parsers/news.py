@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scheduler_service.clock import HOUR, SECOND, to_iso_seconds
 from scheduler_service.models import Kind, Provenance, Record
@@ -87,21 +87,48 @@ class NewsData(Record):
     items: tuple[NewsItem, ...] = ()
 
 
+def web_story(
+    answer: Answer[Any],
+    *,
+    source: str,
+    kind: Kind,
+    title: str,
+    url: str,
+    publisher: str,
+    published: Instant | None,
+    summary: str | None,
+    symbols: Iterable[str],
+    sentiment: str | None = None,
+) -> NewsItem:
+    """A story on the web as an item. Its provenance names the story, not where it was found, which may hold a token."""
+    return NewsItem(
+        id=_id(_address(url)),
+        title=title,
+        url=url,
+        source=source,
+        publisher=publisher,
+        published_at=_believable(published, answer.fetched_at),
+        summary=summary,
+        sentiment=sentiment,
+        symbols=tuple(sorted(set(symbols))),
+        fetched_at=to_iso_seconds(answer.fetched_at),
+        provenance=answer.provenance(source, kind, url=url),
+    )
+
+
 def items_from_feed(answer: Answer[ParsedFeed], source: str, symbol: str) -> tuple[NewsItem, ...]:
-    """A feed's stories as items. Their provenance names the story, not the feed, whose URL may hold a token."""
-    fetched_at = to_iso_seconds(answer.fetched_at)
+    """A feed's stories as items."""
     return tuple(
-        NewsItem(
-            id=_id(_address(story.url)),
+        web_story(
+            answer,
+            source=source,
+            kind=Kind.FEED,
             title=story.title,
             url=story.url,
-            source=source,
             publisher=story.publisher,
-            published_at=_believable(story.published, answer.fetched_at),
+            published=story.published,
             summary=story.summary,
-            symbols=tuple(sorted({symbol, *story.symbols})),
-            fetched_at=fetched_at,
-            provenance=answer.provenance(source, Kind.FEED, url=story.url),
+            symbols=(symbol, *story.symbols),
         )
         for story in answer.value.stories
     )
@@ -151,11 +178,22 @@ def news_of(items: Iterable[NewsItem]) -> NewsData:
 
 
 def merge_news(contributions: Sequence[Contribution[NewsData]]) -> NewsData:
-    """All sources' items; a story told by several is taken from the best kind, then from who had it first."""
+    """All sources' items; a story told by several is taken from the best kind, then from who knows its hour, then from
+    who had it first.
+    """
     ranks = {kind: rank for rank, kind in enumerate(Kind)}
     ranked = [(ranks[said.kind], item) for said in contributions for item in said.data.items]
-    ranked.sort(key=lambda pair: (pair[0], _when(pair[1]), pair[1].id, pair[1].source, pair[1].fetched_at))
+    ranked.sort(key=lambda pair: (pair[0], not _has_hour(pair[1]), _when(pair[1]), *_named(pair[1])))
     return news_of(item for _, item in ranked)
+
+
+def _has_hour(item: NewsItem) -> bool:
+    """A search knows only the day of a story, written as its midnight."""
+    return item.published_at is not None and not item.published_at.endswith("T00:00:00Z")
+
+
+def _named(item: NewsItem) -> tuple[str, str, str]:
+    return item.id, item.source, item.fetched_at
 
 
 def accumulate_news(

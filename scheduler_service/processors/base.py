@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 import orjson
 
 from scheduler_service.errors import ClientError, ParseError
-from scheduler_service.models import Contribution, Kind, Outcome, Reason, Record, TaskState
+from scheduler_service.models import Contribution, Kind, Outcome, Reason, Record, StockState, TaskState
 from scheduler_service.settings.model import good_for_slots
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from scheduler_service.calls import Ask, Client, Source
     from scheduler_service.clock import Instant, Micros
-    from scheduler_service.models import StockState, Symbol, Task
+    from scheduler_service.models import Symbol, Task
 
 D = TypeVar("D", bound=Record)
 
@@ -96,19 +96,32 @@ class Processor(ABC, Generic[D]):
     def source(self, name: str) -> Source:
         return self._sources[name]
 
-    async def process(self, task: Task, state: StockState, symbol: Symbol, ask: Ask, now: Instant) -> Outcome:
-        """Check state, ask, parse; the executor commits what this returns.
+    async def process(
+        self, task: Task, states: Mapping[str, StockState], symbol: Symbol, ask: Ask, now: Instant
+    ) -> Outcome:
+        """Check state, ask, parse; the executor commits what this returns. ``states``: of this stock and domain, by
+        source.
 
         Raises ``Held`` when a gate is closed for long: the task is not over, only deferred.
         """
-        policy = self.policies[task.source]
+        policy, state = self.policies[task.source], states.get(task.source, StockState())
         if not task.force and is_fresh(state, task.due_at, policy.fresh_for, now):
             return Outcome(TaskState.SKIPPED, Reason.FRESH)
+        if not task.force and policy.only_when_missing and (better := self._fresh_ones(task, states, now)):
+            return Outcome(TaskState.SKIPPED, Reason.NOT_NEEDED, f"{', '.join(better)} said it already")
         try:
             said = await self._sources[task.source].collect(ask, state, symbol)
         except (ClientError, ParseError) as error:
             return Outcome(TaskState.FAILED, error.reason, str(error))
         return Outcome(TaskState.COMPLETED, contribution=said.data.model_dump_json().encode(), kind=said.kind)
+
+    def _fresh_ones(self, task: Task, states: Mapping[str, StockState], now: Instant) -> list[str]:
+        """The required sources that are fresh: what is asked only when missing is not missing then."""
+        return [
+            name
+            for name in self.required
+            if is_fresh(states.get(name, StockState()), task.due_at, self.policies[name].fresh_for, now)
+        ]
 
     def read(self, contribution: bytes) -> D:
         """A stored contribution back as the domain's record."""

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
+from scheduler_service.clients.perplexity_client import Question
 from scheduler_service.models import Contribution, Kind
 from scheduler_service.parsers.earnings import CONCEPTS, EarningsData, merge_earnings, read_earnings
+from scheduler_service.parsers.stated_earnings import (
+    INSTRUCTIONS,
+    SCHEMA,
+    earnings_from_stated,
+    question,
+    read_stated_earnings,
+)
+from scheduler_service.parsers.stock_names import Stock
 from scheduler_service.processors.base import Processor
 from scheduler_service.processors.company import PROVIDER, read_company
 
@@ -14,6 +24,7 @@ if TYPE_CHECKING:
 
     from scheduler_service.calls import Ask
     from scheduler_service.clients.edgar_client import EdgarClient
+    from scheduler_service.clients.perplexity_client import PerplexityClient
     from scheduler_service.models import StockState, Symbol
 
 
@@ -35,10 +46,29 @@ class EdgarEarnings:
         return Contribution(self.name, self.kind, data)
 
 
+class PerplexityEarnings:
+    """Earnings as a model states them, and the date of the next report, which no filing knows."""
+
+    name: ClassVar[str] = "perplexity"
+    provider: ClassVar[str] = "perplexity"
+    kind: ClassVar[Kind] = Kind.MODEL
+    slow: ClassVar[bool] = True
+
+    def __init__(self, client: PerplexityClient) -> None:
+        self._client = client
+
+    async def collect(self, ask: Ask, state: StockState, symbol: Symbol) -> Contribution[EarningsData]:
+        del state
+        stock = Stock(symbol.at(self.provider), symbol.name)
+        asked = Question("earnings", INSTRUCTIONS, question(stock), SCHEMA)
+        answer = await ask(self._client.answer(symbol, asked), partial(read_stated_earnings, stock=stock))
+        return Contribution(self.name, self.kind, earnings_from_stated(answer, self.name, stock))
+
+
 class EarningsProcessor(Processor[EarningsData]):
     domain = "earnings"
     record = EarningsData
-    sources = (EdgarEarnings,)
+    sources = (EdgarEarnings, PerplexityEarnings)
 
     def merge(self, contributions: Sequence[Contribution[EarningsData]]) -> EarningsData:
         return merge_earnings(contributions)

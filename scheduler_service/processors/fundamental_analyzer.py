@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
+from scheduler_service.clients.perplexity_client import Question
 from scheduler_service.models import Contribution, Kind
 from scheduler_service.parsers.fundamental_analysis import (
     CONCEPTS,
@@ -11,6 +13,14 @@ from scheduler_service.parsers.fundamental_analysis import (
     merge_fundamentals,
     read_fundamentals,
 )
+from scheduler_service.parsers.stated_fundamentals import (
+    INSTRUCTIONS,
+    SCHEMA,
+    fundamentals_from_stated,
+    question,
+    read_stated_fundamentals,
+)
+from scheduler_service.parsers.stock_names import Stock
 from scheduler_service.processors.base import Processor
 from scheduler_service.processors.company import PROVIDER, read_company
 
@@ -19,6 +29,7 @@ if TYPE_CHECKING:
 
     from scheduler_service.calls import Ask
     from scheduler_service.clients.edgar_client import EdgarClient
+    from scheduler_service.clients.perplexity_client import PerplexityClient
     from scheduler_service.models import StockState, Symbol
 
 
@@ -39,10 +50,29 @@ class EdgarFundamentals:
         return Contribution(self.name, self.kind, read_fundamentals(company.facts, company.origin))
 
 
+class PerplexityFundamentals:
+    """An analysis in words, and metrics as a model states them: what no filing gives stays marked as unverified."""
+
+    name: ClassVar[str] = "perplexity"
+    provider: ClassVar[str] = "perplexity"
+    kind: ClassVar[Kind] = Kind.MODEL
+    slow: ClassVar[bool] = True
+
+    def __init__(self, client: PerplexityClient) -> None:
+        self._client = client
+
+    async def collect(self, ask: Ask, state: StockState, symbol: Symbol) -> Contribution[FundamentalsData]:
+        del state
+        stock = Stock(symbol.at(self.provider), symbol.name)
+        asked = Question("fundamentals", INSTRUCTIONS, question(stock), SCHEMA)
+        answer = await ask(self._client.answer(symbol, asked), partial(read_stated_fundamentals, stock=stock))
+        return Contribution(self.name, self.kind, fundamentals_from_stated(answer, self.name, stock))
+
+
 class FundamentalAnalyzer(Processor[FundamentalsData]):
     domain = "fundamentals"
     record = FundamentalsData
-    sources = (EdgarFundamentals,)
+    sources = (EdgarFundamentals, PerplexityFundamentals)
 
     def merge(self, contributions: Sequence[Contribution[FundamentalsData]]) -> FundamentalsData:
         return merge_fundamentals(contributions)

@@ -1,10 +1,12 @@
-"""The news domain: headlines from feeds, and filings at the SEC that are news."""
+"""The news domain: headlines from feeds, stories a web search finds, and filings at the SEC that are news."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from scheduler_service.errors import ClientError, Held, ParseError, PermanentClientError
+from scheduler_service.clients.perplexity_client import Question
+from scheduler_service.errors import ClientError, Held, NotFound, ParseError, PermanentClientError
 from scheduler_service.models import Contribution, Kind, Reason
 from scheduler_service.parsers.feed import parse_feed
 from scheduler_service.parsers.news import (
@@ -15,18 +17,30 @@ from scheduler_service.parsers.news import (
     merge_news,
     news_of,
 )
+from scheduler_service.parsers.news_search import (
+    INSTRUCTIONS,
+    SCHEMA,
+    items_from_search,
+    question,
+    read_choice,
+    read_results,
+    search_query,
+)
+from scheduler_service.parsers.stock_names import Stock
 from scheduler_service.processors.base import Processor
 from scheduler_service.processors.company import PROVIDER, read_submissions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from scheduler_service.calls import Ask
+    from scheduler_service.calls import Answer, Ask
     from scheduler_service.clients.edgar_client import EdgarClient
     from scheduler_service.clients.feed_client import FeedClient
+    from scheduler_service.clients.perplexity_client import PerplexityClient
     from scheduler_service.clock import Instant
     from scheduler_service.models import StockState, Symbol
     from scheduler_service.parsers.news import NewsItem
+    from scheduler_service.parsers.news_search import Story
     from scheduler_service.parsers.submissions import Filing
 
 
@@ -46,6 +60,8 @@ class Feeds:
         items: list[NewsItem] = []
         failures: list[ClientError | ParseError | Held] = []
         resources = self._client.feeds(symbol)
+        if not resources and self._client.has_feeds:
+            return Contribution(self.name, self.kind, news_of([]))  # only other companies have feeds of their own
         for resource in resources:
             try:
                 answer = await ask(resource, parse_feed)
@@ -79,12 +95,48 @@ class EdgarFilings:
         return Contribution(self.name, self.kind, news_of(items_from_filings(answer, self.name, symbol.symbol, url)))
 
 
+class PerplexityNews:
+    """Stories that a web search finds. What the search itself returns is no model's word, so it counts as a feed.
+
+    Where the search is not served, a model searches and chooses; once known, that holds until the service starts anew.
+    """
+
+    name: ClassVar[str] = "perplexity"
+    provider: ClassVar[str] = "perplexity"
+    kind: ClassVar[Kind] = Kind.MODEL
+    slow: ClassVar[bool] = True
+
+    def __init__(self, client: PerplexityClient) -> None:
+        self._client = client
+        self._serves_search = client.serves_search
+
+    async def collect(self, ask: Ask, state: StockState, symbol: Symbol) -> Contribution[NewsData]:
+        del state
+        stock = Stock(symbol.at(self.provider), symbol.name)
+        kind = Kind.FEED
+        answer = await self._searched(ask, symbol, stock) if self._serves_search else None
+        if answer is None:
+            kind = Kind.MODEL
+            asked = Question("news", INSTRUCTIONS, question(stock), SCHEMA, recency="week")
+            answer = await ask(self._client.answer(symbol, asked), read_choice)
+        items = items_from_search(answer, self.name, symbol.symbol, stock, kind)
+        return Contribution(self.name, kind, news_of(items))
+
+    async def _searched(self, ask: Ask, symbol: Symbol, stock: Stock) -> Answer[tuple[Story, ...]] | None:
+        resource = self._client.search(symbol, search_query(stock), recency="week")
+        try:
+            return await ask(resource, partial(read_results, stock=stock))
+        except NotFound:
+            self._serves_search = False
+            return None
+
+
 class NewsProcessor(Processor[NewsData]):
     """News is events: what a source no longer lists is kept, within the configured retention."""
 
     domain = "news"
     record = NewsData
-    sources = (Feeds, EdgarFilings)
+    sources = (Feeds, EdgarFilings, PerplexityNews)
 
     def merge(self, contributions: Sequence[Contribution[NewsData]]) -> NewsData:
         return merge_news(contributions)

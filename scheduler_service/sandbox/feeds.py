@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import dataclass
 from datetime import UTC
 from email.utils import format_datetime, parsedate_to_datetime
 from html import escape
@@ -35,6 +36,16 @@ _HEADLINES = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """One generated story."""
+
+    at: Instant
+    number: int
+    title: str
+    link: str
+
+
 def answer(path: str, headers: Mapping[str, str], companies: Mapping[str, Company], now: Instant) -> Reply:
     """One symbol's feed; ``companies`` by symbol. 304 when the caller has this version, 404 for an unknown symbol."""
     match = _FEED.fullmatch(path)
@@ -61,16 +72,10 @@ def _unchanged(headers: Mapping[str, str], etag: str, newest: Instant) -> bool:
 
 def rss(profile: Profile, now: Instant) -> tuple[Instant, bytes]:
     """The instant of the newest headline, and the document."""
-    period = now // PERIOD + 1
-    published: list[tuple[Instant, int]] = []
-    while len(published) < ITEMS:
-        period -= 1
-        at, number = _headline(profile.symbol, period)
-        if at <= now:
-            published.append((at, number))
+    told = headlines(profile, now, ITEMS)
     name = escape(profile.name)
-    items = "".join(_item(profile, at, number) for at, number in published)
-    newest = published[0][0]
+    items = "".join(_item(profile, headline) for headline in told)
+    newest = told[0].at
     document = (
         '<?xml version="1.0" encoding="UTF-8"?>\n<rss version="2.0"><channel>'
         f"<title>{name}: generated headlines</title><link>{SITE}/{quote(profile.symbol)}</link>"
@@ -80,18 +85,29 @@ def rss(profile: Profile, now: Instant) -> tuple[Instant, bytes]:
     return newest, document.encode()
 
 
-def _headline(symbol: str, period: int) -> tuple[Instant, int]:
-    """When this period's headline appears, and its number."""
-    number = int.from_bytes(hashlib.sha256(f"{symbol} {period}".encode()).digest()[:4])
-    return period * PERIOD + number % (PERIOD // MINUTE) * MINUTE, number
+def headlines(profile: Profile, now: Instant, most: int) -> tuple[Headline, ...]:
+    """The newest that have appeared by now, newest first."""
+    period = now // PERIOD + 1
+    published: list[Headline] = []
+    while len(published) < most:
+        period -= 1
+        headline = _headline(profile, period)
+        if headline.at <= now:
+            published.append(headline)
+    return tuple(published)
 
 
-def _item(profile: Profile, at: Instant, number: int) -> str:
-    title = escape(_HEADLINES[number % len(_HEADLINES)].format(name=profile.name, number=number))
-    link = f"{SITE}/news/{quote(profile.symbol)}/{to_datetime(at):%Y%m%dT%H%M}"
+def _headline(profile: Profile, period: int) -> Headline:
+    number = int.from_bytes(hashlib.sha256(f"{profile.symbol} {period}".encode()).digest()[:4])
+    at = period * PERIOD + number % (PERIOD // MINUTE) * MINUTE
+    title = _HEADLINES[number % len(_HEADLINES)].format(name=profile.name, number=number)
+    return Headline(at, number, title, f"{SITE}/news/{quote(profile.symbol)}/{to_datetime(at):%Y%m%dT%H%M}")
+
+
+def _item(profile: Profile, headline: Headline) -> str:
     return (
-        f"<item><title>{title}</title><link>{link}</link>"
-        f'<guid isPermaLink="false">{PUBLISHER}-{number:08x}</guid><pubDate>{_rfc822(at)}</pubDate>'
+        f"<item><title>{escape(headline.title)}</title><link>{headline.link}</link>"
+        f'<guid isPermaLink="false">{PUBLISHER}-{headline.number:08x}</guid><pubDate>{_rfc822(headline.at)}</pubDate>'
         f"<description>Generated for {escape(profile.symbol)}.</description>"
         f'<source url="{SITE}">{PUBLISHER}</source></item>'
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from math import inf
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
@@ -34,7 +35,7 @@ class MemoryTransport:
         visited = [request.url]
         while True:
             reply = self._ask(request)
-            takes = reply.delay + reply.gap * len(reply.body)
+            takes = inf if reply.wire is Wire.SILENT else reply.delay + reply.gap * len(reply.body)
             if takes:
                 await self._clock.sleep(min(takes, left))
             if takes > left:
@@ -46,7 +47,8 @@ class MemoryTransport:
             if not limits.redirects or not 300 <= response.status < 400 or location is None:
                 return response
             request = Request(urljoin(request.url, location), request.method, request.headers)
-            if not _stands_here(request.url) or request.url in visited or len(visited) > limits.redirects:
+            followed = _stands_here(request.url) and request.method in ("GET", "HEAD")
+            if not followed or request.url in visited or len(visited) > limits.redirects:
                 message = f"the redirect of {shown(visited[0])} leads to where it is not followed"
                 raise PermanentClientError(message, Reason.REDIRECTED)
             visited.append(request.url)
@@ -72,11 +74,11 @@ def _received(url: str, reply: Reply, most: int) -> Response:
     """What a client makes of the reply: the decoded body within its limit, or the error of a broken connection."""
     if reply.wire is Wire.RESET:
         raise TransientClientError(f"{shown(url)}: connection lost (reset)", Reason.PROVIDER_DOWN)
-    if reply.wire is Wire.CUT:
+    if reply.wire in (Wire.CUT, Wire.NOT_HTTP):
         raise TransientClientError(f"{shown(url)}: the answer is cut off or is not HTTP", Reason.PROVIDER_DOWN)
     body = reply.body
     if reply.headers.get("content-encoding") == "gzip":
         body = zlib.decompressobj(wbits=31).decompress(body, most + 1)
-    if len(body) > most:
+    if len(body) > most or reply.wire is Wire.ENDLESS:
         raise PermanentClientError(f"{shown(url)} sent more than {most} bytes", Reason.TOO_LARGE, status=reply.status)
     return Response(reply.status, dict(reply.headers), body, url)

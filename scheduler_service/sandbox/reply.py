@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+import orjson
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -20,6 +22,12 @@ class Wire(StrEnum):
     """The connection closes in the middle of the body."""
     DRIP = "drip"
     """One byte, then ``gap`` seconds, then the next."""
+    ENDLESS = "endless"
+    """The body again and again, for as long as anybody listens."""
+    SILENT = "silent"
+    """The connection is accepted, and nothing ever comes."""
+    NOT_HTTP = "not_http"
+    """Bytes that are no HTTP, then the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +55,9 @@ def html_reply(status: int, title: str, text: str) -> Reply:
     head = f'<!DOCTYPE html>\n<html lang="en"><head><title>{title}</title></head>'
     page = f"{head}<body><h1>{title}</h1><p>{text}</p></body></html>\n"
     return Reply(status, {"content-type": "text/html; charset=utf-8"}, page.encode())
+
+
+def error_reply(status: int, kind: str, message: str, param: str | None = None) -> Reply:
+    """An error in JSON, as Perplexity words it and many others do."""
+    said = {"message": message, "type": kind, "code": status} | ({} if param is None else {"param": param})
+    return Reply(status, {"content-type": "application/json"}, orjson.dumps({"error": said}))

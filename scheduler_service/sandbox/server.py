@@ -1,13 +1,21 @@
-"""The sandbox behind a loopback port: real HTTP, real resets, cuts and drips.
+"""The sandbox behind a loopback port: real HTTP (with a certificate: real TLS), real resets, cuts, drips and silence.
 
-For whoever runs the service in another process: ``/_sandbox/requests`` (GET, DELETE) and ``/_sandbox/faults`` (GET,
-POST one fault or a list, DELETE).
+For whoever runs the service in another process, under the same port and without a key:
+
+- ``GET /_sandbox/requests``: every request so far, oldest first, as ``upstream.Seen`` in JSON; ``DELETE`` forgets them.
+- ``GET /_sandbox/faults``: the faults in force, each with the count it has left; ``DELETE`` ends them all.
+- ``POST /_sandbox/faults``: one fault or a list, with the fields of ``faults.Fault`` and the kinds of ``FaultKind``,
+  ``WrongData`` and ``ModelFault``: ``{"kind": "error", "status": 429, "retry_after": "30", "provider": "perplexity",
+  "count": 2}``, ``{"kind": "older", "path": "/submissions/", "days": 90}``, ``{"kind": "prose"}``. The first that
+  concerns a request strikes it. One that is not understood is answered with 400 and an ``error`` that says why.
 """
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import socket
+import ssl
 import struct
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -32,12 +40,15 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class SandboxServer:
-    """Serves an upstream on 127.0.0.1; port 0 is any free one."""
+    """Serves an upstream on 127.0.0.1; port 0 is any free one. With ``tls``, by https alone."""
 
-    def __init__(self, upstream: SandboxUpstream, clock: Clock, port: int = 0) -> None:
+    def __init__(
+        self, upstream: SandboxUpstream, clock: Clock, port: int = 0, tls: ssl.SSLContext | None = None
+    ) -> None:
         self._upstream = upstream
         self._clock = clock
         self._port = port
+        self._tls = tls
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> str:
@@ -53,14 +64,14 @@ class SandboxServer:
                 web.route("*", "/{path:.*}", self._answer),
             ]
         )
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=SECONDS_TO_STOP)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=SECONDS_TO_STOP, handler_cancellation=True)
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, HOST, self._port).start()
+            await web.TCPSite(self._runner, HOST, self._port, ssl_context=self._tls).start()
         except OSError:
             await self.stop()
             raise
-        return f"http://{HOST}:{self._runner.addresses[0][1]}"
+        return f"{'https' if self._tls else 'http'}://{HOST}:{self._runner.addresses[0][1]}"
 
     async def stop(self) -> None:
         """Closes the port and every connection; replies under way are broken off. Harmless when not started."""
@@ -75,11 +86,19 @@ class SandboxServer:
         )
         if reply.delay:
             await self._clock.sleep(reply.delay)
-        if reply.wire is Wire.RESET:
-            return _reset(request)
-        if reply.wire is Wire.WHOLE:
-            return _whole(request, reply)
-        return await self._broken(request, reply)
+        match reply.wire:
+            case Wire.WHOLE:
+                return _whole(request, reply)
+            case Wire.RESET:
+                return _reset(request)
+            case Wire.NOT_HTTP:
+                return _not_http(request)
+            case Wire.SILENT:
+                return await _silent()
+            case Wire.ENDLESS:
+                return await _endless(request, reply)
+            case Wire.CUT | Wire.DRIP:
+                return await self._broken(request, reply)
 
     async def _broken(self, request: web.Request, reply: Reply) -> web.StreamResponse:
         """A body that arrives byte by byte, or in half."""
@@ -140,3 +159,24 @@ def _reset(request: web.Request) -> web.Response:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         request.transport.abort()
     return web.Response()
+
+
+def _not_http(request: web.Request) -> web.Response:
+    if request.transport:
+        request.transport.write(b"\x16\x03\x01 this is not HTTP\r\n\r\n")
+        request.transport.close()
+    return web.Response()
+
+
+async def _silent() -> web.Response:
+    """Until the caller hangs up or the server stops: both cancel it."""
+    await asyncio.Event().wait()
+    return web.Response()
+
+
+async def _endless(request: web.Request, reply: Reply) -> web.StreamResponse:
+    response = web.StreamResponse(status=reply.status, headers=dict(reply.headers))
+    response.enable_chunked_encoding()
+    await response.prepare(request)
+    while True:  # until nobody listens any more
+        await response.write(reply.body)

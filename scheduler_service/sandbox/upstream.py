@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from scheduler_service.clock import Clock, Instant, utc_day
-from scheduler_service.sandbox import edgar, feeds
+from pydantic import SecretStr
+
+from scheduler_service.clock import DAY, Clock, Instant, utc_day
+from scheduler_service.sandbox import edgar, feeds, model_faults, perplexity, wire_faults, wrong_data
 from scheduler_service.sandbox.bundle import bundled
-from scheduler_service.sandbox.faults import Fault, FaultKind, Faults, misbehave
+from scheduler_service.sandbox.faults import Fault, FaultKind, Faults, ModelFault, WrongData
 from scheduler_service.sandbox.reply import Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from scheduler_service.calls import Request
     from scheduler_service.sandbox.company import Company
@@ -27,13 +30,19 @@ _SHOWN_HEADERS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One request, without its query; every header that could be a credential has the value ``***``."""
+    """One request, without its query; every header that could be a credential has the value ``***``.
+
+    ``key`` numbers the different keys in the order they first came, from 1; 0 is none. ``body_sha256`` is in hex.
+    """
 
     at: Instant
     provider: str
     method: str
     path: str
     headers: Mapping[str, str]
+    key: int = 0
+    body_bytes: int = 0
+    body_sha256: str = ""
 
 
 def urls(base: str) -> dict[str, dict[str, Any]]:
@@ -41,6 +50,7 @@ def urls(base: str) -> dict[str, dict[str, Any]]:
     return {
         "edgar": {"base_url": base, "www_base_url": base},
         "feeds": {"urls": [f"{base}/feeds/{{symbol}}.rss"]},
+        "perplexity": {"base_url": base, "api_keys": (SecretStr("sandbox"),)},
     }
 
 
@@ -53,31 +63,62 @@ class SandboxUpstream:
         self._clock = clock
         self._companies = tuple(bundled() if companies is None else companies)
         self._latency = latency
+        self._keys: dict[str, int] = {}
 
     def answer(self, request: Request) -> Reply:
         """The reply to one request, as of the clock's now."""
         now = self._clock.now()
         path = urlsplit(request.url).path
         headers = {name.lower(): value for name, value in request.headers}
-        provider = "feeds" if path.startswith("/feeds/") else "edgar"
-        self.seen.append(Seen(now, provider, request.method, path, _shown(headers)))
-        fault = self.faults.strike(provider, path, now)
-        served = self._served(fault)
-        if request.method != "GET":
-            reply = Reply(405, {"allow": "GET"})
-        elif provider == "feeds":
-            by_symbol = {asked.profile.symbol: company for asked, company in served}
-            reply = feeds.answer(path, headers, by_symbol, now)
-        else:
-            by_cik = {asked.profile.cik: company for asked, company in served}
-            reply = edgar.answer(path, headers, by_cik, utc_day(now).isoformat())
-        reply = replace(reply, delay=self._latency)
-        return misbehave(fault, reply) if fault else reply
+        provider = _provider_of(path)
+        key = self._number_of(perplexity.bearer(headers))
+        body = request.body or b""
+        digest = hashlib.sha256(body).hexdigest() if body else ""
+        self.seen.append(Seen(now, provider, request.method, path, _shown(headers), key, len(body), digest))
+        fault = self.faults.strike(provider, path, now, key)
+        reply = replace(self._reply(request, provider, path, headers, fault, now), delay=self._latency)
+        return _struck(fault, reply) if fault else reply
 
-    def _served(self, fault: Fault | None) -> Iterator[tuple[Company, Company]]:
+    def _reply(
+        self, request: Request, provider: str, path: str, headers: Mapping[str, str], fault: Fault | None, now: Instant
+    ) -> Reply:
+        if fault and fault.kind is WrongData.OLDER:
+            now -= fault.days * DAY
+        served = self._served(fault)
+        if provider == "perplexity":
+            return perplexity.answer(request, path, headers, served, now)
+        if request.method != "GET":
+            return Reply(405, {"allow": "GET"})
+        if provider == "feeds":
+            return feeds.answer(path, headers, {asked.profile.symbol: company for asked, company in served}, now)
+        by_cik = {asked.profile.cik: company for asked, company in served}
+        return edgar.answer(path, headers, by_cik, utc_day(now).isoformat())
+
+    def _served(self, fault: Fault | None) -> tuple[tuple[Company, Company], ...]:
         """Each company, and the one whose data is served for it."""
         shift = 1 if fault and fault.kind is FaultKind.WRONG_COMPANY else 0
-        return zip(self._companies, self._companies[shift:] + self._companies[:shift], strict=True)
+        return tuple(zip(self._companies, self._companies[shift:] + self._companies[:shift], strict=True))
+
+    def _number_of(self, key: str) -> int:
+        """Keys themselves are not held on to."""
+        return self._keys.setdefault(hashlib.sha256(key.encode()).hexdigest(), len(self._keys) + 1) if key else 0
+
+
+def _provider_of(path: str) -> str:
+    if path.startswith("/feeds/"):
+        return "feeds"
+    return "perplexity" if perplexity.serves(path) else "edgar"
+
+
+def _struck(fault: Fault, reply: Reply) -> Reply:
+    match fault.kind:
+        case FaultKind() as kind:
+            reply = wire_faults.misbehave(kind, fault, reply)
+        case WrongData() as kind:
+            reply = wrong_data.misbehave(kind, reply)
+        case ModelFault() as kind:
+            reply = model_faults.misbehave(kind, reply)
+    return replace(reply, headers={**reply.headers, **fault.headers})
 
 
 def _shown(headers: Mapping[str, str]) -> dict[str, str]:

@@ -4,61 +4,32 @@ from __future__ import annotations
 
 from itertools import pairwise
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from scheduler_service.clock import from_iso
-from scheduler_service.errors import Problem
 from scheduler_service.settings.explain import did_you_mean
-from scheduler_service.settings.loaded import Schedule, nearest
+from scheduler_service.settings.loaded import Schedule
 from scheduler_service.settings.model import Tagged, good_for_slots
-from scheduler_service.settings.providers import ProviderOptions, is_loopback, leaves_this_machine, wrong_address
+from scheduler_service.settings.providers import KeyedOptions, is_loopback, leaves_this_machine, wrong_address
 from scheduler_service.settings.tree import join, printable
 from scheduler_service.settings.units import format_duration, shown
 from scheduler_service.triggers import Trigger, parse_trigger
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+    from pathlib import Path
 
     from scheduler_service.clock import Instant, Micros
     from scheduler_service.models import Symbol
     from scheduler_service.settings.configuration import Configuration
     from scheduler_service.settings.model import DomainSettings, ScheduleSettings
-    from scheduler_service.settings.tree import Where
+    from scheduler_service.settings.providers import ProviderOptions
+    from scheduler_service.settings.report import Report
 
 NOT_YET = ("monitors", "backup", "alerts")
 _SAMPLE_FROM = from_iso("2024-01-01T00:00:00Z")
 _SAMPLE_UNTIL = from_iso("2026-01-01T00:00:00Z")
 _SAMPLE_SLOTS = 400
-
-
-class Report:
-    """Collects problems and warnings, each with its place; ``file`` is that of what is written nowhere.
-
-    Nothing is said again of ``faulty`` paths.
-    """
-
-    def __init__(self, origins: Mapping[str, Where], faulty: Collection[str], file: str) -> None:
-        self.problems: list[Problem] = []
-        self.warnings: list[str] = []
-        self._origins = origins
-        self._faulty = faulty
-        self._file = file
-
-    def written(self, path: str) -> bool:
-        return path in self._origins
-
-    def is_faulty(self, path: str) -> bool:
-        return any(path == bad or path.startswith((f"{bad}.", f"{bad}[")) for bad in self._faulty)
-
-    def wrong(self, path: str, wrong: str, right: str = "") -> None:
-        if not self.is_faulty(path):
-            self.problems.append(Problem(self._where(path), path, wrong, right))
-
-    def warn(self, path: str, text: str) -> None:
-        if not self.is_faulty(path):
-            self.warnings.append(str(Problem(self._where(path), path, text)))
-
-    def _where(self, path: str) -> str:
-        return str(nearest(self._origins, path) or self._file)
 
 
 def check_domains(
@@ -83,11 +54,21 @@ def check_domains(
                 report.warn(path, f"never asked: the provider {provider} is switched off")
             elif source.enabled:
                 used.add(provider)
-                if source.when == "missing":
-                    text = "when: missing has no effect in this version yet: this source is asked like the others"
-                    report.warn(f"domains.{domain}.sources[{i}].when", text)
             seen.add(source.use)
     return frozenset(used)
+
+
+def check_left_alone(
+    domains: Mapping[str, DomainSettings],
+    sources: Mapping[str, Mapping[str, str]],
+    off: Collection[str],
+    report: Report,
+) -> None:
+    """Domains that have no source left, since all their providers are ``off``."""
+    for domain, settings in domains.items():
+        asked = {sources[domain].get(source.use) for source in settings.enabled_sources}
+        if asked and asked <= set(off):
+            report.warn(f"domains.{domain}", f"nothing is asked for {domain}: every source of it is off")
 
 
 def check_providers(
@@ -113,20 +94,30 @@ def check_providers(
         elif abroad and "@" not in (getattr(options, "user_agent", None) or "@"):
             report.warn(f"{path}.user_agent", f"{name} wants a name and an e-mail address, and may refuse without")
         for setting in abroad:
+            if isinstance(options, KeyedOptions) and options.api_keys and urlsplit(addresses[setting]).scheme == "http":
+                wrong = f"the key of {name} would go to another machine unencrypted"
+                report.wrong(f"{path}.{setting}", wrong, "write an address that begins with https://")
             if setting.startswith("urls[") and "{symbol}" not in addresses[setting]:
                 text = "without {symbol} this one address is asked for every symbol, and says the same of each"
                 report.warn(f"{path}.{setting}", text)
 
 
-def check_rest(configuration: Configuration, report: Report) -> None:
-    """The web server's door, aliases, and the sections that later versions bring to life."""
+def is_directly_in(path: Path, folder: Path) -> bool:
+    return path.parent.resolve() == folder.resolve()
+
+
+def check_rest(configuration: Configuration, data_dir: Path, report: Report) -> None:
+    """The web server's door, aliases, and the sections that later versions bring to life.
+
+    A token file in the data directory may be missing: the service makes it.
+    """
     http = configuration.http
     if not is_loopback(http.host) and http.token_file is None:
         wrong = f"{shown(http.host)} can be reached from other machines, and there is no http.token_file"
         report.wrong(
             "http.host", wrong, "write host: 127.0.0.1, or token_file: with the path of a file that holds a token"
         )
-    if http.token_file is not None and not http.token_file.is_file():
+    if http.token_file is not None and not (http.token_file.is_file() or is_directly_in(http.token_file, data_dir)):
         report.wrong(
             "http.token_file", f"there is no file {http.token_file}", "make one that holds a long random token"
         )
@@ -136,6 +127,11 @@ def check_rest(configuration: Configuration, report: Report) -> None:
                 path = join(f"watchlist[{printable(watched.symbol)}].aliases", provider)
                 right = did_you_mean(provider, configuration.provider_options())
                 report.wrong(path, f"there is no provider {shown(provider)}", right)
+    watched_symbols = {watched.symbol for watched in configuration.watchlist}
+    for provider, options in configuration.provider_options().items():
+        for setting, symbol in options.named_symbols().items():
+            if symbol not in watched_symbols and not report.is_faulty("watchlist"):
+                report.warn(f"providers.{provider}.{setting}", f"{symbol} is not on the watchlist, so this is not used")
     trigger = configuration.backup.trigger
     if trigger is not None:
         _trigger(trigger, configuration.service.timezone, "backup.trigger", report)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 _SECRET = re.compile(r"key|token|secret|password|url", re.IGNORECASE)
+_PROVIDER = re.compile(r"providers\.[^.]*")
+"""A key may have been written where the provider's settings belong."""
+_LIKE_A_KEY = re.compile(r"\s*(bearer\s|pplx-|sk-)", re.IGNORECASE)
 _NEEDED = {
     "int": "a whole number is needed",
     "float": "a number is needed",
@@ -46,7 +49,8 @@ def explain(error: ErrorDetails, tree: Node, model: type[BaseModel]) -> Problem:
     if kind == "missing":
         name = str(error["loc"][-1])
         return Problem(str(node.where), f"{path}.{name}".strip("."), "it is missing", f"add `{name}: ...`")
-    wrong, right = _sentence(error, hide=bool(_SECRET.search(path)))
+    hide = _SECRET.search(path) or _PROVIDER.fullmatch(path) or _LIKE_A_KEY.match(str(error["input"]))
+    wrong, right = _sentence(error, hide=bool(hide))
     return Problem(str(node.where), path, wrong, right)
 
 

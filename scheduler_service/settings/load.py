@@ -8,10 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from scheduler_service.errors import ConfigurationError, Problem
-from scheduler_service.settings.checks import Report, check_domains, check_providers, check_rest, check_schedule
+from scheduler_service.settings.checks import (
+    check_domains,
+    check_left_alone,
+    check_providers,
+    check_rest,
+    check_schedule,
+)
 from scheduler_service.settings.configuration import Configuration, configuration_type, validate
 from scheduler_service.settings.environment import CONFIG_VARIABLE, read_environment
+from scheduler_service.settings.keys import complete_keys, refuse_misnamed
 from scheduler_service.settings.loaded import Settings
+from scheduler_service.settings.report import Report
 from scheduler_service.settings.tree import Node, Where, merge, walk
 from scheduler_service.settings.watchlist import write_out
 from scheduler_service.settings.yaml_file import read_yaml
@@ -61,7 +69,9 @@ def load(
     Raises ``ConfigurationError`` with every problem found.
     """
     cwd = cwd or Path.cwd()
-    tree, problems = _read(paths, environ, cwd)
+    misnamed = refuse_misnamed(environ, providers)
+    tree, problems = _read(paths, _without(environ, misnamed), cwd)
+    problems += misnamed
     if tree is None:
         raise ConfigurationError(_tidy(problems))
     configuration, invalid, faulty = validate(tree, configuration_type(providers, sources))
@@ -71,12 +81,12 @@ def load(
         raise ConfigurationError(_tidy(problems))
     origins = {path: node.where for path, node in walk(tree) if path}
     report = Report(origins, faulty, str(paths[0]) if paths else "")
-    settings = _assemble(configuration, sources, report)
+    service = _place_data_dir(configuration.service, paths, environ, cwd)
+    settings = _assemble(configuration, service, sources, environ, cwd, report)
     problems += report.problems
     if problems:
         raise ConfigurationError(_tidy(problems))
-    service = _place_data_dir(settings.service, paths, environ, cwd)
-    return replace(settings, files=tuple(paths), service=service, origins=origins, warnings=tuple(report.warnings))
+    return replace(settings, files=tuple(paths), origins=origins, warnings=tuple(report.warnings))
 
 
 def _read(paths: Sequence[Path], environ: Mapping[str, str], cwd: Path) -> tuple[Node | None, list[Problem]]:
@@ -98,20 +108,37 @@ def _without_empty_sections(tree: Node) -> Node:
     return replace(tree, value={key: node for key, node in sections.items() if node.value is not None})
 
 
-def _assemble(configuration: Configuration, sources: Mapping[str, Mapping[str, str]], report: Report) -> Settings:
+def _without(environ: Mapping[str, str], problems: Sequence[Problem]) -> dict[str, str]:
+    """The environment less the variables that already have a problem."""
+    told = {problem.where.removeprefix("environment ") for problem in problems}
+    return {name: value for name, value in environ.items() if name not in told}
+
+
+def _assemble(
+    configuration: Configuration,
+    service: Service,
+    sources: Mapping[str, Mapping[str, str]],
+    environ: Mapping[str, str],
+    cwd: Path,
+    report: Report,
+) -> Settings:
     providers, domains = configuration.provider_options(), configuration.configured_domains()
     watchlist = tuple(watched.to_symbol() for watched in configuration.watchlist)
     sandbox = configuration.sandbox_options()
     used = check_domains(domains, sources, providers, report)
+    asked_for_real = {name for name in used if providers[name].has_own_address or not sandbox.enabled}
+    providers, off = complete_keys(providers, asked_for_real, environ, cwd, report)
+    used -= off.keys()
+    check_left_alone(domains, sources, off, report)
     check_providers(providers, used, sandbox.enabled, report)
-    check_rest(configuration, report)
-    timezone = configuration.service.timezone
+    check_rest(configuration, service.data_dir, report)
+    timezone = service.timezone
     schedules = [check_schedule(s, timezone, domains, watchlist, sources, report) for s in configuration.schedules]
     if not watchlist:
         report.warn("watchlist", "it is empty, so nothing will be fetched")
     return Settings(
         files=(),
-        service=configuration.service,
+        service=service,
         logging=configuration.logging,
         http=configuration.http,
         database=configuration.database,
@@ -126,6 +153,7 @@ def _assemble(configuration: Configuration, sources: Mapping[str, Mapping[str, s
         backup=configuration.backup,
         alerts=configuration.alerts,
         used_providers=used,
+        off=off,
     )
 
 

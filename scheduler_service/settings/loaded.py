@@ -70,7 +70,9 @@ class Settings:
     backup: Backup
     alerts: Alerts
     used_providers: frozenset[str] = frozenset()
-    """The enabled ones that some domain's enabled source needs."""
+    """The enabled ones that some domain's enabled source needs, and that have the key they want."""
+    off: Mapping[str, str] = field(default_factory=dict)
+    """Provider to the sentence why it is not asked, where a source would ask it and it has no key."""
     origins: Mapping[str, Where] = field(default_factory=dict, repr=False)
     warnings: tuple[str, ...] = ()
 

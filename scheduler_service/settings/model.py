@@ -58,55 +58,88 @@ TimeZone = Annotated[str, BeforeValidator(_parse_zone)]
 
 
 class Service(Section):
+    """Who this is, and where its data lies."""
+
     name: str = Field(default="stocks", min_length=1, max_length=64)
+    """How it calls itself in logs and pages."""
     timezone: TimeZone = "America/New_York"
+    """The clock that schedules follow where they name no other."""
     data_dir: LocalPath = Path("data")
+    """Documents, ledger and backups. Not written: `$STATE_DIRECTORY`, else `data` beside the configuration.
+    A directory holds sandbox data or live data, for ever."""
     drain_timeout: Duration = 25 * SECOND
+    """What running tasks get when the service stops."""
 
 
 class LogFile(Section):
+    """A log file beside standard output."""
+
     path: LocalPath
+    """Where it is."""
     rotation: Size = Field(default=50_000_000, ge=1_000)
+    """A new file begins at this size."""
     retention: Duration = Field(default=14 * DAY, gt=0)
+    """Older files are deleted."""
 
 
 class Logging(Section):
+    """What is logged, and how."""
+
     level: Literal["TRACE", "DEBUG", "INFO", "SUCCESS", "WARNING", "ERROR", "CRITICAL"] = "INFO"
+    """From this level on."""
     format: Literal["text", "json"] = "text"
+    """`json` makes each line an object."""
     file: LogFile | None = None
+    """The same into a file."""
 
 
 class Http(Section):
-    """``port: 0`` takes a free one."""
+    """The door for health checks."""
 
     host: str = Field(default="127.0.0.1", min_length=1)
+    """Another than this machine's own needs `token_file`."""
     port: int = Field(default=8321, ge=0, le=65_535)
+    """0 takes a free one."""
     token_file: LocalPath | None = None
+    """A file with the token that requests must bear. In the data directory a missing one is made."""
 
 
 class Database(Section):
+    """Where the ledger is."""
+
     url: SecretStr | None = None
+    """null: SQLite in the data directory. No effect in this version yet."""
 
 
 class Executor(Section):
+    """How much is done at the same time."""
+
     kind: Literal["local"] = "local"
+    """Where tasks run."""
     concurrency: int = Field(default=32, ge=1, le=1_000)
+    """Tasks at the same time, over all providers; each provider has a limit of its own."""
     slow_lane: int = Field(default=2, ge=1, le=64)
+    """How many of them may be slow ones."""
 
 
 class Kept(Section):
-    """How much of an accumulating domain is kept."""
+    """How much is kept of a domain whose items accumulate."""
 
     age: Duration = Field(default=90 * DAY, gt=0)
+    """Older items are dropped."""
     items: int = Field(default=200, ge=1, le=100_000)
+    """More than these are dropped, the oldest first."""
 
 
 class Retention(Section):
-    """Loading adds a field of type ``Kept`` for each domain."""
+    """How long things are kept. Each domain has a key of its own here as well."""
 
     history: Duration = Field(default=90 * DAY, gt=0)
+    """Slots, runs and tasks. No effect in this version yet: nothing is pruned."""
     raw: Duration = Field(default=30 * DAY, gt=0)
+    """Large answers as they came. No effect in this version yet."""
     raw_size: Size = Field(default=2_000_000_000, gt=0)
+    """The same, by size. No effect in this version yet."""
 
     def of(self, domain: str) -> Kept:
         """What is kept of this domain."""
@@ -118,23 +151,33 @@ class Watched(Section):
     """One line of the watchlist."""
 
     symbol: Ticker
+    """As the exchange writes it."""
     name: str | None = None
+    """The company's."""
     exchange: str | None = None
+    """As ISO 10383 names it, such as XNAS."""
     tags: frozenset[str] = frozenset()
+    """By which schedules choose."""
     priority: Priority = "normal"
+    """What comes first; the higher of the symbol's and the schedule's holds."""
     aliases: dict[str, str] = Field(default_factory=dict)
+    """Provider to the symbol's name there."""
 
     def to_symbol(self) -> Symbol:
         return Symbol(self.symbol, self.name, self.exchange, self.tags, self.priority, self.aliases)
 
 
 class SourceSettings(Section):
-    """One source of a domain. ``when: missing``: asked only while no better contribution is fresh."""
+    """One source of a domain."""
 
     use: str
+    """The source's name."""
     fresh_for: Duration = Field(default=DAY, gt=0)
+    """For so long what it said is not asked for again; not written: the domain's."""
     when: Literal["always", "missing"] = "always"
+    """`missing`: asked only while no better source has anything fresh."""
     enabled: bool = True
+    """false: not asked."""
 
     @model_validator(mode="before")
     @classmethod
@@ -146,7 +189,9 @@ class DomainSettings(Section):
     """A domain's sources, in order of preference; ``fresh_for`` holds for those that name none."""
 
     fresh_for: Duration = Field(default=DAY, gt=0)
+    """For sources that name none."""
     sources: tuple[SourceSettings, ...] = Field(min_length=1)
+    """The best first; a name alone will do."""
 
     @field_validator("sources")
     @classmethod
@@ -163,7 +208,9 @@ class Tagged(Section):
     """Symbols by what the watchlist says of them."""
 
     tags: frozenset[str] = frozenset()
+    """Symbols with one of these."""
     stalest: int | None = Field(default=None, ge=1)
+    """Not possible in this version yet."""
 
     @model_validator(mode="before")
     @classmethod
@@ -191,55 +238,91 @@ Selection = Annotated[
 
 
 class ScheduleSettings(Section):
-    """A schedule as written. What is not possible yet (``during``, say) is read to be refused in words."""
+    """When a domain's symbols are looked at. What is not possible yet is read, to be refused in words."""
 
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
+    """Its name, in commands and logs. Several files: schedules with the same id merge."""
     domain: str
+    """What is fetched."""
     symbols: Selection = "all"
+    """`all`, `[AAPL, NVDA]` or `{tags: [chips]}`."""
     trigger: TriggerSpec
+    """`{every: 30m}`, `{cron: "0 7 * * mon-fri"}` or `{at: 2027-01-04T09:00:00-05:00}`; a `timezone` can stand beside
+    the first two."""
     during: Any = None
+    """Not possible in this version yet."""
     catch_up: Literal["latest", "none", "all"] = "latest"
+    """After a pause or a crash: the latest missed slot, or none."""
     catch_up_window: Duration = DAY
+    """How far back a missed slot may lie."""
     overlap: Literal["skip", "queue"] = "skip"
+    """What happens to a symbol that is still being fetched: it is skipped."""
     spread: Duration = 0
+    """So much later than the slot, at most, each symbol comes, always at the same place."""
     priority: Priority = "normal"
+    """What comes first."""
     enabled: bool = True
+    """false: no slots."""
 
 
 class HealthMonitor(Section):
     every: Duration = Field(default=MINUTE, gt=0)
+    """How often it looks."""
     disk_floor: Size = 500_000_000
+    """Less free space than this is a problem."""
     ping_url: SecretStr | None = None
+    """Asked while all is well, so that silence is noticed elsewhere."""
 
 
 class MarketMonitor(Section):
     exchanges: tuple[str, ...] = ()
+    """Whose openings and closings are told."""
 
 
 class RiskMonitor(Section):
     portfolio: LocalPath | None = None
+    """A CSV file of positions."""
     stop_loss_percent: float | None = Field(default=None, gt=0, le=100)
+    """A loss from which a position is a breach."""
     max_position_percent: float | None = Field(default=None, gt=0, le=100)
+    """A share of the portfolio from which a position is one."""
 
 
 class Monitors(Section):
+    """No effect in this version yet."""
+
     health: HealthMonitor = HealthMonitor()
+    """The service itself."""
     market: MarketMonitor = MarketMonitor()
+    """Exchanges."""
     risk: RiskMonitor = RiskMonitor()
+    """Positions."""
 
 
 class KeptBackups(Section):
     daily: int = Field(default=7, ge=0, le=1_000)
+    """Of so many days."""
     weekly: int = Field(default=4, ge=0, le=1_000)
+    """Of so many weeks."""
 
 
 class Backup(Section):
+    """No effect in this version yet."""
+
     trigger: TriggerSpec | None = None
+    """When; as in schedules."""
     keep: KeptBackups = KeptBackups()
+    """How many stay."""
     directory: LocalPath | None = None
+    """Where to; null: `backups` in the data directory."""
 
 
 class Alerts(Section):
+    """No effect in this version yet."""
+
     urls: tuple[SecretStr, ...] = ()
+    """Where alerts go."""
     cool_down: Duration = HOUR
+    """The same is not told again within this time."""
     quiet_hours: str | None = None
+    """When nothing is told."""

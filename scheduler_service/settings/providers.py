@@ -2,41 +2,59 @@
 
 Three names have a meaning here, whichever client declares them: ``base_url`` and fields ending in ``_base_url`` are
 where its requests go, ``urls`` as well (templates, with ``{symbol}``), and a ``user_agent`` is needed wherever requests
-leave this machine. Whose options are ``KeyedOptions`` is off without a key.
+leave this machine. Whose options are ``KeyedOptions`` is off without a key: ``settings/keys.py``.
 """
 
 from __future__ import annotations
 
 from ipaddress import ip_address
+from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from scheduler_service.clock import MILLISECOND, MINUTE, SECOND
 from scheduler_service.settings.section import LocalPath, Section
 from scheduler_service.settings.units import Duration, Share, Size
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from scheduler_service.models import Symbol
 
 
 class Budget(Section):
     """What may be spent at one provider. Days and months are UTC; None: no limit."""
 
     calls_per_day: int | None = Field(default=None, ge=0)
+    """At most so many calls a day."""
     usd_per_day: float | None = Field(default=None, ge=0)
+    """At most so many US dollars a day."""
     usd_per_month: float | None = Field(default=None, ge=0)
+    """At most so many US dollars a month."""
     reserve: Share = 0.0
+    """The share kept for what a person asks for. No effect in this version yet."""
 
 
 class ProviderOptions(Section):
     """One provider: where it is, and how much it may be asked."""
 
     enabled: bool = True
+    """false: it is never asked."""
     base_url: str | None = None
+    """Where it is. Written out, it wins over the sandbox."""
     concurrency: int = Field(default=4, ge=1, le=64)
+    """At most so many requests at the same time."""
     requests_per_second: float | None = Field(default=None, gt=0)
+    """At most so many requests a second."""
     requests_per_minute: float | None = Field(default=None, gt=0)
+    """At most so many requests a minute."""
     budget: Budget = Budget()
+    """What may be spent."""
     timeout: Duration = Field(default=30 * SECOND, gt=0)
+    """What one request may take, from connecting to the last byte."""
     max_body: Size = Field(default=5_000_000, gt=0)
+    """The largest answer that is read, after decompression."""
 
     def addresses(self) -> dict[str, str]:
         """Where requests go, by the setting that says so: ``base_url``, ``www_base_url``, ``urls[0]``."""
@@ -54,11 +72,19 @@ class ProviderOptions(Section):
         """Whether it wants to be told who asks, and has not been."""
         return "user_agent" in type(self).model_fields and not (getattr(self, "user_agent", None) or "").strip()
 
-
     @property
     def usd_per_call(self) -> float:
         """What one call may cost, for estimates."""
         return 0.0
+
+    def calls_for(self, symbol: Symbol) -> int:
+        """How many calls one fetch of this symbol takes, for estimates: one at each of ``urls``."""
+        del symbol
+        return max(1, sum(setting.startswith("urls[") for setting in self.addresses()))
+
+    def named_symbols(self) -> Mapping[str, str]:
+        """The symbols that these settings speak of, by the setting that does."""
+        return {}
 
 
 class KeyedOptions(ProviderOptions):
@@ -66,15 +92,29 @@ class KeyedOptions(ProviderOptions):
     those of the environment, of files and of systemd credentials.
     """
 
+    key_prefix: ClassVar[str] = ""
+    """What every key of this provider begins with; empty where nothing is known of that."""
+    nicknames: ClassVar[tuple[str, ...]] = ()
+    """What else people call it in the names of environment variables."""
+
     api_keys: tuple[SecretStr, ...] = ()
+    """The keys, the best first. Better in an environment variable or a file: see Keys."""
     api_keys_file: LocalPath | None = None
+    """A file of keys, one a line; `#` begins a comment."""
+
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _key_alone(cls, value: object) -> object:
+        return (str(value),) if isinstance(value, str) and value.strip() else value
 
 
 class SandboxOptions(Section):
-    """The embedded upstream. ``latency`` is added to each of its answers."""
+    """The embedded upstream: it answers for every provider whose address is not written."""
 
     enabled: bool = False
+    """true: nothing real is asked, and all data is marked as sandbox data."""
     latency: Duration = Field(default=20 * MILLISECOND, le=MINUTE)
+    """How long each of its answers takes."""
 
 
 def wrong_address(url: str) -> str | None:

@@ -82,6 +82,11 @@ def format_share(share: float) -> str:
     return f"{_plain(Decimal(str(share)) * 100)}%"
 
 
+def format_usd(usd: float) -> str:
+    """``$0.12``, and ``$0.0012`` where cents would say nothing."""
+    return f"${usd:,.4f}" if 0 < usd < 0.01 else f"${usd:,.2f}"
+
+
 def shown(value: object) -> str:
     """A value as a message quotes it: short, and with control characters escaped."""
     text = repr(value)

@@ -1,4 +1,4 @@
-"""Resources, calls, kept answers, spend and the gates' memory."""
+"""Resources, calls, kept answers and spend."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, bindparam, exists, func, insert, select, update
 
 from scheduler_service.models import Reason
-from scheduler_service.stores.schema import RESERVED, answer, call, call_use, gate_state, resource, spend
+from scheduler_service.stores.gate_store import RATE, GateRow, put_gate
+from scheduler_service.stores.schema import RESERVED, answer, call, call_use, resource, spend
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from scheduler_service.calls import Cost
     from scheduler_service.clock import Instant
-
-RATE, CLOSED = "rate", "closed"
 
 
 class CallState(StrEnum):
@@ -42,15 +42,6 @@ class Spend:
     calls: int = 0
     usd_micros: int = 0
     tokens: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class GateRow:
-    """An instant a gate must remember: when it opens again, or when the next request may leave."""
-
-    until: Instant
-    set_at: Instant
-    reason: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +122,7 @@ _LOST = (
     .where(call.c.state.in_([CallState.RESERVED, CallState.LOST]))
 )
 _NEW_CALL, _NEW_USE, _NEW_ANSWER, _NEW_SPEND = insert(call), insert(call_use), insert(answer), insert(spend)
-_NEW_RESOURCE, _NEW_GATE = insert(resource), insert(gate_state)
+_NEW_RESOURCE = insert(resource)
 _USE = select(call_use.c.how).where(
     call_use.c.task_id == bindparam("of_task"), call_use.c.call_id == bindparam("of_call")
 )
@@ -154,10 +145,13 @@ _SETTLE = (
         settled_at=bindparam("now"),
     )
 )
-_PUT_GATE = (
-    update(gate_state)
-    .where(gate_state.c.provider == bindparam("of"), gate_state.c.name == bindparam("called"))
-    .values(until_at=bindparam("until"), reason=bindparam("why"), set_at=bindparam("set"))
+_COST = (
+    update(call).where(call.c.id == bindparam("this")).values(usd_micros=bindparam("usd"), tokens=bindparam("count"))
+)
+_CORRECT = (
+    update(spend)
+    .where(spend.c.provider == bindparam("at"), spend.c.day == bindparam("on"))
+    .values(usd_micros=spend.c.usd_micros + bindparam("usd"), tokens=spend.c.tokens + bindparam("count"))
 )
 _HASH_OF_RESOURCE = select(resource.c.sha256, resource.c.revision, resource.c.changed_at).where(
     resource.c.key == bindparam("wanted")
@@ -229,10 +223,18 @@ def settle(
     status: int | None = None,
     reason: Reason | None = None,
     size: int | None = None,
-) -> None:
-    """The call is over; its cost stays as reserved. ``size``: bytes of the decoded body."""
+) -> bool:
+    """The call is over; its cost stays as reserved. ``size``: bytes of the decoded body. False: it was over before."""
     said = {"this": call_id, "to": state, "with_status": status, "why": reason, "size": size, "now": now}
-    conn.execute(_SETTLE, said)
+    return conn.execute(_SETTLE, said).rowcount > 0
+
+
+def charge(conn: Connection, call_id: int, provider: str, day: str, reserved: int, cost: Cost) -> None:
+    """What a call did cost, in the place of what was reserved for it (millionths of a US dollar) on that UTC day."""
+    if cost.tokens or cost.usd_micros != reserved:
+        conn.execute(_COST, {"this": call_id, "usd": cost.usd_micros, "count": cost.tokens})
+        change = {"usd": cost.usd_micros - reserved, "count": cost.tokens}
+        conn.execute(_CORRECT, {"at": provider, "on": day, **change})
 
 
 def keep(conn: Connection, call_id: int, provider: str, key: str, new: NewAnswer, now: Instant) -> None:
@@ -315,22 +317,3 @@ def spent(conn: Connection) -> dict[str, dict[str, Spend]]:
     for row in conn.execute(select(spend)):
         by_provider.setdefault(row.provider, {})[row.day] = Spend(row.calls, row.usd_micros, row.tokens)
     return by_provider
-
-
-def put_gate(conn: Connection, provider: str, name: str, row: GateRow) -> None:
-    said = {"of": provider, "called": name, "until": row.until, "why": row.reason, "set": row.set_at}
-    if conn.execute(_PUT_GATE, said).rowcount == 0:
-        first = {
-            "provider": provider,
-            "name": name,
-            "until_at": row.until,
-            "reason": row.reason,
-            "set_at": row.set_at,
-        }
-        conn.execute(_NEW_GATE, first)
-
-
-def gates(conn: Connection, now: Instant) -> dict[tuple[str, str], GateRow]:
-    """(provider, name) to what the gate remembers. What was set in the future was set by a wrong clock and is void."""
-    rows = conn.execute(select(gate_state).where(gate_state.c.set_at <= now))
-    return {(r.provider, r.name): GateRow(r.until_at, r.set_at, Reason(r.reason) if r.reason else None) for r in rows}

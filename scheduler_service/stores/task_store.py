@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, exists, func, insert, select, update
 
 from scheduler_service.errors import Fenced
 from scheduler_service.models import Reason, RunOrigin, Task, TaskState
@@ -91,6 +91,16 @@ _END = (
     )
 )
 
+_before = task.alias("before")
+_ITS_TURN = ~exists().where(
+    _before.c.run_id == task.c.run_id,
+    _before.c.symbol == task.c.symbol,
+    _before.c.lane.not_in(bindparam("yielding", expanding=True)),
+    _before.c.ended_at.is_(None),
+    _before.c.held_reason.is_(None),
+)
+"""Nothing that goes first is still to be asked of the same run and symbol, but what its gate holds."""
+
 _COUNT = {
     state: update(run)
     .where(run.c.id == bindparam("of_run"))
@@ -151,19 +161,22 @@ def _values(owner: RunRow, new: NewTask, now: Instant) -> dict[str, object]:
     }
 
 
-def claim(conn: Connection, lane: str, now: Instant, most: int, *, run_id: int | None = None) -> list[Task]:
-    """Takes up to ``most`` tasks of a lane, best rank first; each starts a new attempt.
+def claim(
+    conn: Connection, lane: str, now: Instant, most: int, run_id: int | None = None, yielding: Collection[str] = ()
+) -> list[Task]:
+    """Takes up to ``most`` tasks of a lane, best rank first; each starts a new attempt. The ``yielding`` lanes let the
+    sources in all the others go first, of the same run and symbol.
 
     Tasks that a crash cut off are suspects: one of them runs at a time, in all lanes together, so that the one that
     brings the process down is found without condemning those that ran beside it.
     """
-    wanted = {"lane": lane, "now": now}
-    rows: list[Any] = list(conn.execute(_of_run(_SUSPECT, run_id), wanted))
+    wanted = {"lane": lane, "now": now, "yielding": sorted(yielding)}
+    rows: list[Any] = list(conn.execute(_narrowed(_SUSPECT, run_id, lane in yielding), wanted))
     if rows and _suspect_runs(conn):
         rows = []
     for rank in Rank:
         if len(rows) < most:
-            query = _of_run(_UNTROUBLED, run_id)
+            query = _narrowed(_UNTROUBLED, run_id, lane in yielding)
             rows += conn.execute(query, {**wanted, "rank": rank, "most": most - len(rows)})
     if not rows:
         return []
@@ -188,16 +201,21 @@ def claim(conn: Connection, lane: str, now: Instant, most: int, *, run_id: int |
     ]
 
 
-def next_due(conn: Connection, lane: str, *, run_id: int | None = None) -> Instant | None:
+def next_due(
+    conn: Connection, lane: str, *, run_id: int | None = None, yielding: Collection[str] = ()
+) -> Instant | None:
     """When the lane's next queued task may start; a suspect not while another runs."""
-    dues = [conn.scalar(_of_run(_NEXT_UNTROUBLED, run_id), {"lane": lane, "rank": rank}) for rank in Rank]
+    wanted = {"lane": lane, "yielding": sorted(yielding)}
+    untroubled = _narrowed(_NEXT_UNTROUBLED, run_id, lane in yielding)
+    dues = [conn.scalar(untroubled, {**wanted, "rank": rank}) for rank in Rank]
     if not _suspect_runs(conn):
-        dues.append(conn.scalar(_of_run(_NEXT_SUSPECT, run_id), {"lane": lane}))
+        dues.append(conn.scalar(_narrowed(_NEXT_SUSPECT, run_id, lane in yielding), wanted))
     return min((due for due in dues if due is not None), default=None)
 
 
-def _of_run(query: Select[Any], run_id: int | None) -> Select[Any]:
-    return query if run_id is None else query.where(task.c.run_id == run_id)
+def _narrowed(query: Select[Any], run_id: int | None, yields: bool) -> Select[Any]:
+    query = query if run_id is None else query.where(task.c.run_id == run_id)
+    return query.where(_ITS_TURN) if yields else query
 
 
 def _suspect_runs(conn: Connection) -> bool:
@@ -235,6 +253,12 @@ def hold(conn: Connection, mine: Task, reason: Reason, until: Instant, now: Inst
     _requeue(conn, mine, now, not_before=until, held_reason=reason)
 
 
+def ask_again(conn: Connection, now: Instant) -> None:
+    """Tasks held by what a person can change, a key or a budget, may ask their gate anew: it knows whether it was."""
+    held = task.c.held_reason.in_([Reason.REFUSED, Reason.BUDGET_EXHAUSTED])
+    conn.execute(update(task).where(QUEUED, held, task.c.not_before > now).values(queued_at=now, not_before=now))
+
+
 def release(conn: Connection, mine: Task, now: Instant) -> None:
     """Puts a task back that a drain cut short."""
     _requeue(conn, mine, now)
@@ -257,6 +281,7 @@ def recover(conn: Connection, now: Instant) -> tuple[int, list[RunRow]]:
     closed. Doing it twice changes nothing.
     """
     conn.execute(update(task).where(QUEUED, task.c.queued_at > now).values(queued_at=now, not_before=now))
+    ask_again(conn, now)
     conn.execute(update(task).where(RUNNING).values(interrupted=task.c.interrupted + 1))
     poison = select(task.c.id, task.c.run_id, task.c.symbol, task.c.domain, task.c.source).where(
         RUNNING, task.c.interrupted >= MOST_INTERRUPTIONS

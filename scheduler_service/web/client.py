@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from scheduler_service.errors import ConfigurationError, NotRunning, Problem, SchedulerServiceError
 from scheduler_service.stores.data_directory import DataDirectory
 from scheduler_service.web.control_socket import short_path
-from scheduler_service.web.views import Refusal, Status, TaskReport
+from scheduler_service.web.views import Refusal, ReloadReport, Status, TaskReport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -38,6 +38,18 @@ class ControlClient:
         async with self._session(SECONDS_FOR_AN_ANSWER) as session, session.get("/control/status") as response:
             await _check(response)
             return Status.model_validate_json(await response.read())
+
+    async def reload(self) -> ReloadReport:
+        """Has the configuration read anew; says at once whether a restart follows."""
+        async with self._session(SECONDS_FOR_AN_ANSWER) as session, session.post("/control/reload") as response:
+            await _check(response)
+            return ReloadReport.model_validate_json(await response.read())
+
+    async def last_reload(self) -> ReloadReport:
+        """What became of the last reload."""
+        async with self._session(SECONDS_FOR_AN_ANSWER) as session, session.get("/control/reload") as response:
+            await _check(response)
+            return ReloadReport.model_validate_json(await response.read())
 
     async def fetch(self, request: FetchRequest) -> AsyncGenerator[TaskReport, None]:
         """How each task stands, whenever that changes, until all have ended.

@@ -63,11 +63,19 @@ def _control(facade: Facade) -> list[web.RouteDef]:
         said: Status = await facade.status()
         return _said(said)
 
+    async def reload(_: web.Request) -> web.Response:
+        _needs_ready(facade)
+        return _said(await facade.reload())
+
+    async def last_reload(_: web.Request) -> web.Response:
+        last = facade.last_reload()
+        if last is None:
+            raise web.HTTPNotFound(reason="the configuration was not read anew so far")
+        return _said(last)
+
     async def fetch(request: web.Request) -> web.StreamResponse:
         wanted = await _wanted(request)
-        readiness = facade.readiness()
-        if not readiness.ready:
-            raise SchedulerServiceError(f"the service is not ready ({readiness.problem or readiness.state})")
+        _needs_ready(facade)
         async with aclosing(facade.fetch(wanted)) as reports:
             first = await anext(reports, None)  # what is wrong with the request shows here
             response = web.StreamResponse(headers={**_HEADERS, "Content-Type": NDJSON})
@@ -82,7 +90,18 @@ def _control(facade: Facade) -> list[web.RouteDef]:
         await response.write_eof()
         return response
 
-    return [web.get("/control/status", status), web.post("/control/fetch", fetch)]
+    return [
+        web.get("/control/status", status),
+        web.get("/control/reload", last_reload),
+        web.post("/control/reload", reload),
+        web.post("/control/fetch", fetch),
+    ]
+
+
+def _needs_ready(facade: Facade) -> None:
+    readiness = facade.readiness()
+    if not readiness.ready:
+        raise SchedulerServiceError(f"the service is not ready ({readiness.problem or readiness.state})")
 
 
 async def _wanted(request: web.Request) -> FetchRequest:

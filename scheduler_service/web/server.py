@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from scheduler_service.errors import SchedulerServiceError
-from scheduler_service.redaction import register_secret
 from scheduler_service.web.control_socket import bind
 from scheduler_service.web.routes import control_app, public_app
+from scheduler_service.web.token import token_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 SECONDS_TO_STOP = 2.0
 SECONDS_IDLE = 15.0
 """A connection without a whole request for this long is closed."""
-SHORTEST_TOKEN = 16
 
 _QUIET = logging.getLogger("scheduler_service.web")
 _QUIET.setLevel(logging.CRITICAL)
@@ -75,7 +74,8 @@ class WebServer:
         await web.SockSite(runner, bound).start()
 
     async def _open_port(self) -> None:
-        runner = await self._runner(public_app(self._facade, self._host, self._token()))
+        token = await token_of(self._token_file, self._socket_path.parent) if self._token_file else None
+        runner = await self._runner(public_app(self._facade, self._host, token))
         try:
             await web.TCPSite(runner, self._host, self._port).start()
         except OSError as error:
@@ -101,18 +101,3 @@ class WebServer:
         await runner.setup()
         self._runners.append(runner)
         return runner
-
-    def _token(self) -> str | None:
-        if self._token_file is None:
-            return None
-        try:
-            token = self._token_file.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise SchedulerServiceError(f"http.token_file {self._token_file} cannot be read: {error}") from error
-        if len(token) < SHORTEST_TOKEN:
-            raise SchedulerServiceError(
-                f"http.token_file {self._token_file} holds {len(token)} characters; a token needs {SHORTEST_TOKEN} "
-                "or more, such as `openssl rand -hex 32` writes"
-            )
-        register_secret(token)
-        return token

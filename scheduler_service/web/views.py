@@ -6,7 +6,7 @@ Times are ISO-8601 UTC with ``Z``, durations in milliseconds.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Protocol
+from typing import Literal, Protocol
 
 from scheduler_service.models import Reason, Record, TaskState
 from scheduler_service.settings.model import Ticker
@@ -31,7 +31,9 @@ class Readiness(Record):
 
 
 class DomainFreshness(Record):
-    """(symbol, source) pairs of a domain on the watchlist, by what is known of them now."""
+    """(symbol, source) pairs of a domain on the watchlist, by what is known of them now; without the sources that are
+    asked only when the others have nothing.
+    """
 
     domain: str
     watched: int
@@ -41,18 +43,30 @@ class DomainFreshness(Record):
     failing: int
 
 
+class KeyView(Record):
+    """One of a provider's keys, which is not told: ``in_use``, ``spare``, ``cooling_down`` or ``refused``."""
+
+    name: str
+    state: str
+    until: str | None = None
+
+
 class ProviderState(Record):
-    """One provider's gate; ``closed_until`` and ``reason`` when it is shut. ``calls_limit`` None: no budget in
-    calls.
+    """One provider's gate; ``closed_until`` and ``reason`` when it is shut. A limit is None where there is no budget.
+    ``usd_per_call``: what the next call may cost. ``off``: why it is not asked at all.
     """
 
     provider: str
-    sandbox: bool
-    calls_today: int
-    calls_limit: int | None
-    usd_today: float
-    closed_until: str | None
-    reason: Reason | None
+    sandbox: bool = False
+    calls_today: int = 0
+    calls_limit: int | None = None
+    usd_today: float = 0.0
+    usd_limit: float | None = None
+    usd_per_call: float = 0.0
+    closed_until: str | None = None
+    reason: Reason | None = None
+    keys: tuple[KeyView, ...] = ()
+    off: str | None = None
 
 
 class NextSlot(Record):
@@ -109,6 +123,18 @@ class TaskReport(Record):
     duration_ms: int | None = None
 
 
+class ReloadReport(Record):
+    """What became of the ``number``th reload of this process. ``restarting``: another report will follow.
+
+    ``problems`` are those of a rejected configuration, each with its place.
+    """
+
+    number: int
+    outcome: Literal["restarting", "restarted", "unchanged", "rejected"]
+    message: str
+    problems: tuple[str, ...] = ()
+
+
 class Refusal(Record):
     """Why something was not done, in a sentence: the body of every error, and the last line of a fetch cut short."""
 
@@ -124,3 +150,8 @@ class Facade(Protocol):
 
     def fetch(self, request: FetchRequest) -> AsyncGenerator[TaskReport, None]:
         """Raises ``ConfigurationError`` (an unknown domain or source, in words) before the first report."""
+
+    async def reload(self) -> ReloadReport:
+        """Reads the configuration anew; where it has changed the service starts anew after this answer."""
+
+    def last_reload(self) -> ReloadReport | None: ...

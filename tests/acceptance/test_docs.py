@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import shutil
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +20,12 @@ if TYPE_CHECKING:
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ENDLESS = "run"
-NEEDS_THE_SERVICE = "status"
+ONCE = "init"
+NEED_THE_SERVICE = {"status", "reload"}
 QUICK = {
     "SCHEDULER_PROVIDERS__FEEDS__REQUESTS_PER_MINUTE": "6000",
     "SCHEDULER_PROVIDERS__EDGAR__REQUESTS_PER_SECOND": "10",
+    "SCHEDULER_PROVIDERS__PERPLEXITY__REQUESTS_PER_MINUTE": "6000",
     "SCHEDULER_PROVIDERS__SANDBOX__LATENCY": "1ms",
 }
 
@@ -39,7 +40,7 @@ def commands() -> list[list[str]]:
     """The arguments of every ``scheduler-service`` command of the README that ends by itself."""
     lines = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("scheduler-service ")]
     assert len(lines) > 5
-    return [words for line in lines if ENDLESS not in (words := shlex.split(line)[1:])]
+    return [words for line in lines if not {ENDLESS, ONCE} & {*(words := shlex.split(line)[1:])}]
 
 
 def plain(text: str) -> str:
@@ -66,26 +67,19 @@ async def test_the_readme_shows_what_happens_and_its_commands_work(tmp_path: Pat
 
     for arguments in {arguments[0]: arguments for arguments in commands()}.values():
         told = await said(tmp_path, *arguments, settings=settings)
-        assert told.code == (3 if NEEDS_THE_SERVICE in arguments else 0), (arguments, told)
+        assert told.code == (3 if NEED_THE_SERVICE & {*arguments} else 0), (arguments, told)
 
 
 async def test_going_live_takes_the_steps_that_the_readme_names(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "config", tmp_path / "config", ignore=shutil.ignore_patterns("scheduler.yaml"))
-    copies = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("cp ")]
-    assert len(copies) == 2
-    for line in copies:
-        _, source, target = shlex.split(line)
-        shutil.copy(tmp_path / source, tmp_path / target)
-    config = tmp_path / "config/scheduler.yaml"
-    text = config.read_text(encoding="utf-8").replace("watchlist.example.csv", "watchlist.csv")
-    config.write_text(text, encoding="utf-8")
-    refused = await said(tmp_path, "check")
-    assert refused.code == 2
-    assert "providers.edgar.user_agent" in refused.err
-    config.write_text(text.replace("user_agent: null", 'user_agent: "Jane Doe jane@example.com"'), encoding="utf-8")
-    accepted = await said(tmp_path, "check")
-    assert accepted.code == 0
-    assert "live" in accepted.out
+    (line,) = [line for block in blocks("sh") for line in block.splitlines() if " init " in line]
+    assert (await said(tmp_path, *shlex.split(line)[1:])).code == 0
+    key = {"PERPLEXITY_API_KEY": "pplx-made-up-for-this-test"}
+    for settings, calls in (({}, 0), (key, 1)):
+        accepted = await said(tmp_path, "--config", "config/scheduler.yaml", "check", "--json", settings=settings)
+        assert accepted.code == 0, accepted
+        plans = json.loads(accepted.out)
+        assert plans["sandbox"] is False
+        assert sum(one["provider"] == "perplexity" for one in plans["estimate"]) == calls
 
 
 def test_the_readme_lists_the_commands_there_are() -> None:

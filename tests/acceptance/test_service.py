@@ -21,7 +21,15 @@ if TYPE_CHECKING:
 
 SYMBOLS = {company.profile.symbol for company in bundled()}
 DOMAINS = {"news", "earnings", "fundamentals"}
-SOURCES = {("news", "feeds"), ("news", "edgar_filings"), ("earnings", "edgar"), ("fundamentals", "edgar")}
+SOURCES = {
+    ("news", "feeds"),
+    ("news", "edgar_filings"),
+    ("news", "perplexity"),
+    ("earnings", "edgar"),
+    ("fundamentals", "edgar"),
+    ("fundamentals", "perplexity"),
+}
+"""Those that are always asked."""
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -33,6 +41,7 @@ def settings() -> dict[str, str]:
         "SCHEDULER_HTTP__PORT": str(free_port()),
         "SCHEDULER_PROVIDERS__FEEDS__REQUESTS_PER_MINUTE": "6000",
         "SCHEDULER_PROVIDERS__EDGAR__REQUESTS_PER_SECOND": "10",
+        "SCHEDULER_PROVIDERS__PERPLEXITY__REQUESTS_PER_MINUTE": "6000",
         "SCHEDULER_PROVIDERS__SANDBOX__LATENCY": "1ms",
     }
 

@@ -72,7 +72,7 @@ async def test_two_files_make_a_domain(package: str) -> None:
     )
     task = Task(1, 1, None, RunOrigin.MANUAL, "filings", "ACME", "edgar", due_at=clock.now(), attempt=1)
 
-    outcome = await processor.process(task, StockState(), Symbol("ACME"), ask, clock.now())
+    outcome = await processor.process(task, {}, Symbol("ACME"), ask, clock.now())
 
     assert outcome.state is TaskState.COMPLETED
     data = processor.read(outcome.contribution)
@@ -80,7 +80,7 @@ async def test_two_files_make_a_domain(package: str) -> None:
         ("10-Q", "2026-11-20", "0000000007-26-000002"),
         ("8-K", "2026-08-20", "0000000007-26-000001"),
     ]
-    fresh = StockState(checked_for=clock.now() - HOUR)
+    fresh = {task.source: StockState(checked_for=clock.now() - HOUR)}
     assert (await processor.process(task, fresh, Symbol("ACME"), ask, clock.now())).state is TaskState.SKIPPED
-    old = StockState(checked_for=clock.now() - DAY)
+    old = {task.source: StockState(checked_for=clock.now() - DAY)}
     assert (await processor.process(task, old, Symbol("ACME"), ask, clock.now())).state is TaskState.COMPLETED

@@ -61,7 +61,8 @@ class Bench:
         ledger, gates = self._engine.ledger, self._engine.gates
         (task,) = await ledger.run(partial(task_store.claim, lane=lane, now=now, most=9, run_id=run.id))
         ask = gates.for_task(task)
-        said = await self.processor.process(task, await self.state(symbol), self._engine.symbol(symbol), ask, now)
+        states = {self._source: await self.state(symbol)}
+        said = await self.processor.process(task, states, self._engine.symbol(symbol), ask, now)
         outcome = replace(said, calls=tuple(ask.used), as_of=ask.as_of)
         now = self.clock.now()
         await ledger.run(partial(commit, task=task, outcome=outcome, processor=self.processor, now=now))

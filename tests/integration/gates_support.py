@@ -26,6 +26,7 @@ from scheduler_service.stores.database import Ledger
 from scheduler_service.stores.raw_store import RawStore
 from scheduler_service.stores.schedule_store import NewRun, add_run
 from scheduler_service.stores.task_store import NewTask, Rank
+from tests.integration.paid_support import PaidClient
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -133,14 +134,16 @@ class House:
         self.edgar = EdgarClient(self.edgar_options, clock)
         self.feeds = FeedClient(self.feed_options, clock)
         self.plain = PlainClient(clock)
+        self.paid_options = PaidClient.Options(**options.get("paid", {}))
         self.gates = Gates(
             ledger=self.ledger,
             raw=RawStore(folder / "raw", self.pool, self.off_loop),
-            clients={"edgar": self.edgar, "feeds": self.feeds, "plain": self.plain},
+            clients={"edgar": self.edgar, "feeds": self.feeds, "plain": self.plain, "paid": PaidClient(clock)},
             options={
                 "edgar": self.edgar_options,
                 "feeds": self.feed_options,
                 "plain": ProviderOptions(**options.get("plain", {})),
+                "paid": self.paid_options,
             },
             sandboxed=frozenset(("edgar", "feeds")),
             transport=transport or MemoryTransport(upstream, clock),

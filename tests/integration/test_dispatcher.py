@@ -487,13 +487,13 @@ def test_a_worker_of_a_killed_process_ends_nothing_any_more(bench: Bench) -> Non
 
 def test_only_what_was_never_fetched_gets_an_initial_run(bench: Bench) -> None:
     bench.boot(HOURLY)
-    assert bench.do(bench.dispatcher.fetch_never_fetched()) == 6
+    assert bench.do(bench.dispatcher.fetch_never_fetched()).total() == 6
     tasks = bench.claim()
     bench.end([task for task in tasks if (task.symbol, task.source) != ("MSFT", "filings")])
     last = [task for task in tasks if (task.symbol, task.source) == ("MSFT", "filings")]
     bench.end(last, Outcome(TaskState.SKIPPED, Reason.BUDGET_EXHAUSTED))
     bench.restart(HOURLY, watch=[*SYMBOLS, "ORCL"])
-    assert bench.do(bench.dispatcher.fetch_never_fetched()) == 3
+    assert bench.do(bench.dispatcher.fetch_never_fetched()).total() == 3
     assert bench.tasks()[6:] == [
         ("MSFT", "filings", "queued", None),
         ("ORCL", "wire", "queued", None),
@@ -506,7 +506,7 @@ def test_an_initial_run_is_not_made_again_while_it_is_queued_or_running(bench: B
     bench.do(bench.dispatcher.fetch_never_fetched())
     bench.claim(2)
     bench.restart(HOURLY)
-    assert bench.do(bench.dispatcher.fetch_never_fetched()) == 0
+    assert bench.do(bench.dispatcher.fetch_never_fetched()).total() == 0
     assert [origin for origin, *_ in runs(bench)] == ["initial"]
 
 
@@ -517,15 +517,15 @@ def test_a_first_fetch_that_failed_is_tried_again_at_the_next_start_unless_that_
     bench: Bench, reason: Reason, again: bool
 ) -> None:
     bench.boot(HOURLY)
-    first = bench.do(bench.dispatcher.fetch_never_fetched())
+    first = bench.do(bench.dispatcher.fetch_never_fetched()).total()
     bench.end(bench.claim(), Outcome(TaskState.FAILED, reason))
     bench.restart(HOURLY)
-    assert bench.do(bench.dispatcher.fetch_never_fetched()) == (first if again else 0)
+    assert bench.do(bench.dispatcher.fetch_never_fetched()).total() == (first if again else 0)
 
 
 def test_what_no_schedule_covers_is_not_fetched_at_the_start(bench: Bench) -> None:
     bench.boot(replace(HOURLY, symbols=("NVDA",)), a_schedule("words", domain="words", enabled=False))
-    assert bench.do(bench.dispatcher.fetch_never_fetched()) == 2
+    assert bench.do(bench.dispatcher.fetch_never_fetched()).total() == 2
 
 
 def test_a_persons_fetch_comes_first_and_does_not_ask_the_watchlist(bench: Bench) -> None:
@@ -585,4 +585,4 @@ def test_a_first_fetch_that_brings_the_process_down_again_and_again_is_given_up(
         bench.kill()
         bench.boot(HOURLY, watch=["AAPL"], without="filings")
     assert bench.tasks("state, reason") == [("failed", "poison")]
-    assert bench.do(bench.dispatcher.fetch_never_fetched()) == 0
+    assert bench.do(bench.dispatcher.fetch_never_fetched()).total() == 0

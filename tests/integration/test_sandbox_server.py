@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -32,6 +33,9 @@ PATHS = (
     "/Archives/missing",
     "/feeds/NVDA.rss",
     "/feeds/NOPE.rss",
+    "/v1/models",
+    "/v1/missing",
+    "/v1/agent",
 )
 LIMITS = Limits(max_bytes=900_000, timeout=10, redirects=2)
 SHORT = replace(LIMITS, timeout=0.1)
@@ -85,7 +89,7 @@ async def test_both_ends_fail_in_the_same_words(
     upstream: SandboxUpstream, base: str, wire: Transport, kind: FaultKind
 ) -> None:
     upstream.faults.add(Fault(kind=kind, seconds=0.2 if kind is FaultKind.DRIP else 9, retry_after="5", body="{}"))
-    limits = SHORT if kind in (FaultKind.SLOW, FaultKind.DRIP) else LIMITS
+    limits = SHORT if kind in (FaultKind.SLOW, FaultKind.DRIP, FaultKind.BLACKHOLE) else LIMITS
     path = "/submissions/CIK0001045810.json"
     in_memory = await told(MemoryTransport(upstream, Noon()), BASE + path, limits)
     assert await told(wire, base + path, limits) == in_memory
@@ -134,6 +138,31 @@ async def test_a_fault_it_does_not_know_is_refused_with_what_is_wrong(upstream: 
             assert refused.status == 400
             assert (await refused.json())["error"]
     assert upstream.faults.listed() == ()
+
+
+async def test_an_endless_body_ends_when_nobody_listens_any_more(
+    upstream: SandboxUpstream, base: str, wire: Transport
+) -> None:
+    upstream.faults.add(Fault(kind=FaultKind.ENDLESS, count=1))
+    with pytest.raises(ClientError) as caught:
+        await wire.send(Request(base + PATHS[0]), LIMITS)
+    assert caught.value.reason is Reason.TOO_LARGE
+    assert (await wire.send(Request(base + PATHS[0]), LIMITS)).status == 200
+
+
+@pytest.mark.parametrize("kind", [FaultKind.SLOW, FaultKind.BLACKHOLE])
+async def test_nothing_goes_on_for_a_caller_who_has_hung_up(
+    upstream: SandboxUpstream, base: str, wire: Transport, kind: FaultKind
+) -> None:
+    upstream.faults.add(Fault(kind=kind, seconds=3600))
+    before = asyncio.all_tasks()
+    with pytest.raises(ClientError):
+        await wire.send(Request(base + PATHS[0]), SHORT)
+    for _ in range(100):
+        if asyncio.all_tasks() == before:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(asyncio.all_tasks() - before)
 
 
 async def test_stopping_does_not_wait_for_a_slow_reply(upstream: SandboxUpstream, wire: Transport) -> None:

@@ -27,6 +27,7 @@ from scheduler_service.web.views import (
     NextSlot,
     ProviderState,
     Readiness,
+    ReloadReport,
     Status,
     Step,
     TaskReport,
@@ -60,6 +61,7 @@ class FakeFacade:
         self.problems: tuple[str, ...] = ()
         self.asked: list[FetchRequest] = []
         self.closed = asyncio.Event()
+        self.reports_of_reloads: list[ReloadReport] = []
 
     def readiness(self) -> Readiness:
         return self.ready
@@ -101,6 +103,17 @@ class FakeFacade:
             ),
             problems=self.problems,
         )
+
+    async def reload(self) -> ReloadReport:
+        if self.fails:
+            raise self.fails
+        return self.reports_of_reloads[0]
+
+    def last_reload(self) -> ReloadReport | None:
+        """The next one, every time it is asked for."""
+        if len(self.reports_of_reloads) > 1:
+            self.reports_of_reloads.pop(0)
+        return self.reports_of_reloads[0] if self.reports_of_reloads else None
 
     async def fetch(self, request: FetchRequest) -> AsyncGenerator[TaskReport, None]:
         self.asked.append(request)
@@ -159,6 +172,21 @@ async def test_it_is_alive_before_it_is_ready(server: WebServer, facade: FakeFac
     assert (status, said["problem"]) == (503, "waiting for: workers")
     facade.ready = READY
     assert (await get(server, "/readyz"))[0] == 200
+
+
+async def test_a_reload_is_answered_at_once_and_what_became_of_it_later(
+    server: WebServer, facade: FakeFacade, client: ControlClient
+) -> None:
+    with pytest.raises(SchedulerServiceError, match="was not read anew so far"):
+        await client.last_reload()
+    restarting = ReloadReport(number=1, outcome="restarting", message="it restarts")
+    rejected = ReloadReport(number=1, outcome="rejected", message="not used", problems=("c.yaml:1:1 http: wrong",))
+    facade.reports_of_reloads = [restarting, rejected]
+    assert await client.reload() == restarting
+    assert await client.last_reload() == rejected
+    facade.ready = STARTING
+    with pytest.raises(SchedulerServiceError, match="the service is not ready"):
+        await client.reload()
 
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:99", "127.0.0.1", "[::1]:8321", "LOCALHOST"])

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
-from pydantic import SecretStr
 
 from scheduler_service.errors import ConfigurationError
 from scheduler_service.settings.load import load
-from scheduler_service.settings.providers import ProviderOptions
+from scheduler_service.settings.providers import KeyedOptions, ProviderOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,20 +27,26 @@ class FeedOptions(ProviderOptions):
     urls: tuple[str, ...] = ()
 
 
-class PerplexityOptions(ProviderOptions):
+class PerplexityOptions(KeyedOptions):
+    key_prefix: ClassVar[str] = "pplx-"
+    nicknames: ClassVar[tuple[str, ...]] = ("PPLX",)
     base_url: str = "https://api.perplexity.ai"
     api: str = "agent"
     model: str = "perplexity/sonar"
-    api_keys: tuple[SecretStr, ...] = ()
+
+
+class FinnhubOptions(KeyedOptions):
+    base_url: str = "https://finnhub.io"
 
 
 PROVIDERS: dict[str, type[ProviderOptions]] = {
     "edgar": EdgarOptions,
     "feeds": FeedOptions,
     "perplexity": PerplexityOptions,
+    "finnhub": FinnhubOptions,
 }
 SOURCES = {
-    "news": {"feeds": "feeds", "edgar_filings": "edgar", "perplexity": "perplexity"},
+    "news": {"feeds": "feeds", "edgar_filings": "edgar", "perplexity": "perplexity", "finnhub": "finnhub"},
     "earnings": {"edgar": "edgar", "perplexity": "perplexity"},
     "fundamentals": {"edgar": "edgar", "perplexity": "perplexity"},
 }
@@ -60,6 +65,7 @@ def load_files(*paths: Path, environ: Mapping[str, str] | None = None, cwd: Path
 def load_text(folder: Path, text: str | bytes, environ: Mapping[str, str] | None = None) -> Settings:
     path = folder / "c.yaml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    path.chmod(0o600)
     return load_files(path, environ=environ, cwd=folder)
 
 

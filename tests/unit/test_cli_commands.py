@@ -27,7 +27,7 @@ from scheduler_service.redaction import register_secret
 if TYPE_CHECKING:
     from pathlib import Path
 
-COMMANDS = ["run", "check", "next", "fetch", "show", "status", "history", "version"]
+COMMANDS = ["run", "init", "check", "next", "fetch", "show", "status", "history", "reload", "version"]
 
 
 @pytest.fixture(autouse=True)

@@ -11,13 +11,15 @@ import pytest
 
 from scheduler_service.cli.check import check
 from scheduler_service.cli.configuration import read, secrets_in, source_providers
-from scheduler_service.cli.estimate import Estimate, estimate
+from scheduler_service.cli.estimate import DAYS_LOOKED_AT, Estimate, estimate, fetches_by_day
 from scheduler_service.cli.upcoming import upcoming
-from scheduler_service.clock import from_iso
+from scheduler_service.clock import DAY, HOUR, MINUTE, from_iso
 from scheduler_service.errors import ConfigurationError
+from scheduler_service.redaction import redact
 from scheduler_service.settings.load import Found
 from scheduler_service.stores.data_directory import SANDBOX, claim_mode
 from scheduler_service.stores.database import Ledger
+from scheduler_service.triggers import parse_trigger
 from tests.fakes import FakeClock
 
 if TYPE_CHECKING:
@@ -132,6 +134,92 @@ def test_the_estimate_counts_slots_symbols_sources_and_addresses(settings: Setti
         Estimate("edgar", sandbox=False, calls_per_day=1, calls_limit=500, hosts=("data.sec.gov", "www.sec.gov")),
         Estimate("feeds", sandbox=False, calls_per_day=4 * 3 * 2, calls_limit=None, hosts=("a.example", "b.example")),
     ]
+
+
+HALF_HOURLY = {"every": "30m"}
+DAILY = {"cron": "0 7 * * *"}
+WORKDAYS = {"cron": "0 7 * * mon-fri"}
+
+
+@pytest.mark.parametrize(
+    ("triggers", "good_for", "total", "busiest"),
+    [
+        ([HALF_HOURLY], 18 * MINUTE, 48 * 28, 48),
+        ([HALF_HOURLY], 30 * MINUTE, 48 * 28, 48),
+        ([HALF_HOURLY], 31 * MINUTE, 24 * 28, 24),
+        ([HALF_HOURLY], 10 * HOUR + 48 * MINUTE, 62, 3),
+        ([DAILY], 22 * HOUR + 30 * MINUTE, 28, 1),
+        ([DAILY], 7 * DAY - 90 * MINUTE, 4, 1),
+        ([WORKDAYS], 20 * HOUR, 20, 1),
+        ([WORKDAYS, DAILY], 20 * HOUR, 28, 1),
+        ([HALF_HOURLY, DAILY], 18 * MINUTE, 48 * 28, 48),
+        ([{"at": "2026-11-24T00:00:00Z"}], 0, 1, 1),
+        ([{"at": "2020-01-01T00:00:00Z"}], 0, 0, 0),
+    ],
+)
+def test_a_slot_at_which_the_source_is_still_fresh_asks_nothing(
+    triggers: list[dict[str, str]], good_for: int, total: int, busiest: int
+) -> None:
+    days = fetches_by_day([parse_trigger(spec, "UTC") for spec in triggers], good_for, from_iso(NOW))
+    assert (sum(days), max(days), len(days)) == (total, busiest, DAYS_LOOKED_AT)
+
+
+@pytest.fixture
+def paid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("PERPLEXITY_API_KEY", "pplx-one")
+    path = tmp_path / "paid.yaml"
+    path.write_text(
+        "watchlist: [AAPL, NVDA, SNOW]\n"
+        "providers: {edgar: {user_agent: Jane Doe jane.doe@example.com}, perplexity: {budget: {usd_per_day: 0.10}}}\n"
+        "domains: {earnings: {sources: [{use: edgar, fresh_for: 20h},"
+        " {use: perplexity, fresh_for: 7d, when: missing}]},"
+        " fundamentals: {sources: [{use: edgar, fresh_for: 20h}, {use: perplexity, fresh_for: 12h}]}}\n"
+        "schedules: [{id: e, domain: earnings, trigger: {cron: '0 7 * * *'}},"
+        " {id: f, domain: fundamentals, trigger: {every: 1h}}]\n"
+    )
+    return read(Found((path,), ""))
+
+
+def test_the_estimate_counts_money_and_keeps_apart_what_is_asked_only_when_missing(paid: Settings) -> None:
+    price = paid.providers["perplexity"].usd_per_call
+    assert price > 0
+    edgar, perplexity = estimate(paid, source_providers(), from_iso(NOW))
+    assert (edgar.calls_per_day, edgar.usd_per_day, edgar.usd_in_28_days) == (3 + 3 * 2, 0, 0)
+    assert perplexity.calls_per_day == 3 * 3
+    assert perplexity.usd_per_day == pytest.approx(9 * price)
+    assert perplexity.usd_in_28_days == pytest.approx(3 * 62 * price, rel=0.02)
+    assert (perplexity.usd_limit, perplexity.calls_when_missing) == (0.10, 3)
+    assert perplexity.usd_when_missing == pytest.approx(3 * price)
+
+
+def test_check_tells_of_the_first_fetch_and_of_a_budget_that_does_not_reach(
+    paid: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check(paid.files, as_json=False, clock=FakeClock(NOW)) == 0
+    text = capsys.readouterr().out
+    assert "  edgar: 6 calls, 2 s or more\n" in text
+    assert "  perplexity: 3 calls, 4 s or more, about $0.06 of a budget of $0.10 a day\n" in text
+    assert "perplexity: where better sources have nothing (when: missing), at most 3 calls a day more, $0.06" in text
+    assert "perplexity: the budget of $0.10 a day holds the rest back on such a day" in text
+    assert check(paid.files, as_json=True, clock=FakeClock(NOW)) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert [one["calls"] for one in said["first_fetch"]] == [6, 3]
+    assert said["off"] == {}
+
+
+def test_check_says_who_is_off(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config.write_text(CONFIG.replace("[{use: edgar, fresh_for: 20h}]", "[edgar, perplexity]"))
+    assert check([config], as_json=False, clock=FakeClock(NOW)) == 0
+    assert capsys.readouterr().out.count("perplexity is off: no key; put one into PERPLEXITY_API_KEY") == 1
+    assert check([config], as_json=True, clock=FakeClock(NOW)) == 0
+    assert list(json.loads(capsys.readouterr().out)["off"]) == ["perplexity"]
+
+
+def test_every_key_is_a_secret_from_then_on(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config.write_text(CONFIG.replace("[{use: edgar, fresh_for: 20h}]", "[edgar, perplexity]"))
+    monkeypatch.setenv("PERPLEXITY_API_KEY", "pplx-known-to-nobody-else")
+    read(Found((config,), ""))
+    assert redact("it was pplx-known-to-nobody-else") == "it was [redacted]"
 
 
 def test_check_says_when_and_how_much(config: Path, capsys: pytest.CaptureFixture[str]) -> None:

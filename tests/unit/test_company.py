@@ -12,7 +12,7 @@ from scheduler_service.calls import Answer, Resource
 from scheduler_service.clients.edgar_client import EdgarClient
 from scheduler_service.clock import HOUR, SystemClock
 from scheduler_service.errors import NotFound, ParseError
-from scheduler_service.models import Kind, Outcome, Reason, RunOrigin, StockState, Symbol, Task, TaskState
+from scheduler_service.models import Kind, Outcome, Reason, RunOrigin, Symbol, Task, TaskState
 from scheduler_service.parsers.earnings import CONCEPTS, EarningsData
 from scheduler_service.parsers.fundamental_analysis import FundamentalsData
 from scheduler_service.processors.base import Processor, SourcePolicy, discover
@@ -135,10 +135,11 @@ async def test_it_fails_the_task_when_the_company_reports_no_figures(processor: 
 def test_it_is_found_by_discovery() -> None:
     found = discover()
     assert (found["earnings"], found["fundamentals"]) == (EarningsProcessor, FundamentalAnalyzer)
-    assert [source.slow for domain in ("earnings", "fundamentals") for source in found[domain].sources] == [False, True]
+    sources = [source for name in ("earnings", "fundamentals") for source in found[name].sources]
+    assert [source.slow for source in sources if source.name == "edgar"] == [False, True]
 
 
 async def process(processor: type[Processor[Any]], ask: RecordedAsk) -> Outcome:
     made = processor({"edgar": client()}, [SourcePolicy("edgar", HOUR)])
     task = Task(1, 1, None, RunOrigin.MANUAL, processor.domain, "SMLL", "edgar", due_at=0, attempt=1)
-    return await made.process(task, StockState(), SYMBOL, ask, now=0)
+    return await made.process(task, {}, SYMBOL, ask, now=0)

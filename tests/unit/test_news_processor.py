@@ -10,7 +10,7 @@ from scheduler_service.clients.edgar_client import EdgarClient
 from scheduler_service.clients.feed_client import FeedClient
 from scheduler_service.clock import DAY, MINUTE
 from scheduler_service.errors import Held, NotFound
-from scheduler_service.models import Contribution, Kind, Reason, RunOrigin, StockState, Symbol, Task, TaskState
+from scheduler_service.models import Contribution, Kind, Reason, RunOrigin, Symbol, Task, TaskState
 from scheduler_service.parsers.news import NewsData
 from scheduler_service.processors.base import Retention, SourcePolicy
 from scheduler_service.processors.news_processor import NewsProcessor
@@ -63,7 +63,7 @@ def task(source: str = "feeds") -> Task:
 async def test_all_feeds_are_asked_and_told_as_one() -> None:
     ask = FakeAsk({FIRST: feed("Apples are ripe today"), SECOND: feed("Pears are ripe today", "Apples are ripe today")})
     news = processor(FIRST, SECOND)
-    outcome = await news.process(task(), StockState(), APPLE, ask, NOW)
+    outcome = await news.process(task(), {}, APPLE, ask, NOW)
     assert (outcome.state, outcome.kind) == (TaskState.COMPLETED, Kind.FEED)
     assert outcome.contribution is not None
     assert {item.title for item in news.read(outcome.contribution).items} == {
@@ -75,24 +75,24 @@ async def test_all_feeds_are_asked_and_told_as_one() -> None:
 @pytest.mark.parametrize("failure", [NotFound("gone", Reason.NO_DATA), Held("shut", Reason.RATE_LIMITED, NOW + DAY)])
 async def test_a_feed_that_fails_does_not_silence_the_others(failure: Exception) -> None:
     ask = FakeAsk({FIRST: failure, SECOND: feed("Pears are ripe today")})
-    outcome = await processor(FIRST, SECOND).process(task(), StockState(), APPLE, ask, NOW)
+    outcome = await processor(FIRST, SECOND).process(task(), {}, APPLE, ask, NOW)
     assert outcome.state is TaskState.COMPLETED
 
 
 async def test_it_fails_when_every_feed_failed() -> None:
     ask = FakeAsk({FIRST: NotFound("gone", Reason.NO_DATA), SECOND: b"<html></html>"})
-    outcome = await processor(FIRST, SECOND).process(task(), StockState(), APPLE, ask, NOW)
+    outcome = await processor(FIRST, SECOND).process(task(), {}, APPLE, ask, NOW)
     assert (outcome.state, outcome.reason) == (TaskState.FAILED, Reason.NO_DATA)
 
 
 async def test_it_is_held_when_a_closed_gate_may_still_bring_news() -> None:
     ask = FakeAsk({FIRST: NotFound("gone", Reason.NO_DATA), SECOND: Held("shut", Reason.RATE_LIMITED, NOW + DAY)})
     with pytest.raises(Held):
-        await processor(FIRST, SECOND).process(task(), StockState(), APPLE, ask, NOW)
+        await processor(FIRST, SECOND).process(task(), {}, APPLE, ask, NOW)
 
 
 async def test_without_any_feed_it_says_so() -> None:
-    outcome = await processor().process(task(), StockState(), APPLE, FakeAsk({}), NOW)
+    outcome = await processor().process(task(), {}, APPLE, FakeAsk({}), NOW)
     assert (outcome.state, outcome.reason) == (TaskState.FAILED, Reason.PROVIDER_OFF)
 
 
@@ -100,7 +100,7 @@ async def test_old_news_is_kept_within_the_retention() -> None:
     news = processor(FIRST, retention=Retention(age=90 * DAY, items=2))
     kept = None
     for title in ("Apples are ripe today", "Pears are ripe today", "Plums are ripe today"):
-        outcome = await news.process(task(), StockState(), APPLE, FakeAsk({FIRST: feed(title)}), NOW)
+        outcome = await news.process(task(), {}, APPLE, FakeAsk({FIRST: feed(title)}), NOW)
         assert outcome.contribution is not None
         kept = news.accumulate(kept, news.read(outcome.contribution), NOW)
     assert kept is not None
@@ -127,7 +127,7 @@ async def test_filings_come_from_the_companys_list_at_edgar() -> None:
         }
     )
     news = processor()
-    outcome = await news.process(task("edgar_filings"), StockState(), APPLE, ask, NOW)
+    outcome = await news.process(task("edgar_filings"), {}, APPLE, ask, NOW)
     assert outcome.contribution is not None
     data = news.read(outcome.contribution)
     (item,) = data.items

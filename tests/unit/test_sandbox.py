@@ -7,13 +7,14 @@ from urllib.parse import urlsplit
 from xml.etree import ElementTree
 
 import pytest
+from pydantic import SecretStr
 
 from scheduler_service.calls import Limits, Request
 from scheduler_service.clock import DAY, HOUR, SECOND, Instant, from_iso
 from scheduler_service.errors import PermanentClientError, TransientClientError
 from scheduler_service.models import Reason
 from scheduler_service.sandbox.bundle import bundled
-from scheduler_service.sandbox.faults import Fault, FaultKind
+from scheduler_service.sandbox.faults import Fault, FaultKind, Kind, ModelFault, WrongData
 from scheduler_service.sandbox.memory import BASE, MemoryTransport
 from scheduler_service.sandbox.upstream import SandboxUpstream, urls
 
@@ -175,12 +176,25 @@ def test_it_remembers_requests_without_their_secrets(upstream: SandboxUpstream, 
     (seen,) = upstream.seen
     assert (seen.at, seen.provider, seen.method, seen.path) == (clock.now(), "feeds", "GET", FEED)
     assert seen.headers == {"user-agent": AGENT[1], "authorization": "***"}
+    assert "SEKRIT" not in str(vars(upstream))
+
+
+def test_it_tells_keys_and_bodies_apart_without_keeping_them(upstream: SandboxUpstream) -> None:
+    for key, body in (("one", b"a"), ("two", b"a"), ("one", b"b"), ("", None)):
+        headers = (("Authorization", f"Bearer {key}"),)
+        upstream.answer(Request(f"{BASE}/v1/agent", "POST", headers, body))
+    assert [seen.key for seen in upstream.seen] == [1, 2, 1, 0]
+    assert [seen.body_bytes for seen in upstream.seen] == [1, 1, 1, 0]
+    first, second, third, fourth = (seen.body_sha256 for seen in upstream.seen)
+    assert first == second != third
+    assert fourth == ""
 
 
 def test_its_urls_point_every_provider_at_it() -> None:
     assert urls("http://127.0.0.1:1234") == {
         "edgar": {"base_url": "http://127.0.0.1:1234", "www_base_url": "http://127.0.0.1:1234"},
         "feeds": {"urls": ["http://127.0.0.1:1234/feeds/{symbol}.rss"]},
+        "perplexity": {"base_url": "http://127.0.0.1:1234", "api_keys": (SecretStr("sandbox"),)},
     }
 
 
@@ -212,7 +226,24 @@ def test_a_fault_concerns_only_its_provider_and_path(upstream: SandboxUpstream) 
     assert get(upstream, FEED).body
 
 
-def struck(upstream: SandboxUpstream, kind: FaultKind, path: str = APPLE_FACTS, **more: Any) -> Reply:
+def test_a_fault_concerns_only_its_key(upstream: SandboxUpstream) -> None:
+    upstream.faults.add(Fault(kind=FaultKind.OUT_OF_CREDIT, key=1))
+
+    def status(key: str) -> int:
+        return upstream.answer(Request(f"{BASE}/search", "POST", (("Authorization", f"Bearer {key}"),), b"{}")).status
+
+    assert [status("first"), status("second"), status("first")] == [401, 400, 401]
+    assert get(upstream, APPLE).status == 200
+
+
+def test_a_model_s_fault_concerns_no_one_else(upstream: SandboxUpstream) -> None:
+    good = get(upstream, APPLE_FACTS), get(upstream, FEED)
+    upstream.faults.add(Fault(kind=ModelFault.PROSE, count=1))
+    assert (get(upstream, APPLE_FACTS), get(upstream, FEED)) == good
+    assert upstream.faults.listed()
+
+
+def struck(upstream: SandboxUpstream, kind: Kind, path: str = APPLE_FACTS, **more: Any) -> Reply:
     upstream.faults.add(Fault(kind=kind, count=1, **more))
     return get(upstream, path)
 
@@ -239,6 +270,32 @@ def test_another_company_s_data_can_come_back(upstream: SandboxUpstream) -> None
     assert b"Apple" not in struck(upstream, FaultKind.WRONG_COMPANY, FEED).body
 
 
+def test_data_can_be_wrong_and_look_right(upstream: SandboxUpstream) -> None:
+    facts, filings = json.loads(get(upstream, APPLE_FACTS).body), json.loads(get(upstream, APPLE).body)
+    rows, count = facts["facts"]["us-gaap"]["NetIncomeLoss"]["units"]["USD"], len(filings["filings"]["recent"]["form"])
+
+    def told(kind: WrongData, path: str = APPLE_FACTS) -> Any:
+        return json.loads(struck(upstream, kind, path).body)
+
+    zeros = told(WrongData.ZEROS)["facts"]["us-gaap"]["NetIncomeLoss"]["units"]["USD"]
+    assert zeros == [row | {"val": 0} for row in rows]
+    assert told(WrongData.HALF)["facts"]["us-gaap"]["NetIncomeLoss"]["units"]["USD"] == rows[::2]
+    half = told(WrongData.HALF, APPLE)["filings"]["recent"]
+    assert {len(column) for column in half.values()} == {-(-count // 2)}
+    assert len(told(WrongData.HALF, TICKERS)) == 4
+    assert told(WrongData.EMPTY_LISTS, APPLE)["filings"]["recent"]["form"] == []
+    older = told(WrongData.OLDER, APPLE)["filings"]["recent"]
+    assert older["filingDate"] == [day for day in filings["filings"]["recent"]["filingDate"] if day <= "2025-10-19"]
+
+
+def test_a_feed_can_lose_its_stories(upstream: SandboxUpstream) -> None:
+    def stories(kind: WrongData) -> int:
+        return len(list(ElementTree.fromstring(struck(upstream, kind, FEED).body).iter("item")))
+
+    assert [stories(kind) for kind in WrongData] == [20, 0, 10, 20]
+    assert b"Oct 2025" in struck(upstream, WrongData.OLDER, FEED).body
+
+
 async def test_latency_and_slowness_are_slept_on_the_clock(clock: SteppedClock) -> None:
     upstream = SandboxUpstream(clock, latency=0.5)
     upstream.faults.add(Fault(kind=FaultKind.SLOW, seconds=3, count=1))
@@ -248,7 +305,7 @@ async def test_latency_and_slowness_are_slept_on_the_clock(clock: SteppedClock) 
     assert clock.slept == [3.5, 0.5]
 
 
-@pytest.mark.parametrize("kind", [FaultKind.SLOW, FaultKind.DRIP])
+@pytest.mark.parametrize("kind", [FaultKind.SLOW, FaultKind.DRIP, FaultKind.BLACKHOLE])
 async def test_in_memory_too_an_answer_that_takes_too_long_is_given_up(
     upstream: SandboxUpstream, clock: SteppedClock, kind: FaultKind
 ) -> None:
@@ -257,6 +314,25 @@ async def test_in_memory_too_an_answer_that_takes_too_long_is_given_up(
         await MemoryTransport(upstream, clock).send(Request(BASE + TICKERS), Limits(timeout=30))
     assert caught.value.reason is Reason.TIMEOUT
     assert clock.slept == [30]
+
+
+async def test_in_memory_too_an_endless_answer_is_larger_than_any_limit(
+    upstream: SandboxUpstream, clock: SteppedClock
+) -> None:
+    upstream.faults.add(Fault(kind=FaultKind.ENDLESS))
+    with pytest.raises(PermanentClientError) as caught:
+        await MemoryTransport(upstream, clock).send(Request(BASE + TICKERS), Limits(max_bytes=100_000_000))
+    assert caught.value.reason is Reason.TOO_LARGE
+
+
+async def test_in_memory_too_a_question_is_not_carried_elsewhere(
+    upstream: SandboxUpstream, clock: SteppedClock
+) -> None:
+    upstream.faults.add(Fault(kind=FaultKind.REDIRECT, location="/search"))
+    with pytest.raises(PermanentClientError) as caught:
+        await MemoryTransport(upstream, clock).send(Request(f"{BASE}/v1/agent", "POST"), Limits(redirects=3))
+    assert caught.value.reason is Reason.REDIRECTED
+    assert len(upstream.seen) == 1
 
 
 async def test_in_memory_nothing_but_the_sandbox_can_be_reached(upstream: SandboxUpstream, clock: SteppedClock) -> None:

@@ -101,7 +101,9 @@ def test_what_is_allowed_but_probably_not_meant_is_a_warning(tmp_path: Path, tex
 @pytest.mark.parametrize(
     "text",
     [
-        "providers: {perplexity: {api_keys: SEKRIT}}",
+        "providers: {perplexity: SEKRIT}",
+        "providers: {perplexity: {enabled: pplx-SEKRIT}}",
+        "providers: {perplexity: {concurrency: Bearer SEKRIT}}",
         "providers: {perplexity: {api_keys: [{SEKRIT: 1}]}}",
         "providers: {edgar: {base_url: 'https://me:SEKRIT@x/'}}",
         "database: {url: [SEKRIT]}",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from contextlib import suppress
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from scheduler_service.cli.configuration import source_providers
 from scheduler_service.clients.base import discover as discover_clients
 from scheduler_service.clock import DAY, HOUR, MINUTE, SECOND
 from scheduler_service.errors import ConfigurationError
@@ -21,11 +23,6 @@ from scheduler_service.triggers import EveryTrigger
 from tests.unit.settings_support import PROVIDERS, SANDBOX, SOURCES, load_files, load_text
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-REAL_SOURCES = {
-    "news": {"feeds": "feeds", "edgar_filings": "edgar"},
-    "earnings": {"edgar": "edgar"},
-    "fundamentals": {"edgar": "edgar"},
-}
 DOMAINS = "domains: {news: {sources: [feeds]}}\n"
 WHOLE = """\
 service:   {name: stocks, timezone: America/New_York, data_dir: ./data, drain_timeout: 25s}
@@ -229,7 +226,7 @@ def test_one_sandboxed_provider_in_use_makes_a_sandbox_of_the_data(tmp_path: Pat
 
 def test_the_packaged_sandbox_loads_without_a_warning_from_any_folder(tmp_path: Path) -> None:
     providers = {name: client.Options for name, client in discover_clients().items()}
-    loaded = load([SANDBOX_CONFIG], {}, providers=providers, sources=REAL_SOURCES, cwd=tmp_path)
+    loaded = load([SANDBOX_CONFIG], {}, providers=providers, sources=source_providers(), cwd=tmp_path)
     assert loaded.warnings == ()
     assert loaded.sandbox
     assert loaded.service.data_dir == tmp_path / "data"
@@ -242,20 +239,34 @@ def test_the_packaged_sandbox_loads_without_a_warning_from_any_folder(tmp_path: 
     ]
 
 
-def test_the_live_example_loads_once_a_user_agent_is_filled_in() -> None:
+def test_the_live_example_loads_once_a_user_agent_is_filled_in(tmp_path: Path) -> None:
     providers = {name: client.Options for name, client in discover_clients().items()}
-    paths = [CHECKOUT / "config" / "live.example.yaml"]
+    path = tmp_path / "scheduler.yaml"
+    shutil.copy(CHECKOUT / "config" / "live.example.yaml", path)
+    shutil.copy(CHECKOUT / "config" / "watchlist.example.csv", tmp_path / "watchlist.csv")
+
+    def loaded(**environ: str) -> Settings:
+        return load([path], environ, providers=providers, sources=source_providers())
+
     with pytest.raises(ConfigurationError) as caught:
-        load(paths, {}, providers=providers, sources=REAL_SOURCES)
+        loaded()
     (problem,) = caught.value.problems
     assert problem.path == "providers.edgar.user_agent"
-    assert problem.where == f"{paths[0]}:24:17"
-    environ = {"SCHEDULER_PROVIDERS__EDGAR__USER_AGENT": "Jane Doe jane.doe@example.com"}
-    loaded = load(paths, environ, providers=providers, sources=REAL_SOURCES)
-    assert loaded.warnings == ()
-    assert not loaded.sandbox
-    assert "ON" in [symbol.symbol for symbol in loaded.watchlist]
-    assert loaded.service.data_dir.resolve() == CHECKOUT / "live"
+    assert problem.where == f"{path}:24:17"
+    agent = {"SCHEDULER_PROVIDERS__EDGAR__USER_AGENT": "Jane Doe jane.doe@example.com"}
+    without_key = loaded(**agent)
+    assert [w.partition("providers.")[2] for w in without_key.warnings] == [
+        f"perplexity: {without_key.off['perplexity']}"
+    ]
+    assert without_key.used_providers == {"edgar", "feeds"}
+    assert not without_key.sandbox
+    assert "ON" in [symbol.symbol for symbol in without_key.watchlist]
+    assert without_key.service.data_dir == tmp_path / "data"
+    assert loaded(**agent, STATE_DIRECTORY="/var/lib/x").service.data_dir == Path("/var/lib/x")
+    with_key = loaded(**agent, PERPLEXITY_API_KEY="pplx-one")
+    assert not with_key.warnings
+    assert not with_key.off
+    assert with_key.used_providers == {"edgar", "feeds", "perplexity"}
 
 
 def test_a_schedule_selects_all_symbols_named_ones_or_tagged_ones(tmp_path: Path) -> None:

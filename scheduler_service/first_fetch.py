@@ -1,0 +1,102 @@
+"""What it takes to fetch everything that was never fetched: calls, time, money. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from scheduler_service.settings.units import format_usd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from scheduler_service.models import Symbol
+    from scheduler_service.settings.loaded import Settings
+    from scheduler_service.settings.providers import ProviderOptions
+
+_LONG = 90
+
+
+@dataclass(frozen=True, slots=True)
+class FirstFetch:
+    """One provider's share. ``seconds`` is what its rate allows; the budgets are those of a day, None: no limit."""
+
+    provider: str
+    calls: int
+    seconds: float
+    usd: float
+    budget_usd: float | None
+    budget_calls: int | None = None
+
+    @property
+    def days(self) -> int:
+        """The days whose budgets it takes; 0 where a budget allows nothing."""
+        shares = [(self.usd, self.budget_usd), (self.calls, self.budget_calls)]
+        limited = [(wanted, limit) for wanted, limit in shares if limit is not None and wanted > 0]
+        if any(limit <= 0 for _, limit in limited):
+            return 0
+        return max((math.ceil(wanted / limit) for wanted, limit in limited), default=1)
+
+
+def plan(
+    settings: Settings, sources: Mapping[str, Mapping[str, str]], counts: Mapping[tuple[str, str], int]
+) -> tuple[FirstFetch, ...]:
+    """What each provider will be asked, by name. ``counts`` is how many symbols each (domain, source) lacks, and
+    ``sources`` maps each domain's sources to their providers.
+
+    One call a symbol and source, or one at each address. Sources with ``when: missing`` are left out: they are asked
+    only where the better ones came back with nothing.
+    """
+    calls: Counter[str] = Counter()
+    for domain, domain_settings in settings.domains.items():
+        for source in domain_settings.enabled_sources:
+            provider = sources.get(domain, {}).get(source.use, "")
+            lacking = counts.get((domain, source.use), 0)
+            if source.when == "always" and provider in settings.used_providers and lacking > 0:
+                calls[provider] += math.ceil(
+                    lacking * calls_per_symbol(settings.providers[provider], settings.watchlist)
+                )
+    return tuple(_first_fetch(settings, provider, calls[provider]) for provider in sorted(calls))
+
+
+def in_words(plans: Iterable[FirstFetch]) -> list[str]:
+    """One line a provider: ``edgar: 24 calls, 5 s or more``, and what paid ones cost."""
+    return [_in_words(one) for one in plans if one.calls]
+
+
+def calls_per_symbol(options: ProviderOptions, watchlist: Sequence[Symbol]) -> float:
+    """How many calls one fetch takes, on average over the watchlist."""
+    return sum(map(options.calls_for, watchlist)) / len(watchlist) if watchlist else 1.0
+
+
+def _first_fetch(settings: Settings, provider: str, calls: int) -> FirstFetch:
+    options = settings.providers[provider]
+    price = 0.0 if settings.uses_sandbox(provider) else options.usd_per_call
+    budget = options.budget
+    return FirstFetch(provider, calls, calls / _rate(options), calls * price, budget.usd_per_day, budget.calls_per_day)
+
+
+def _rate(options: ProviderOptions) -> float:
+    """Calls a second, at most."""
+    a_second = options.requests_per_second or math.inf
+    return min(a_second, (options.requests_per_minute or math.inf) / 60)
+
+
+def _in_words(one: FirstFetch) -> str:
+    text = f"{one.provider}: {one.calls:,} {'call' if one.calls == 1 else 'calls'}, {_duration(one.seconds)} or more"
+    if one.usd:
+        text += f", about {format_usd(one.usd)}"
+        if one.budget_usd is not None:
+            text += f" of a budget of {format_usd(one.budget_usd)} a day"
+    if one.days == 0:
+        return f"{text}: its budget allows none of them"
+    return f"{text}: it takes the budget of {one.days} days" if one.days > 1 else text
+
+
+def _duration(seconds: float) -> str:
+    if seconds < _LONG:
+        return f"{max(1, math.ceil(seconds))} s"
+    minutes = seconds / 60
+    return f"{math.ceil(minutes)} min" if minutes < _LONG else f"{math.ceil(minutes / 60)} h"

@@ -1,0 +1,108 @@
+"""What a failed try means: how the call is settled, what it cost, and who is left alone for how long."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from scheduler_service.calls import FREE
+from scheduler_service.clock import DAY, SECOND
+from scheduler_service.errors import (
+    ClientError,
+    EndpointGone,
+    Held,
+    RateLimited,
+    Refused,
+    StoreError,
+    TransientClientError,
+)
+from scheduler_service.gates.keys import REFUSED_FOR
+from scheduler_service.models import Event, Reason
+from scheduler_service.stores.call_store import CallState
+from scheduler_service.stores.gate_store import CLOSED, GateRow
+
+if TYPE_CHECKING:
+    from scheduler_service.calls import Cost
+    from scheduler_service.clock import Instant
+    from scheduler_service.gates.gate import Gate
+    from scheduler_service.gates.keys import Key
+
+QUIET_WITHOUT_RETRY_AFTER = 60.0
+GONE_FOR = DAY
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """What a gate must remember (``name`` its row in the ledger), and what to tell."""
+
+    name: str
+    row: GateRow
+    event: Event
+
+
+def ending(error: BaseException, *, left: bool) -> tuple[CallState, Reason]:
+    """What a call is settled as; ``left``: its request is on the way, and its answer, if there is one, is lost."""
+    match error:
+        case ClientError() | Held():
+            return CallState.FAILED, error.reason
+        case StoreError():
+            return CallState.LOST, Reason.DISK_FAILED
+        case asyncio.CancelledError():
+            return CallState.LOST if left else CallState.FAILED, Reason.CANCELLED
+        case _:
+            return CallState.FAILED, Reason.INTERNAL_ERROR
+
+
+def cost_of(error: BaseException, *, left: bool) -> Cost | None:
+    """What a failed call cost; None where nobody knows, and the reservation stands. An error status is not charged."""
+    if not left:
+        return FREE
+    if not isinstance(error, ClientError):
+        return None
+    if error.cost is None and error.status is not None and error.status >= 400:
+        return FREE
+    return error.cost
+
+
+def is_ambiguous(error: ClientError) -> bool:
+    """Whether the upstream may have done the work, and charged for it, all the same."""
+    cost = cost_of(error, left=True)
+    return isinstance(error, TransientClientError) and (cost is None or cost.usd_micros > 0)
+
+
+def quiet_after(gate: Gate, key: Key | None, error: BaseException, now: Instant) -> Quiet | None:
+    """Leaves alone whoever asked for it: a key cools down or is set aside where there is one, else the gate shuts."""
+    match error:
+        case EndpointGone():
+            message = f"{gate.provider} is not asked for a day: {error}"
+            return _shut(gate, now + GONE_FOR, Event("call.failed", message, _fields(gate, error), "ERROR"), error, now)
+        case Refused() if key is not None:
+            message = f"{gate.provider} refuses {key.name}, which is left alone for 6 h or until a reload: {error}"
+            event = Event("provider.key_refused", message, _fields(gate, error), "ERROR")
+            return _set_aside(gate, key, Reason.REFUSED, now + REFUSED_FOR, event, now)
+        case TransientClientError() if error.retry_after is not None or isinstance(error, RateLimited):
+            wait = QUIET_WITHOUT_RETRY_AFTER if error.retry_after is None else error.retry_after
+            until, fields = now + round(wait * SECOND), _fields(gate, error)
+            if key is not None and isinstance(error, RateLimited):
+                message = f"{gate.provider}: {key.name} cools down for {wait:.0f} s: {error}"
+                event = Event("call.throttled", message, fields, "WARNING")
+                return _set_aside(gate, key, Reason.RATE_LIMITED, until, event, now)
+            message = f"{gate.provider} is not asked for {wait:.0f} s: {error}"
+            return _shut(gate, until, Event("call.throttled", message, fields, "WARNING"), error, now)
+        case _:
+            return None
+
+
+def _shut(gate: Gate, until: Instant, event: Event, error: ClientError, now: Instant) -> Quiet:
+    return Quiet(CLOSED, gate.close_until(GateRow(until, now, error.reason), str(error)), event)
+
+
+def _set_aside(gate: Gate, key: Key, reason: Reason, until: Instant, event: Event, now: Instant) -> Quiet | None:
+    """None where another call has said so before."""
+    row = gate.keys.set_aside(key, reason, until, now) if gate.keys is not None else None
+    return None if row is None else Quiet(key.row, row, event)
+
+
+def _fields(gate: Gate, error: ClientError) -> dict[str, object]:
+    return {"provider": gate.provider, "reason": error.reason}

@@ -1,0 +1,52 @@
+"""What the gates must remember: until when one is shut, when its next request may leave, which keys are set aside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from scheduler_service.models import Reason
+from scheduler_service.stores.schema import gate_state
+
+if TYPE_CHECKING:
+    from scheduler_service.clock import Instant
+
+RATE, CLOSED = "rate", "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class GateRow:
+    """An instant a gate must remember: when it opens again, or when the next request may leave."""
+
+    until: Instant
+    set_at: Instant
+    reason: Reason | None = None
+
+
+_NEW_GATE = insert(gate_state)
+_PUT_GATE = (
+    update(gate_state)
+    .where(gate_state.c.provider == bindparam("of"), gate_state.c.name == bindparam("called"))
+    .values(until_at=bindparam("until"), reason=bindparam("why"), set_at=bindparam("set"))
+)
+
+
+def put_gate(conn: Connection, provider: str, name: str, row: GateRow) -> None:
+    said = {"of": provider, "called": name, "until": row.until, "why": row.reason, "set": row.set_at}
+    if conn.execute(_PUT_GATE, said).rowcount == 0:
+        first = {
+            "provider": provider,
+            "name": name,
+            "until_at": row.until,
+            "reason": row.reason,
+            "set_at": row.set_at,
+        }
+        conn.execute(_NEW_GATE, first)
+
+
+def gates(conn: Connection, now: Instant) -> dict[tuple[str, str], GateRow]:
+    """(provider, name) to what the gate remembers. What was set in the future was set by a wrong clock and is void."""
+    rows = conn.execute(select(gate_state).where(gate_state.c.set_at <= now))
+    return {(r.provider, r.name): GateRow(r.until_at, r.set_at, Reason(r.reason) if r.reason else None) for r in rows}
