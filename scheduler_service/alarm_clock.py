@@ -23,6 +23,7 @@ from scheduler_service.clock import SECOND, Clock, Instant, from_datetime, to_da
 from scheduler_service.job_store import STORE_ERRORS, AlarmTrigger, JobStore, job_options, rung
 from scheduler_service.models import Event, Publish
 from scheduler_service.triggers import Trigger
+from scheduler_service.windows import Calendars, usual_hours
 
 NAP = 30.0
 """Seconds; the timer runs on monotonic time and would sleep through a suspension or a clock that is set forward."""
@@ -41,7 +42,14 @@ class Alarm:
 class AlarmClock:
     """Calls ``ring`` with a schedule's id when it is due. Lives on the loop it was started on."""
 
-    def __init__(self, path: Path, clock: Clock, ring: Callable[[str], None], publish: Publish) -> None:
+    def __init__(
+        self,
+        path: Path,
+        clock: Clock,
+        ring: Callable[[str], None],
+        publish: Publish,
+        calendars: Calendars = usual_hours,
+    ) -> None:
         """``ring`` is quick and never raises."""
         self._path = path
         self._clock = clock
@@ -49,7 +57,7 @@ class AlarmClock:
         self._wanted: dict[str, Alarm] = {}
         self._synced = False
         self._failing = False
-        self._store = JobStore(path, self._was_set_aside)
+        self._store = JobStore(path, self._was_set_aside, calendars)
         self._scheduler = _Scheduler(clock, self._store, _Bell(ring), self._went)
 
     @property

@@ -14,20 +14,31 @@ from scheduler_service.errors import SchedulerServiceError, StoreError
 from scheduler_service.events.event_bus import EventBus
 from scheduler_service.events.event_handler import connect, write_to_log
 from scheduler_service.fetching import check_request, follow, make_run
-from scheduler_service.first_fetch import in_words, plan
+from scheduler_service.first_fetch import catch_up_in_words, in_words, plan
 from scheduler_service.initialisation import Initialisation, OwnedTasks
 from scheduler_service.models import Event
 from scheduler_service.overview import in_one_line, overview
+from scheduler_service.pausing import pause, resume
 from scheduler_service.rounds import Rounds
 from scheduler_service.web.server import WebServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
+    from scheduler_service.calendar_file import Compute
     from scheduler_service.calls import Transport
     from scheduler_service.clock import Clock, Instant
     from scheduler_service.settings.loaded import Settings
-    from scheduler_service.web.views import FetchRequest, Readiness, ReloadReport, Status, TaskReport
+    from scheduler_service.web.views import (
+        FetchRequest,
+        PauseReport,
+        PauseRequest,
+        Readiness,
+        ReloadReport,
+        ResumeRequest,
+        Status,
+        TaskReport,
+    )
 
 STEPS = ("data directory", "ledger", "gates", "recovery", "web", "schedules", "alarm clock", "workers")
 
@@ -49,12 +60,14 @@ class BackgroundScheduler:
         *,
         clock: Clock | None = None,
         transport: Transport | None = None,
+        compute_sessions: Compute | None = None,
         web: bool = True,
         config_note: str = "",
         owner: Owner | None = None,
     ) -> None:
         """``web``: whether it opens its socket and its port; on a virtual clock there are none.
 
+        ``compute_sessions`` stands in for the process that computes the sessions of exchanges.
         Without an ``owner`` its configuration stays as it is.
         """
         self.settings = settings
@@ -65,7 +78,7 @@ class BackgroundScheduler:
         self._bus = EventBus()
         self._disconnect = connect(self._bus, log=write_to_log)
         self.publish = self._bus.publish
-        self.engine = Engine(settings, self.clock, self.publish, transport)
+        self.engine = Engine(settings, self.clock, self.publish, transport, compute_sessions)
         self.dispatcher = self.engine.dispatcher
         self._initialisation = Initialisation(STEPS)
         self._owned = OwnedTasks(self.died)
@@ -74,7 +87,8 @@ class BackgroundScheduler:
             dispatcher=self.dispatcher,
             clock=self.clock,
             publish=self.publish,
-            swept=self.sum_up,
+            calendars=self.engine.calendars.calendar,
+            swept=self._after_sweep,
         )
         self._web: WebServer | None = None
         self._stop = asyncio.Event()
@@ -139,8 +153,9 @@ class BackgroundScheduler:
         self._owned.start("ledger writer", self.engine.ledger.write_forever())
 
     async def _sync_schedules(self) -> None:
+        await self.engine.calendars.read()
+        self.dispatcher.renew_calendars()
         await self.dispatcher.sync()
-        await self.dispatcher.resume()
         await self.dispatcher.reconcile_all()
         self._first_fetches = await self.dispatcher.fetch_never_fetched()
 
@@ -150,6 +165,12 @@ class BackgroundScheduler:
     async def _start_workers(self) -> None:
         self.engine.start_workers(self._owned)
         await self.engine.publisher.audit()
+        if self.engine.calendars.exchanges:
+            self._owned.start("calendars", self.engine.calendars.keep_up_forever(self._renew_calendars))
+
+    def _renew_calendars(self) -> None:
+        self.dispatcher.renew_calendars()
+        self._rounds.sweep_soon()
 
     async def stop(self, why: str = "stopping") -> None:
         """Drains: no new slots, no new tasks; what runs may finish within ``service.drain_timeout``, all in all.
@@ -196,6 +217,12 @@ class BackgroundScheduler:
             async for report in reports:
                 yield report
 
+    async def pause(self, request: PauseRequest) -> PauseReport:
+        return await pause(self.engine, request)
+
+    async def resume(self, request: ResumeRequest) -> PauseReport:
+        return await resume(self.engine, request)
+
     async def reload(self) -> ReloadReport:
         if self._owner is None:
             raise SchedulerServiceError("this service cannot read its configuration anew; stop it and start it again")
@@ -236,7 +263,7 @@ class BackgroundScheduler:
 
     def _impaired(self) -> list[str]:
         """What does not work at the moment, though the service lives."""
-        problems = [self.engine.ledger.problem, self.engine.publisher.problem, self._rounds.problem]
+        problems = [p.problem for p in (self.dispatcher, self.engine.ledger, self.engine.publisher, self._rounds)]
         reload = self.last_reload()
         if reload is not None and reload.outcome == "rejected":
             problems.append(reload.message)
@@ -278,6 +305,7 @@ class BackgroundScheduler:
         self._say("service.ready", f"ready after {took:.1f} s, pid {os.getpid()}: {symbols} symbols, {domains}; {data}")
         for provider, why in settings.off.items():
             self.publish(Event("provider.off", why, {"provider": provider}))
+        self._announce_catch_up()
         self._announce_first_fetches()
         for schedule_id in self.dispatcher.schedules:
             due = self.dispatcher.next_due(schedule_id, self.clock.now())
@@ -297,12 +325,26 @@ class BackgroundScheduler:
             return
         total = sum(self._first_fetches.values())
         self._say("run.opened", f"{total:,} fetches are due at once, of what was never fetched before")
-        providers = {
+        for words in in_words(plan(self.settings, self._providers(), self._first_fetches)):
+            self._say("run.opened", f"  {words}")
+
+    def _announce_catch_up(self) -> None:
+        """After a downtime, a sleep or a clock that went forward."""
+        missed = self.dispatcher.take_catch_up()
+        if missed.slots:
+            plans = plan(self.settings, self._providers(), missed.fetches)
+            self._say("run.opened", catch_up_in_words(missed.slots, missed.fetches.total(), plans))
+
+    def _providers(self) -> dict[str, dict[str, str]]:
+        """Each domain's sources and whom they ask."""
+        return {
             domain: {name: processor.source(name).provider for name in processor.policies}
             for domain, processor in self.engine.processors.items()
         }
-        for words in in_words(plan(self.settings, providers, self._first_fetches)):
-            self._say("run.opened", f"  {words}")
+
+    async def _after_sweep(self) -> None:
+        self._announce_catch_up()
+        await self.sum_up()
 
     def _say(self, name: str, message: str, level: str = "INFO") -> None:
         self.publish(Event(name, message, {"pid": os.getpid()} if name == "service.starting" else {}, level))

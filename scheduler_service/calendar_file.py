@@ -75,15 +75,15 @@ def stale(kept: Kept, exchanges: Iterable[str], now: Instant) -> list[str]:
 
 
 async def compute_calendars(
-    folder: Path,
+    folder: Path | None,
     exchanges: Sequence[str],
     now: Instant,
     *,
     pool: Executor | None = None,
     compute: Compute | None = None,
 ) -> Kept:
-    """Computes and keeps calendars from ``DAYS_BACK`` before now to ``DAYS_AHEAD`` after. Never raises ``Exception``s
-    of the process: what it did not give is a problem, and what was kept before stays.
+    """Computes calendars from ``DAYS_BACK`` before now to ``DAYS_AHEAD`` after, and keeps them where there is a folder.
+    Never raises ``Exception``s of the process: what it did not give is a problem, and what was kept before stays.
     """
     today = to_datetime(now).date()
     first, last = today - timedelta(days=DAYS_BACK), today + timedelta(days=DAYS_AHEAD)
@@ -104,6 +104,8 @@ async def compute_calendars(
             calendars[name] = _read(name, json.dumps(answer).encode(), now)
         except (ValueError, TypeError) as error:
             problems[name] = f"its calendar was not computed: {error}"
+    if folder is None:
+        return Kept(calendars, problems)
     files = [(path_of(folder, name), calendar_text(calendar)) for name, calendar in calendars.items()]
     for name, failed in zip(calendars, await write_files(files, executor=pool), strict=True):
         if failed is not None:

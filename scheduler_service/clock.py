@@ -80,3 +80,7 @@ def from_iso(text: str) -> Instant:
 def utc_day(instant: Instant) -> date:
     """The UTC calendar day: what budgets count in."""
     return to_datetime(instant).date()
+
+
+BUILT_AT: Instant = from_iso("2026-11-01T00:00:00Z")
+"""This program is younger than this: a clock that shows an earlier time is wrong."""

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
+from scheduler_service.calendar_upkeep import CalendarUpkeep
 from scheduler_service.clients.base import discover as discover_clients
 from scheduler_service.clients.http import AiohttpTransport
 from scheduler_service.clients.retry_handler import RetryHandler
@@ -35,10 +36,12 @@ from scheduler_service.stores.data_directory import LIVE, SANDBOX, DataDirectory
 from scheduler_service.stores.database import Ledger
 from scheduler_service.stores.publisher import Publisher
 from scheduler_service.stores.raw_store import RawStore
+from scheduler_service.triggers import exchanges_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from scheduler_service.calendar_file import Compute
     from scheduler_service.calls import Client, Transport
     from scheduler_service.clock import Clock
     from scheduler_service.executors.base import Executor
@@ -56,7 +59,14 @@ PARSE_THREADS = 2
 class Engine:
     """Everything between a queued task and a document on disk."""
 
-    def __init__(self, settings: Settings, clock: Clock, publish: Publish, transport: Transport | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        publish: Publish,
+        transport: Transport | None = None,
+        compute_sessions: Compute | None = None,
+    ) -> None:
         self.settings = settings
         self.clock = clock
         self.publish = publish
@@ -67,7 +77,7 @@ class Engine:
         self._parsing = ThreadPoolExecutor(PARSE_THREADS, thread_name_prefix="parse")
         self._sandbox: SandboxServer | None = None
         self._transport = transport
-        self.options = {name: self._options_of(name) for name in sorted(settings.used_providers)}
+        self.options = provider_options(settings)
         clients = self._clients()
         self.processors = build_processors(settings, clients)
         self.publisher = Publisher(
@@ -82,6 +92,14 @@ class Engine:
         self._gates: Gates | None = None
         self.executors: list[Executor] = []
         self._client_objects = clients
+        self.calendars = CalendarUpkeep(
+            folder=self.directory.calendars,
+            exchanges={name for s in settings.schedules if s.enabled for name in exchanges_of(s.trigger)},
+            clock=clock,
+            publish=publish,
+            pool=self._disk,
+            compute=compute_sessions,
+        )
         self.dispatcher = Dispatcher(
             ledger=self.ledger,
             schedules=settings.schedules,
@@ -90,6 +108,7 @@ class Engine:
             clock=clock,
             publish=publish,
             notify=self.notify,
+            calendars=self.calendars.calendar,
         )
 
     @property
@@ -227,15 +246,18 @@ class Engine:
         server = await self._sandbox.start()
         return RoutedTransport(AiohttpTransport((*hosts, HOST)), server)
 
-    def _options_of(self, provider: str) -> ProviderOptions:
-        options = self.settings.providers[provider]
-        if provider not in self.sandboxed:
-            return options
-        return options.model_copy(update=urls(BASE).get(provider, {}))
-
     def _clients(self) -> dict[str, Client]:
         found = discover_clients()
         return {name: found[name](options, self.clock) for name, options in self.options.items()}
+
+
+def provider_options(settings: Settings) -> dict[str, ProviderOptions]:
+    """The providers in use as they are asked: the sandbox's, where it answers, with its addresses and keys."""
+    known = {name: settings.providers[name] for name in sorted(settings.used_providers)}
+    return {
+        name: options.model_copy(update=urls(BASE).get(name, {})) if settings.uses_sandbox(name) else options
+        for name, options in known.items()
+    }
 
 
 def build_processors(settings: Settings, clients: Mapping[str, Client]) -> dict[str, Processor[Any]]:

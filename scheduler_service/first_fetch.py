@@ -66,6 +66,14 @@ def in_words(plans: Iterable[FirstFetch]) -> list[str]:
     return [_in_words(one) for one in plans if one.calls]
 
 
+def catch_up_in_words(missed: int, fetches: int, plans: Iterable[FirstFetch]) -> str:
+    """``missed 65 slots, 12 fetches, about 40 s``; the providers are asked side by side."""
+    seconds = max((one.seconds for one in plans), default=0.0)
+    slots, tasks = "slot" if missed == 1 else "slots", "fetch" if fetches == 1 else "fetches"
+    took = f", about {_duration(seconds)}" if fetches else ""
+    return f"missed {missed:,} {slots}, {fetches:,} {tasks}{took}"
+
+
 def calls_per_symbol(options: ProviderOptions, watchlist: Sequence[Symbol]) -> float:
     """How many calls one fetch takes, on average over the watchlist."""
     return sum(map(options.calls_for, watchlist)) / len(watchlist) if watchlist else 1.0

@@ -25,7 +25,8 @@ from sqlalchemy import QueuePool, create_engine, literal_column, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from scheduler_service.clock import Instant, from_datetime, to_datetime
-from scheduler_service.triggers import Trigger, restore_trigger
+from scheduler_service.triggers import Trigger, restore_trigger, with_calendars
+from scheduler_service.windows import Calendars
 
 STORE_ERRORS = (SQLAlchemyError, sqlite3.Error, OSError, JobLookupError)
 LOCK_WAIT = 0.1
@@ -101,9 +102,10 @@ class JobStore(SQLAlchemyJobStore):
     ``set_aside``: the ids of unreadable rows, and what is wrong with each. ``error``: why due jobs could not be read.
     """
 
-    def __init__(self, path: Path, was_set_aside: Callable[[str, str], None]) -> None:
+    def __init__(self, path: Path, was_set_aside: Callable[[str, str], None], calendars: Calendars) -> None:
         self._path = path
         self._was_set_aside = was_set_aside
+        self._calendars = calendars
         self.set_aside: dict[str, str] = {}
         self.error: Exception | None = None
         super().__init__(
@@ -215,7 +217,8 @@ class JobStore(SQLAlchemyJobStore):
             raise ValueError("it was not written by this service")  # before __setstate__, which imports its function
         if not isinstance(trigger, AlarmTrigger) or not isinstance(due, datetime):
             raise ValueError("its trigger or its next run time is missing")
-        trigger.__getstate__(), from_datetime(due)  # raise for a trigger without content and a time without a zone
+        from_datetime(due)  # raises for a time without a zone, as the next line does for a trigger without content
+        state["trigger"] = AlarmTrigger(with_calendars(trigger.trigger, self._calendars))
         job = Job.__new__(Job)
         job.__setstate__(state)
         job._scheduler, job._jobstore_alias = self._scheduler, self._alias

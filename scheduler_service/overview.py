@@ -12,6 +12,7 @@ from scheduler_service.clock import to_datetime, to_iso_seconds
 from scheduler_service.errors import Held
 from scheduler_service.gates.keys import KeyState
 from scheduler_service.models import TaskState
+from scheduler_service.pausing import pauses
 from scheduler_service.processors.base import is_fresh
 from scheduler_service.stores import stock_state_store, task_store
 from scheduler_service.web.views import DomainFreshness, KeyView, NextSlot, ProviderState, Readiness, Status
@@ -54,7 +55,9 @@ async def overview(engine: Engine, readiness: Readiness, started_at: Instant, im
         queued=counts.get(TaskState.QUEUED, 0),
         next=_next(engine, service.timezone, now),
         providers=providers,
-        problems=(*_problems(readiness), *impaired, *_ahead(engine), *_shut(providers), *_failing(freshness)),
+        pauses=await pauses(engine),
+        problems=(*_problems(readiness), *impaired, *_shut(providers), *_failing(freshness)),
+        warnings=tuple(engine.calendars.warnings()),
     )
 
 
@@ -140,14 +143,6 @@ def _next(engine: Engine, timezone: str, now: Instant) -> tuple[NextSlot, ...]:
             )
             slots.append((due, slot))
     return tuple(slot for _, slot in sorted(slots, key=lambda pair: (pair[0], pair[1].schedule_id)))
-
-
-def _ahead(engine: Engine) -> list[str]:
-    return [
-        f"schedule {schedule_id} is accounted for until {to_iso_seconds(cursor)}, ahead of the clock; "
-        "nothing of it runs before"
-        for schedule_id, cursor in sorted(engine.dispatcher.ahead.items())
-    ]
 
 
 def _problems(readiness: Readiness) -> list[str]:

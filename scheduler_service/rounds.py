@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from scheduler_service.alarm_clock import Alarm, AlarmClock
+from scheduler_service.clock_watch import ClockWatch
 from scheduler_service.errors import StoreError
 from scheduler_service.models import Event
 from scheduler_service.supervisor import comes_round
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from scheduler_service.dispatcher import Dispatcher
     from scheduler_service.initialisation import OwnedTasks
     from scheduler_service.models import Publish
+    from scheduler_service.windows import Calendars
 
 SWEEP_EVERY = 30.0
 
@@ -33,6 +35,7 @@ class Rounds:
         dispatcher: Dispatcher,
         clock: Clock,
         publish: Publish,
+        calendars: Calendars,
         swept: Callable[[], Awaitable[None]],
     ) -> None:
         """``swept`` is awaited after every sweep."""
@@ -40,10 +43,13 @@ class Rounds:
         self._clock = clock
         self._publish = publish
         self._swept = swept
-        self._alarm_clock = AlarmClock(jobs, clock, self._ring, publish)
+        self._clock_watch = ClockWatch(clock, publish)
+        self._void_ahead = False
+        self._alarm_clock = AlarmClock(jobs, clock, self._ring, publish, calendars)
         self._rung: set[str] = set()
         self._ringing = asyncio.Event()
         self._stop = asyncio.Event()
+        self._sweep_wanted = asyncio.Event()
         self._swept_at = clock.monotonic()
         self._reconciling_since: float | None = None
 
@@ -65,6 +71,11 @@ class Rounds:
         self._alarm_clock.shutdown()
         self._stop.set()
         self._ringing.set()
+        self._sweep_wanted.set()
+
+    def sweep_soon(self) -> None:
+        """Has every schedule looked at, and every alarm set, without waiting for the next round."""
+        self._sweep_wanted.set()
 
     async def join(self, owned: OwnedTasks) -> None:
         """Waits for the tasks after ``stop``."""
@@ -85,6 +96,9 @@ class Rounds:
             self._ringing.clear()
             rung, self._rung = sorted(self._rung), set()
             self._reconciling_since = self._clock.monotonic()
+            if self._clock_watch.stepped():
+                self._void_ahead = True
+                self.sweep_soon()
             for schedule_id in rung:
                 with suppress(StoreError):
                     await self._dispatcher.reconcile(schedule_id)
@@ -95,10 +109,16 @@ class Rounds:
         while not self._stop.is_set():
             with suppress(TimeoutError):
                 async with asyncio.timeout(SWEEP_EVERY):
-                    await self._stop.wait()
-                    return
+                    await self._sweep_wanted.wait()
+            self._sweep_wanted.clear()
+            if self._stop.is_set():
+                return
+            self._void_ahead |= self._clock_watch.stepped()
             looked = self._clock.now()
             try:
+                if self._void_ahead:
+                    await self._dispatcher.clock_stepped()
+                    self._void_ahead = False
                 await self._dispatcher.reconcile_all()
             except StoreError as error:
                 self._publish(Event("ledger.failed", f"the sweep waits: {error}", {}, "ERROR"))
@@ -111,6 +131,6 @@ class Rounds:
         self._alarm_clock.sync(
             {
                 schedule_id: Alarm(schedule.trigger, schedule.trigger.next(after))
-                for schedule_id, schedule in self._dispatcher.schedules.items()
+                for schedule_id, schedule in self._dispatcher.everything.items()
             }
         )

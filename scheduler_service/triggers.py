@@ -138,6 +138,22 @@ def timezone_of(trigger: Trigger, default: str) -> str:
     return inner.timezone if isinstance(inner, (EveryTrigger, CronTrigger, MarketTrigger)) else default
 
 
+def exchanges_of(trigger: Trigger) -> frozenset[str]:
+    """The exchanges whose calendars decide on a trigger's slots."""
+    if isinstance(trigger, MarketTrigger):
+        return frozenset((trigger.exchange,))
+    if isinstance(trigger, Windowed):
+        window = trigger.window
+        inside = {window.calendar.name} if isinstance(window, SessionsWindow) else set()
+        return exchanges_of(trigger.trigger) | inside
+    return frozenset()
+
+
+def with_calendars(trigger: Trigger, calendars: Calendars) -> Trigger:
+    """The same trigger, by what is known of its exchanges now."""
+    return restore_trigger(trigger.canonical(), calendars) if exchanges_of(trigger) else trigger
+
+
 def restore_trigger(canonical: str, calendars: Calendars | None = None) -> Trigger:
     """The trigger that ``canonical()`` wrote. Raises ``ValueError``."""
     said = json.loads(canonical)

@@ -125,7 +125,8 @@ def parse_window(spec: Mapping[str, Any], timezone: str, calendars: Calendars | 
     allowed = ("market",) if "market" in spec else ("days", "hours", "timezone")
     for key in spec:
         if key not in allowed:
-            raise ValueError(f"{key!r} does not belong in a window with {next(iter(spec))!r}; {_FORMS}")
+            beside = " with 'market'" if "market" in spec else ""
+            raise ValueError(f"{key!r} does not belong in a window{beside}; {_FORMS}")
     if "market" in spec:
         return SessionsWindow(calendar_of(spec["market"], calendars))
     days = _parse_days(spec["days"]) if "days" in spec else frozenset(range(len(_DAYS)))
@@ -142,7 +143,12 @@ def calendar_of(exchange: object, calendars: Calendars | None) -> Calendar:
         found = find_exchange(exchange)
     except ValueError as error:
         raise ValueError(f"market: {error}") from None
-    return weekday_fallback(found) if calendars is None else calendars(found.name)
+    return (calendars or usual_hours)(found.name)
+
+
+def usual_hours(exchange: str) -> Calendar:
+    """The calendar of an exchange of which nothing else is known."""
+    return weekday_fallback(find_exchange(exchange))
 
 
 def _parse_days(value: object) -> frozenset[int]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from scheduler_service.cli.calendars import informed
 from scheduler_service.cli.configuration import settings_of, source_providers
 from scheduler_service.cli.estimate import covered, estimate
 from scheduler_service.cli.figures import local, local_iso, several
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
+    from scheduler_service.calendar_file import Compute
     from scheduler_service.cli.estimate import Estimate
     from scheduler_service.cli.upcoming import Slot
     from scheduler_service.clock import Clock
@@ -36,8 +38,11 @@ SLOTS_SHOWN = 3
 LOOK_AHEAD = 50 * 366 * DAY
 
 
-def check(paths: Sequence[Path], *, as_json: bool, clock: Clock | None = None) -> int:
-    """2 where there are problems: as JSON on standard output, else raised."""
+def check(paths: Sequence[Path], *, as_json: bool, clock: Clock | None = None, compute: Compute | None = None) -> int:
+    """2 where there are problems: as JSON on standard output, else raised.
+
+    ``compute`` stands in for the process that computes sessions.
+    """
     try:
         settings = settings_of(paths)
         known = _already_checked(settings)
@@ -47,6 +52,8 @@ def check(paths: Sequence[Path], *, as_json: bool, clock: Clock | None = None) -
         print_json({"valid": False, "problems": [asdict(problem) for problem in error.problems]})
         return 2
     now = (clock or SystemClock()).now()
+    settings, _, calendar_warnings = informed(settings, now, compute)
+    settings = replace(settings, warnings=(*settings.warnings, *calendar_warnings))
     ahead = {
         schedule.id: list(islice(slots([schedule], settings.service.timezone, now, now + LOOK_AHEAD), SLOTS_SHOWN))
         for schedule in settings.schedules
@@ -111,7 +118,11 @@ def _as_json(
                 "enabled": schedule.enabled,
                 "in_words": schedule.trigger.describe(),
                 "next": [
-                    {"due_at": to_iso(slot.due_at), "local": local_iso(slot.due_at, slot.timezone)}
+                    {
+                        "due_at": to_iso(slot.due_at),
+                        "local": local_iso(slot.due_at, slot.timezone),
+                        "note": slot.note(),
+                    }
                     for slot in ahead[schedule.id]
                 ],
             }
@@ -138,11 +149,11 @@ def _print(
     for schedule in settings.schedules:
         line()
         line(
-            f"{schedule.id}: {schedule.domain} of {several(_symbols(settings, schedule), 'symbol')}, "
+            f"{schedule.id}: {schedule.domain} of {_symbols_in_words(settings, schedule)}, "
             f"{schedule.trigger.describe()}"
         )
         for slot in ahead[schedule.id]:
-            line(f"  {local(slot.due_at, slot.timezone)}   {to_iso(slot.due_at)}")
+            line(f"  {local(slot.due_at, slot.timezone)}   {to_iso(slot.due_at)}   {slot.note()}".rstrip())
         if not ahead[schedule.id]:
             line("  no slot to come" if schedule.enabled else "  switched off (enabled: false)")
     line()
@@ -194,4 +205,13 @@ def _about_money(one: Estimate) -> list[str]:
 
 
 def _symbols(settings: Settings, schedule: Schedule) -> int:
-    return sum(map(schedule.selects, settings.watchlist))
+    """How many symbols a slot is for."""
+    selected = sum(map(schedule.selects, settings.watchlist))
+    return selected if schedule.stalest is None else min(schedule.stalest, selected)
+
+
+def _symbols_in_words(settings: Settings, schedule: Schedule) -> str:
+    if schedule.stalest is None:
+        return several(_symbols(settings, schedule), "symbol")
+    of = sum(map(schedule.selects, settings.watchlist))
+    return f"the {_symbols(settings, schedule)} stalest of {several(of, 'symbol')}"

@@ -183,6 +183,54 @@ def history(
 
 
 @cli.command()
+@click.argument("name", metavar="JOB|DOMAIN")
+@click.argument("symbol", required=False)
+@click.option("--at", metavar="ISO", help="Of this time, past or future, such as 2027-01-04T09:00:00Z; now by default.")
+@as_json
+@click.pass_obj
+def why(paths: tuple[Path, ...], name: str, symbol: str | None, at: str | None, as_json: bool) -> int:
+    """Say why something was, is or will be fetched, or not, and which setting decided."""
+    from scheduler_service.cli.why import why as explain_why
+
+    return explain_why(paths, name, symbol, at=at, as_json=as_json)
+
+
+@cli.command()
+@click.argument("job", required=False)
+@click.option("--all", "everything", is_flag=True, help="All schedules.")
+@click.option("--for", "span", metavar="DURATION", help="So long, such as 2h or 7d; else until someone resumes.")
+@click.option("--reason", metavar="TEXT", help="Why, for whoever asks.")
+@as_json
+@click.pass_obj
+def pause(
+    paths: tuple[Path, ...], job: str | None, everything: bool, span: str | None, reason: str | None, as_json: bool
+) -> int:
+    """Have the running service pause a schedule, or all.
+
+    Slots are skipped and waiting tasks held; running tasks finish, and a person's fetch is not held. Exit code 3 when
+    none runs.
+    """
+    from scheduler_service.cli.pause import pause as pause_schedule
+
+    return pause_schedule(paths, job, everything=everything, span=span, reason=reason, as_json=as_json)
+
+
+@cli.command()
+@click.argument("job", required=False)
+@click.option("--all", "everything", is_flag=True, help="End every pause.")
+@as_json
+@click.pass_obj
+def resume(paths: tuple[Path, ...], job: str | None, everything: bool, as_json: bool) -> int:
+    """Have the running service end a pause.
+
+    Exit code 3 when none runs.
+    """
+    from scheduler_service.cli.pause import resume as resume_schedule
+
+    return resume_schedule(paths, job, everything=everything, as_json=as_json)
+
+
+@cli.command()
 @as_json
 @click.pass_obj
 def reload(paths: tuple[Path, ...], as_json: bool) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 
 from scheduler_service.clock import DAY
 from scheduler_service.settings.model import good_for_slots
+from scheduler_service.triggers import Windowed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -100,18 +102,40 @@ def _calls(
     groups: Mapping[tuple[Schedule, ...], Sequence[Symbol]],
     now: Instant,
 ) -> Counter[int]:
-    """Calls by day from now, the first one 0."""
-    calls: Counter[int] = Counter()
+    """Calls by day from now, the first one 0. The slots of a schedule of the stalest few ask that share of its symbols,
+    and no more than if they asked all of them.
+    """
+    calls = [0.0] * DAYS_LOOKED_AT
     good_for = good_for_slots(source.fresh_for)
     for schedules, symbols in groups.items():
         each = sum(map(options.calls_for, symbols))
-        for day, fetches in enumerate(fetches_by_day([s.trigger for s in schedules], good_for, now)):
-            calls[day] += fetches * each
-    return calls
+        fetches = [float(n) for n in fetches_by_day([s.trigger for s in schedules if not s.stalest], good_for, now)]
+        rotating = [s for s in schedules if s.stalest]
+        for schedule in rotating:
+            share = _share(schedule, groups)
+            fetches = [n + share * m for n, m in zip(fetches, slots_by_day(schedule.trigger, now), strict=True)]
+        if rotating:
+            most = fetches_by_day([s.trigger for s in schedules], good_for, now)
+            fetches = list(map(min, fetches, most))
+        calls = [so_far + n * each for so_far, n in zip(calls, fetches, strict=True)]
+    return Counter({day: math.ceil(n - 1e-6) for day, n in enumerate(calls)})
+
+
+def _share(schedule: Schedule, groups: Mapping[tuple[Schedule, ...], Sequence[Symbol]]) -> float:
+    """How much of the symbols that it selects one slot is for."""
+    selected = sum(len(symbols) for schedules, symbols in groups.items() if schedule in schedules)
+    return 1.0 if schedule.stalest is None else min(1.0, schedule.stalest / selected)
+
+
+def slots_by_day(trigger: Trigger, now: Instant) -> list[int]:
+    """How many slots each day from now has."""
+    return [trigger.count(now + n * DAY, now + (n + 1) * DAY) for n in range(DAYS_LOOKED_AT)]
 
 
 def fetches_by_day(triggers: Sequence[Trigger], good_for: Micros, now: Instant) -> list[int]:
     """On how many slots of each day from now a source is asked that is good for so long after each time."""
+    if len(triggers) == 1 and good_for <= (_tick(triggers[0]) or 0):
+        return slots_by_day(triggers[0], now)
     slot = _next(triggers, now)
     if len(triggers) == 1 and slot is not None and (interval := triggers[0].interval):
         first, step = slot, max(1, -(-good_for // interval)) * interval
@@ -122,6 +146,11 @@ def fetches_by_day(triggers: Sequence[Trigger], good_for: Micros, now: Instant) 
         fetches[day] += 1
         slot = _next(triggers, max(slot, slot + good_for - 1))
     return fetches
+
+
+def _tick(trigger: Trigger) -> Micros | None:
+    """The least time between two slots, of those at equal distances."""
+    return trigger.trigger.interval if isinstance(trigger, Windowed) else trigger.interval
 
 
 def _next(triggers: Iterable[Trigger], after: Instant) -> Instant | None:

@@ -49,6 +49,12 @@ def print_status(said: Status) -> None:
     line(f"Tasks: {said.running} running, {said.queued} waiting")
     for problem in said.problems:
         line(f"Problem: {problem}")
+    for warning in said.warnings:
+        line(f"Warning: {warning}")
+    for pause in said.pauses:
+        until = f"until {pause.until}" if pause.until else "until someone resumes"
+        why = f": {pause.reason}" if pause.reason else ""
+        line(f"Paused: {pause.schedule_id or 'everything'} since {pause.since}, {until}{why}")
     if not said.readiness.ready:
         for step in said.readiness.steps:
             line(f"  {step.name}: {step.state}{f', {step.error}' if step.error else ''}")

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from loguru import logger
 
-from scheduler_service.clock import MINUTE, SECOND
+from scheduler_service.clock import BUILT_AT, MINUTE, SECOND
 from scheduler_service.errors import Fenced, Held, StoreError
 from scheduler_service.executors.commit import commit
 from scheduler_service.executors.reports import deferred, run_closed, task_ended
+from scheduler_service.executors.turns import Turns
 from scheduler_service.models import Event, Outcome, Reason, RunOrigin, StockState, TaskState
 from scheduler_service.stores import stock_state_store, task_store
 
@@ -74,6 +75,7 @@ class Executor:
         self._wakes = {lane: asyncio.Event() for lane in lanes}
         self._working: dict[str, set[asyncio.Task[None]]] = {lane: set() for lane in lanes}
         self._claiming = {lane: asyncio.Lock() for lane in lanes}
+        self._turns = {lane: Turns() for lane in lanes}
         self._draining = False
 
     def notify(self) -> None:
@@ -135,6 +137,7 @@ class Executor:
                 most=idle,
                 run_id=self._run_id,
                 yielding=self._yielding,
+                choose=self._turns[lane].choose,
             )
 
             def unit(conn: Connection) -> list[tuple[Task, dict[str, StockState]]]:
@@ -158,9 +161,10 @@ class Executor:
 
     async def _until_next(self, lane: str) -> float:
         """Seconds until it is worth claiming. Only looks: an idle lane writes nothing."""
-        if len(self._working[lane]) >= self.lanes[lane]:
+        now = self._clock.now()
+        if len(self._working[lane]) >= self.lanes[lane] or now < BUILT_AT:
             return LONGEST_REST
-        look = partial(task_store.next_due, lane=lane, run_id=self._run_id, yielding=self._yielding)
+        look = partial(task_store.next_due, lane=lane, now=now, run_id=self._run_id, yielding=self._yielding)
         due = await self._ledger.read(look)
         longest = LONGEST_REST_OF_WHO_YIELDS if lane in self._yielding else LONGEST_REST
         return longest if due is None else min((due - self._clock.now()) / SECOND, longest)
@@ -210,7 +214,8 @@ class Executor:
     async def _outcome(self, task: Task, states: Mapping[str, StockState]) -> Outcome | Held:
         now = self._clock.now()
         if task.held_reason is not None and task.expires_at is not None and now >= task.expires_at:
-            return Outcome(TaskState.SKIPPED, task.held_reason, "its gate stayed shut until the schedule's next slot")
+            what = "it was paused" if task.held_reason is Reason.PAUSED else "its gate stayed shut"
+            return Outcome(TaskState.SKIPPED, task.held_reason, f"{what} until the schedule's next slot")
         processor = self._processors.get(task.domain)
         if processor is None or task.source not in processor.policies:
             message = f"{task.domain} is no longer fetched from {task.source}"

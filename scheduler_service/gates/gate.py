@@ -93,7 +93,7 @@ class Gate:
         self._check_budget(usd_micros, now)
         place = permit(max(self._line(now), self._closed_until(now)), self._interval, now)
         if place.at - now > LONGEST_WAIT_IN_PLACE:
-            raise Held(f"{self.provider} is asked at its limit", Reason.RATE_LIMITED, place.at)
+            raise self._at_its_limit(place.at)
         self._line_ends = place.next_at  # before waiting: who comes meanwhile queues behind
         if place.at > now:
             await self._clock.sleep((place.at - now) / SECOND)
@@ -103,6 +103,17 @@ class Gate:
         entry = Entry(_day(now), usd_micros, now + self._interval if self._interval else None)
         self._charge(entry, 1)
         return entry
+
+    def obstacle(self, usd_micros: int) -> Held | None:
+        """What ``enter`` would say now to a call that may cost this; only looks."""
+        now = self._clock.now()
+        try:
+            self.check_closed()
+            self._check_budget(usd_micros, now)
+        except Held as held:
+            return held
+        opens = self._line(now)
+        return self._at_its_limit(opens) if opens - now > LONGEST_WAIT_IN_PLACE else None
 
     def give_back(self, entry: Entry) -> None:
         """The ledger could not reserve it: nothing was charged, and nothing leaves."""
@@ -159,6 +170,9 @@ class Gate:
             self._out(f"{budget.usd_per_day:.2f} USD of today are spent", tomorrow)
         if budget.usd_per_month is not None and self._month(now) + usd_micros > budget.usd_per_month * 1e6:
             self._out(f"{budget.usd_per_month:.2f} USD of this month are spent", _next_month(now))
+
+    def _at_its_limit(self, until: Instant) -> Held:
+        return Held(f"{self.provider} is asked at its limit", Reason.RATE_LIMITED, until)
 
     def _month(self, now: Instant) -> int:
         month = _day(now)[:7]

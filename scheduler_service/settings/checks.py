@@ -13,7 +13,7 @@ from scheduler_service.settings.model import Tagged, good_for_slots
 from scheduler_service.settings.providers import KeyedOptions, is_loopback, leaves_this_machine, wrong_address
 from scheduler_service.settings.tree import join, printable
 from scheduler_service.settings.units import format_duration, shown
-from scheduler_service.triggers import Trigger, parse_trigger
+from scheduler_service.triggers import Trigger, parse_during, parse_trigger
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -163,7 +163,6 @@ def check_schedule(
 ) -> Schedule | None:
     """The schedule with its trigger read; None where that is wrong."""
     path = f"schedules[{settings.id}]"
-    _refuse_what_is_to_come(settings, path, report)
     domain = domains.get(settings.domain)
     if settings.domain not in known_domains:
         report.wrong(
@@ -175,6 +174,8 @@ def check_schedule(
         right = f"write under domains: {settings.domain}: {{sources: [...]}}"
         report.wrong(f"{path}.domain", f"the domain {settings.domain} is not configured", right)
     trigger = _trigger(settings.trigger, timezone, f"{path}.trigger", report)
+    if trigger is not None and settings.during is not None:
+        trigger = _within(trigger, settings.during, timezone, f"{path}.during", report)
     _check_symbols(settings, watchlist, path, report)
     if trigger is None:
         return None
@@ -183,7 +184,7 @@ def check_schedule(
     if interval is not None and settings.spread >= interval:
         wrong = f"{format_duration(settings.spread)} is not below the {format_duration(interval)} between two slots"
         report.wrong(f"{path}.spread", wrong, "write a shorter one")
-    if domain is not None:
+    if domain is not None and not (isinstance(settings.symbols, Tagged) and settings.symbols.stalest):
         _check_fresh_for(domain, slots, settings, path, report)
     return Schedule(
         id=settings.id,
@@ -199,34 +200,41 @@ def check_schedule(
     )
 
 
-def _refuse_what_is_to_come(settings: ScheduleSettings, path: str, report: Report) -> None:
-    """Ignoring one of these would change when or what runs."""
-    not_yet = "is not supported by this version yet"
-    if settings.during is not None:
-        report.wrong(f"{path}.during", f"during {not_yet}", "remove it, or put the days and hours into the cron")
-    if settings.overlap == "queue":
-        report.wrong(f"{path}.overlap", f"overlap: queue {not_yet}", "write overlap: skip")
-    if settings.catch_up == "all":
-        report.wrong(f"{path}.catch_up", f"catch_up: all {not_yet}", "write latest or none")
-    if isinstance(settings.symbols, Tagged) and settings.symbols.stalest is not None:
-        report.wrong(f"{path}.symbols.stalest", f"stalest {not_yet}", "write all, [AAPL, NVDA] or {tags: [chips]}")
-
-
 def _trigger(spec: Mapping[str, object], timezone: str, path: str, report: Report) -> Trigger | None:
-    if "market" in spec:
-        right = "use {every: 30m}, {cron: ...} or {at: ...}"
-        report.wrong(f"{path}.market", "a market trigger is not supported by this version yet", right)
-        return None
     try:
-        return parse_trigger({k: str(v) if isinstance(v, str) else v for k, v in spec.items()}, timezone)
+        return parse_trigger(_bare(spec), timezone)
     except ValueError as error:
-        wrong, _, right = str(error).partition("; ")
-        key, found, rest = wrong.partition(": ")
-        if found and key in spec:
-            report.wrong(f"{path}.{key}", rest, right)
-        else:
-            report.wrong(path, wrong, right)
+        _report(error, spec, path, report)
         return None
+
+
+def _within(trigger: Trigger, during: Mapping[str, object], timezone: str, path: str, report: Report) -> Trigger | None:
+    try:
+        return parse_during(trigger, _bare(during), timezone)
+    except ValueError as error:
+        _report(error, during, path, report)
+        return None
+
+
+def _bare(spec: Mapping[str, object]) -> dict[str, object]:
+    """Text without the memory of where it was written."""
+    return {key: _bare_value(value) for key, value in spec.items()}
+
+
+def _bare_value(value: object) -> object:
+    if isinstance(value, list):
+        return [_bare_value(item) for item in value]
+    return str(value) if isinstance(value, str) else value
+
+
+def _report(error: ValueError, spec: Mapping[str, object], path: str, report: Report) -> None:
+    """At the key that the sentence begins with, where that is written."""
+    wrong, _, right = str(error).partition("; ")
+    key, found, rest = wrong.partition(": ")
+    if found and key in spec:
+        report.wrong(f"{path}.{key}", rest, right)
+    else:
+        report.wrong(path, wrong, right)
 
 
 def _check_symbols(settings: ScheduleSettings, watchlist: Sequence[Symbol], path: str, report: Report) -> None:

@@ -35,7 +35,7 @@ class Schedule:
     id: str
     domain: str
     symbols: str | tuple[str, ...] | Tagged
-    """``all``, the symbols themselves, or tags."""
+    """``all``, the symbols themselves, or what the watchlist is searched for."""
     trigger: Trigger
     catch_up: str
     catch_up_window: Micros
@@ -44,9 +44,14 @@ class Schedule:
     priority: str
     enabled: bool
 
+    @property
+    def stalest(self) -> int | None:
+        """How many of the symbols it selects a slot is for; None: all of them."""
+        return self.symbols.stalest if isinstance(self.symbols, Tagged) else None
+
     def selects(self, symbol: Symbol) -> bool:
         if isinstance(self.symbols, Tagged):
-            return not self.symbols.tags.isdisjoint(symbol.tags)
+            return not self.symbols.tags.isdisjoint(symbol.tags) or not self.symbols.tags
         return self.symbols == "all" or symbol.symbol in self.symbols
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import BeforeValidator, Discriminator, Field, SecretStr, Tag, field_validator, model_validator
 
@@ -20,6 +20,8 @@ LONGEST_SYMBOL = 64
 Priority: TypeAlias = Literal["high", "normal", "low"]
 TriggerSpec: TypeAlias = dict[str, Any]
 """A trigger as written; ``triggers.parse_trigger`` reads it once the zone is known."""
+WindowSpec: TypeAlias = dict[str, Any]
+"""A window as written; ``triggers.parse_during`` reads it with its trigger."""
 
 
 def parse_symbol(value: object) -> str:
@@ -204,26 +206,28 @@ class DomainSettings(Section):
         return tuple(source for source in self.sources if source.enabled)
 
 
+_SELECTIONS = "all, [AAPL, NVDA], {tags: [chips]} or {stalest: 5}"
+
+
 class Tagged(Section):
-    """Symbols by what the watchlist says of them."""
+    """Symbols by what the watchlist says of them, or by how long ago they were looked at."""
 
     tags: frozenset[str] = frozenset()
     """Symbols with one of these."""
     stalest: int | None = Field(default=None, ge=1)
-    """Not possible in this version yet."""
+    """At each slot so many of them, those that were looked at longest ago; without tags, of the whole watchlist."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _one_of_them(cls, value: object) -> object:
-        if isinstance(value, dict) and not value:
-            raise ValueError("this selects nothing; write all, [AAPL, NVDA] or {tags: [chips]}")
-        return value
+    @model_validator(mode="after")
+    def _selects_something(self) -> Self:
+        if not self.tags and self.stalest is None:
+            raise ValueError(f"this selects nothing; write {_SELECTIONS}")
+        return self
 
 
 def _known_form(value: object) -> object:
     if value == "all" or isinstance(value, (list, tuple, dict)):
         return str(value) if isinstance(value, Written) else value
-    raise ValueError("symbols are all, a list such as [AAPL, NVDA], or {tags: [chips]}")
+    raise ValueError(f"these are not symbols; write {_SELECTIONS}")
 
 
 def _form(value: object) -> str:
@@ -238,25 +242,25 @@ Selection = Annotated[
 
 
 class ScheduleSettings(Section):
-    """When a domain's symbols are looked at. What is not possible yet is read, to be refused in words."""
+    """When a domain's symbols are looked at."""
 
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
     """Its name, in commands and logs. Several files: schedules with the same id merge."""
     domain: str
     """What is fetched."""
     symbols: Selection = "all"
-    """`all`, `[AAPL, NVDA]` or `{tags: [chips]}`."""
+    """`all`, `[AAPL, NVDA]`, `{tags: [chips]}` or `{stalest: 5}`, the 5 that were looked at longest ago."""
     trigger: TriggerSpec
-    """`{every: 30m}`, `{cron: "0 7 * * mon-fri"}` or `{at: 2027-01-04T09:00:00-05:00}`; a `timezone` can stand beside
-    the first two."""
-    during: Any = None
-    """Not possible in this version yet."""
+    """`{every: 30m}`, `{cron: "0 7 * * mon-fri"}`, `{market: XNYS, at: open-30m}` or `{at: 2027-01-04T09:00:00-05:00}`;
+    a `timezone` can stand beside the first two. See [time.md](time.md)."""
+    during: WindowSpec | None = None
+    """`{market: XNYS}` or `{days: mon-fri, hours: "08:00-18:00"}`: outside there is no slot."""
     catch_up: Literal["latest", "none", "all"] = "latest"
-    """After a pause or a crash: the latest missed slot, or none."""
+    """After a crash or a pause: the latest missed slot, none, or all, one run each."""
     catch_up_window: Duration = DAY
     """How far back a missed slot may lie."""
     overlap: Literal["skip", "queue"] = "skip"
-    """What happens to a symbol that is still being fetched: it is skipped."""
+    """What happens to a symbol that is still being fetched: it is skipped, or waits (`queue`; one at most)."""
     spread: Duration = 0
     """So much later than the slot, at most, each symbol comes, always at the same place."""
     priority: Priority = "normal"

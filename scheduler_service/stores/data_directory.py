@@ -42,6 +42,10 @@ class DataDirectory:
         return self.root / "raw"
 
     @property
+    def calendars(self) -> Path:
+        return self.root / "calendars"
+
+    @property
     def socket(self) -> Path:
         return self.root / "control.sock"
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, Row, or_, select
 
 from scheduler_service.models import Reason, RunOrigin, SlotOutcome, TaskState
 from scheduler_service.stores.schedule_store import RunRow, SlotRow, to_run
@@ -36,6 +36,9 @@ class TaskRow:
     held_reason: Reason | None
     started_at: Instant | None
     ended_at: Instant | None
+
+
+TASKS = select(task, run.c.origin, run.c.due_at).join(run, run.c.id == task.c.run_id)
 
 
 def recent_runs(conn: Connection, since: Instant, *, schedule_id: str | None = None, limit: int = 200) -> list[RunRow]:
@@ -85,35 +88,33 @@ def recent_tasks(
     limit: int = 200,
 ) -> list[TaskRow]:
     """Newest first: those created or ended since then."""
-    query = (
-        select(task, run.c.origin, run.c.due_at)
-        .join(run, run.c.id == task.c.run_id)
-        .where(or_(task.c.created_at >= since, task.c.ended_at >= since))
-    )
+    query = TASKS.where(or_(task.c.created_at >= since, task.c.ended_at >= since))
     for column, wanted in ((task.c.schedule_id, schedule_id), (task.c.symbol, symbol), (task.c.state, state)):
         if wanted is not None:
             query = query.where(column == wanted)
     if run_id is not None:
         query = query.where(task.c.run_id == run_id)
-    return [
-        TaskRow(
-            r.id,
-            r.run_id,
-            r.schedule_id,
-            RunOrigin(r.origin),
-            r.domain,
-            r.symbol,
-            r.source,
-            TaskState(r.state),
-            Reason(r.reason) if r.reason else None,
-            r.message,
-            r.unchanged,
-            r.attempt,
-            r.due_at,
-            r.not_before,
-            Reason(r.held_reason) if r.held_reason else None,
-            r.started_at,
-            r.ended_at,
-        )
-        for r in conn.execute(query.order_by(task.c.id.desc()).limit(limit))
-    ]
+    return [to_task(row) for row in conn.execute(query.order_by(task.c.id.desc()).limit(limit))]
+
+
+def to_task(r: Row[Any]) -> TaskRow:
+    """A row of ``TASKS``."""
+    return TaskRow(
+        r.id,
+        r.run_id,
+        r.schedule_id,
+        RunOrigin(r.origin),
+        r.domain,
+        r.symbol,
+        r.source,
+        TaskState(r.state),
+        Reason(r.reason) if r.reason else None,
+        r.message,
+        r.unchanged,
+        r.attempt,
+        r.due_at,
+        r.not_before,
+        Reason(r.held_reason) if r.held_reason else None,
+        r.started_at,
+        r.ended_at,
+    )

@@ -7,13 +7,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, func, insert, or_, select, text, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, text, update
 
 from scheduler_service.models import Reason, RunOrigin, ScheduleOrigin, SlotOutcome
 from scheduler_service.stores.schema import pause, run, schedule, slot
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from scheduler_service.clock import Instant
 
@@ -89,6 +89,17 @@ class PauseRow:
     reason: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A schedule, and what its next slots depend on. ``pauses`` may be over by now; ``recorded`` are slots that are
+    accounted for though they lie after the cursor, ascending: a clock that was ahead has carried them out.
+    """
+
+    row: ScheduleRow
+    pauses: tuple[PauseRow, ...]
+    recorded: tuple[Instant, ...]
+
+
 _OPEN_RUN = text("closed_at IS NULL")
 # Built once, for they run with every task.
 _RUN = select(run).where(run.c.id == bindparam("wanted"))
@@ -99,20 +110,34 @@ _CLOSE = (
 )
 
 
+_PAUSES = select(pause).order_by(pause.c.since, pause.c.scope)
+EVERYTHING = "*"
+
+
 def open_schedules(conn: Connection) -> dict[str, ScheduleRow]:
     """Every schedule that is not closed, by id."""
     rows = conn.execute(select(schedule).where(schedule.c.closed_at.is_(None)).order_by(schedule.c.id))
-    return {row.id: _schedule(row) for row in rows}
+    return {row.id: to_schedule(row) for row in rows}
 
 
 def get_schedule(conn: Connection, schedule_id: str) -> ScheduleRow | None:
     row = conn.execute(
         select(schedule).where(schedule.c.id == schedule_id, schedule.c.closed_at.is_(None))
     ).one_or_none()
-    return None if row is None else _schedule(row)
+    return None if row is None else to_schedule(row)
 
 
-def _schedule(r: Row[Any]) -> ScheduleRow:
+def standing(conn: Connection, schedule_id: str) -> Standing | None:
+    """None for a schedule that is closed, or was never known."""
+    row = get_schedule(conn, schedule_id)
+    if row is None:
+        return None
+    recorded = select(slot.c.due_at).where(slot.c.schedule_id == row.id, slot.c.due_at > row.cursor)
+    mine = tuple(p for p in pauses(conn) if p.scope in (EVERYTHING, row.id))
+    return Standing(row, mine, tuple(conn.scalars(recorded.order_by(slot.c.due_at))))
+
+
+def to_schedule(r: Row[Any]) -> ScheduleRow:
     return ScheduleRow(
         r.id, ScheduleOrigin(r.origin), r.domain, r.definition, r.fingerprint, r.effective_from, r.cursor
     )
@@ -140,9 +165,6 @@ def put_schedule(conn: Connection, wanted: ScheduleRow) -> bool:
     if known is None:
         conn.execute(insert(schedule).values(id=wanted.id, **values))
         return True
-    latest = conn.execute(select(func.max(slot.c.until_at)).where(slot.c.schedule_id == wanted.id)).scalar_one()
-    if latest is not None and latest > wanted.cursor:  # the clock went back: that time has been accounted for
-        values["effective_from"] = values["cursor"] = latest
     conn.execute(update(schedule).where(schedule.c.id == wanted.id).values(**values))
     return True
 
@@ -153,35 +175,43 @@ def close_schedule(conn: Connection, schedule_id: str, now: Instant) -> None:
 
 
 def record_slots(
-    conn: Connection, row: ScheduleRow, slots: Sequence[SlotRow], new_run: NewRun | None, now: Instant
-) -> tuple[bool, RunRow | None]:
-    """Slots, cursor and run in one piece; nothing when someone else moved the cursor or changed the schedule meanwhile.
-
-    The newest slot gets the run. Returns whether this call recorded them, and the run to expand if there is one.
+    conn: Connection,
+    row: ScheduleRow,
+    slots: Sequence[SlotRow],
+    runs: Mapping[Instant, NewRun],
+    upto: Instant,
+    now: Instant,
+    *,
+    last: bool = False,
+) -> list[RunRow] | None:
+    """Slots, cursor and the runs of some of the slots in one piece; None, and nothing done, when someone else moved
+    the cursor or changed the schedule meanwhile. ``last``: none follow, and the schedule is closed.
     """
     moved = conn.execute(
         update(schedule)
         .where(schedule.c.id == row.id, schedule.c.cursor == row.cursor, schedule.c.fingerprint == row.fingerprint)
         .where(schedule.c.closed_at.is_(None))
-        .values(cursor=slots[-1].until_at)
+        .values(cursor=upto, closed_at=now if last else None)
     )
     if moved.rowcount == 0:
-        return False, None
-    started = None if new_run is None else add_run(conn, new_run, now)
-    for s in slots:
-        conn.execute(
-            insert(slot).values(
-                schedule_id=row.id,
-                due_at=s.due_at,
-                until_at=s.until_at,
-                slots=s.slots,
-                outcome=s.outcome,
-                reason=s.reason,
-                run_id=started.id if started is not None and s is slots[-1] else None,
-                recorded_at=now,
-            )
-        )
-    return True, started
+        return None
+    started = {due_at: add_run(conn, new, now) for due_at, new in runs.items()}
+    rows = [
+        {
+            "schedule_id": row.id,
+            "due_at": s.due_at,
+            "until_at": s.until_at,
+            "slots": s.slots,
+            "outcome": s.outcome,
+            "reason": s.reason,
+            "run_id": started[s.due_at].id if s.due_at in started else None,
+            "recorded_at": now,
+        }
+        for s in slots
+    ]
+    if rows:
+        conn.execute(insert(slot), rows)
+    return list(started.values())
 
 
 def add_run(conn: Connection, new: NewRun, now: Instant) -> RunRow:
@@ -243,11 +273,28 @@ def close_run_if_done(conn: Connection, run_id: int, now: Instant) -> RunRow | N
     return get_run(conn, run_id) if done.rowcount else None
 
 
+def pauses(conn: Connection) -> list[PauseRow]:
+    """All that are kept, by when they began: also those that are over, until their slots are accounted for."""
+    return [PauseRow(r.scope, r.since, r.until, r.reason) for r in conn.execute(_PAUSES)]
+
+
 def pauses_at(conn: Connection, now: Instant) -> list[PauseRow]:
-    """What is paused now. A pause set in the future was set by a wrong clock and is void."""
-    rows = conn.execute(
-        select(pause)
-        .where(and_(pause.c.since <= now, or_(pause.c.until.is_(None), pause.c.until > now)))
-        .order_by(pause.c.scope)
-    )
-    return [PauseRow(r.scope, r.since, r.until, r.reason) for r in rows]
+    """What is paused now, by scope. A pause set in the future was set by a wrong clock and is void."""
+    on = [p for p in pauses(conn) if p.since <= now and (p.until is None or p.until > now)]
+    return sorted(on, key=lambda p: p.scope)
+
+
+def put_pause(conn: Connection, wanted: PauseRow) -> None:
+    """In place of the one that this schedule, or all, may have had."""
+    drop_pause(conn, wanted.scope)
+    conn.execute(insert(pause).values(scope=wanted.scope, since=wanted.since, until=wanted.until, reason=wanted.reason))
+
+
+def drop_pause(conn: Connection, scope: str) -> bool:
+    """False where there was none."""
+    return conn.execute(delete(pause).where(pause.c.scope == scope)).rowcount > 0
+
+
+def drop_past_pauses(conn: Connection, now: Instant) -> None:
+    """Those that were over by then; to be called when every slot until then is accounted for."""
+    conn.execute(delete(pause).where(pause.c.until <= now))

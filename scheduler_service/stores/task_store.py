@@ -6,16 +6,19 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Select, bindparam, exists, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, exists, func, insert, select, update
 
+from scheduler_service.clock import BUILT_AT
 from scheduler_service.errors import Fenced
 from scheduler_service.models import Reason, RunOrigin, Task, TaskState
 from scheduler_service.stores import stock_state_store
-from scheduler_service.stores.schedule_store import RunRow, close_run_if_done
+from scheduler_service.stores.open_tasks import is_paused
+from scheduler_service.stores.schedule_store import RunRow, close_run_if_done, pauses_at
 from scheduler_service.stores.schema import OPEN, QUEUED, RUNNING, run, task
+from scheduler_service.stores.wrong_clock import void_deadlines
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from scheduler_service.clock import Instant
     from scheduler_service.models import Outcome
@@ -45,6 +48,15 @@ class NewTask:
     retry_of: int | None = None
 
 
+_older = task.alias("older")
+_FOLLOWS_NONE = ~exists().where(
+    _older.c.schedule_id == task.c.schedule_id,
+    _older.c.symbol == task.c.symbol,
+    _older.c.source == task.c.source,
+    _older.c.ended_at.is_(None),
+    _older.c.id < task.c.id,
+)
+"""One that waits for an open one of the same schedule, symbol and source never runs beside it."""
 _CLAIMABLE = (
     select(
         task.c.id,
@@ -62,7 +74,7 @@ _CLAIMABLE = (
         run.c.force,
     )
     .join(run, run.c.id == task.c.run_id)
-    .where(QUEUED, task.c.lane == bindparam("lane"), task.c.not_before <= bindparam("now"))
+    .where(QUEUED, task.c.lane == bindparam("lane"), task.c.not_before <= bindparam("now"), _FOLLOWS_NONE)
 )
 _UNTROUBLED = (
     _CLAIMABLE.where(task.c.interrupted == 0, task.c.rank == bindparam("rank"))
@@ -71,7 +83,7 @@ _UNTROUBLED = (
 )
 _SUSPECT = _CLAIMABLE.where(task.c.interrupted > 0).order_by(task.c.rank, task.c.not_before, task.c.id).limit(1)
 _RUNNING_SUSPECT = select(task.c.id).where(RUNNING, task.c.interrupted > 0).limit(1)
-_NEXT_DUE = select(func.min(task.c.not_before)).where(QUEUED, task.c.lane == bindparam("lane"))
+_NEXT_DUE = select(func.min(task.c.not_before)).where(QUEUED, task.c.lane == bindparam("lane"), _FOLLOWS_NONE)
 _NEXT_UNTROUBLED = _NEXT_DUE.where(task.c.interrupted == 0, task.c.rank == bindparam("rank"))
 _NEXT_SUSPECT = _NEXT_DUE.where(task.c.interrupted > 0)
 _START = (
@@ -161,23 +173,36 @@ def _values(owner: RunRow, new: NewTask, now: Instant) -> dict[str, object]:
     }
 
 
+def best_first(waiting: Mapping[Rank, Sequence[Row[Any]]], most: int) -> list[Row[Any]]:
+    """Lower ranks only where the higher ones have nothing."""
+    return [row for rank in sorted(waiting) for row in waiting[rank]][:most]
+
+
 def claim(
-    conn: Connection, lane: str, now: Instant, most: int, run_id: int | None = None, yielding: Collection[str] = ()
+    conn: Connection,
+    lane: str,
+    now: Instant,
+    most: int,
+    run_id: int | None = None,
+    yielding: Collection[str] = (),
+    choose: Callable[[Mapping[Rank, Sequence[Row[Any]]], int], list[Row[Any]]] = best_first,
 ) -> list[Task]:
-    """Takes up to ``most`` tasks of a lane, best rank first; each starts a new attempt. The ``yielding`` lanes let the
-    sources in all the others go first, of the same run and symbol.
+    """Takes up to ``most`` tasks of a lane, as ``choose`` picks them from the first of each rank; each starts a new
+    attempt. The ``yielding`` lanes let the sources in all the others go first, of the same run and symbol. What is
+    paused is left alone.
 
     Tasks that a crash cut off are suspects: one of them runs at a time, in all lanes together, so that the one that
     brings the process down is found without condemning those that ran beside it.
     """
     wanted = {"lane": lane, "now": now, "yielding": sorted(yielding)}
-    rows: list[Any] = list(conn.execute(_narrowed(_SUSPECT, run_id, lane in yielding), wanted))
+    scopes = [p.scope for p in pauses_at(conn, now)]
+    rows: list[Any] = list(conn.execute(_narrowed(_SUSPECT, run_id, lane in yielding, scopes), wanted))
     if rows and _suspect_runs(conn):
         rows = []
-    for rank in Rank:
-        if len(rows) < most:
-            query = _narrowed(_UNTROUBLED, run_id, lane in yielding)
-            rows += conn.execute(query, {**wanted, "rank": rank, "most": most - len(rows)})
+    query, left = _narrowed(_UNTROUBLED, run_id, lane in yielding, scopes), most - len(rows)
+    if left > 0:
+        waiting = {rank: conn.execute(query, {**wanted, "rank": rank, "most": left}).all() for rank in Rank}
+        rows += choose(waiting, left)
     if not rows:
         return []
     conn.execute(_START, [{"key": row.id, "now": now} for row in rows])
@@ -202,19 +227,21 @@ def claim(
 
 
 def next_due(
-    conn: Connection, lane: str, *, run_id: int | None = None, yielding: Collection[str] = ()
+    conn: Connection, lane: str, now: Instant, *, run_id: int | None = None, yielding: Collection[str] = ()
 ) -> Instant | None:
-    """When the lane's next queued task may start; a suspect not while another runs."""
+    """When the lane's next queued task that is not paused now may start; a suspect not while another runs."""
     wanted = {"lane": lane, "yielding": sorted(yielding)}
-    untroubled = _narrowed(_NEXT_UNTROUBLED, run_id, lane in yielding)
+    scopes = [p.scope for p in pauses_at(conn, now)]
+    untroubled = _narrowed(_NEXT_UNTROUBLED, run_id, lane in yielding, scopes)
     dues = [conn.scalar(untroubled, {**wanted, "rank": rank}) for rank in Rank]
     if not _suspect_runs(conn):
-        dues.append(conn.scalar(_narrowed(_NEXT_SUSPECT, run_id, lane in yielding), wanted))
+        dues.append(conn.scalar(_narrowed(_NEXT_SUSPECT, run_id, lane in yielding, scopes), wanted))
     return min((due for due in dues if due is not None), default=None)
 
 
-def _narrowed(query: Select[Any], run_id: int | None, yields: bool) -> Select[Any]:
+def _narrowed(query: Select[Any], run_id: int | None, yields: bool, paused: Collection[str]) -> Select[Any]:
     query = query if run_id is None else query.where(task.c.run_id == run_id)
+    query = query if not paused else query.where(~is_paused(paused))
     return query.where(_ITS_TURN) if yields else query
 
 
@@ -240,10 +267,11 @@ def end(conn: Connection, mine: Task, outcome: Outcome, *, unchanged: bool, now:
     )
     if done.rowcount == 0:
         raise Fenced(f"task {mine.id}: attempt {mine.attempt} has been superseded")
-    return _count_ended(conn, mine.run_id, outcome.state, unchanged=unchanged, now=now)
+    return count_ended(conn, mine.run_id, outcome.state, unchanged=unchanged, now=now)
 
 
-def _count_ended(conn: Connection, run_id: int, state: TaskState, *, unchanged: bool, now: Instant) -> RunRow | None:
+def count_ended(conn: Connection, run_id: int, state: TaskState, *, unchanged: bool, now: Instant) -> RunRow | None:
+    """Counts one more ended task of a run; returns the run when this was the last of it."""
     conn.execute(_COUNT[state], {"of_run": run_id, "same": int(unchanged)})
     return close_run_if_done(conn, run_id, now)
 
@@ -277,11 +305,12 @@ def _requeue(conn: Connection, mine: Task, now: Instant, **values: object) -> No
 def recover(conn: Connection, now: Instant) -> tuple[int, list[RunRow]]:
     """After a crash: what was running is queued again, or fails as poison after its third interruption.
 
-    What a wrong clock queued in the future may start now. Returns how many were queued again, and the runs that this
-    closed. Doing it twice changes nothing.
+    What a wrong clock wrote down is void, unless it is wrong now. Returns how many were queued again, and the runs
+    that this closed. Doing it twice changes nothing.
     """
-    conn.execute(update(task).where(QUEUED, task.c.queued_at > now).values(queued_at=now, not_before=now))
-    ask_again(conn, now)
+    if now >= BUILT_AT:
+        void_deadlines(conn, now)
+        ask_again(conn, now)
     conn.execute(update(task).where(RUNNING).values(interrupted=task.c.interrupted + 1))
     poison = select(task.c.id, task.c.run_id, task.c.symbol, task.c.domain, task.c.source).where(
         RUNNING, task.c.interrupted >= MOST_INTERRUPTIONS
@@ -300,45 +329,9 @@ def recover(conn: Connection, now: Instant) -> tuple[int, list[RunRow]]:
         )
         # noted as tried: else a first fetch that brings the process down would be made anew at every start
         stock_state_store.failed(conn, row.symbol, row.domain, row.source, reason=Reason.POISON, now=now)
-        closed.append(_count_ended(conn, row.run_id, TaskState.FAILED, unchanged=False, now=now))
+        closed.append(count_ended(conn, row.run_id, TaskState.FAILED, unchanged=False, now=now))
     requeued = conn.execute(update(task).where(RUNNING).values(state=TaskState.QUEUED, queued_at=now))
     return requeued.rowcount, [r for r in closed if r is not None]
-
-
-def skip_unwatched(conn: Connection, watched: Collection[str], now: Instant) -> list[RunRow]:
-    """Waiting tasks of symbols that left the watchlist end; those a person asked for stay."""
-    waiting = conn.execute(
-        select(task.c.id, task.c.run_id, task.c.symbol)
-        .join(run, run.c.id == task.c.run_id)
-        .where(QUEUED, run.c.origin != RunOrigin.MANUAL)
-    ).all()
-    return _skip(conn, [row for row in waiting if row.symbol not in watched], Reason.NOT_WATCHED, now)
-
-
-def skip_unfetched(conn: Connection, fetched: Collection[tuple[str, str]], now: Instant) -> list[RunRow]:
-    """Waiting tasks end whose (domain, source) is fetched no longer: their lane has no workers any more."""
-    waiting = conn.execute(select(task.c.id, task.c.run_id, task.c.domain, task.c.source).where(QUEUED)).all()
-    return _skip(conn, [row for row in waiting if (row.domain, row.source) not in fetched], Reason.PROVIDER_OFF, now)
-
-
-def _skip(conn: Connection, waiting: Sequence[Any], reason: Reason, now: Instant) -> list[RunRow]:
-    """Returns the runs that this closed."""
-    closed = []
-    for row in waiting:
-        ending = {"state": TaskState.SKIPPED, "reason": reason, "ended_at": now}
-        conn.execute(update(task).where(task.c.id == row.id).values(**ending))
-        closed.append(_count_ended(conn, row.run_id, TaskState.SKIPPED, unchanged=False, now=now))
-    return [r for r in closed if r is not None]
-
-
-def open_keys(conn: Connection, *, schedule_id: str | None = None, domain: str | None = None) -> set[tuple[str, str]]:
-    """(symbol, source) of the tasks that have not ended, of one schedule or one domain."""
-    query = select(task.c.symbol, task.c.source).where(OPEN)
-    if schedule_id is not None:
-        query = query.where(task.c.schedule_id == schedule_id)
-    if domain is not None:
-        query = query.where(task.c.domain == domain)
-    return {(row.symbol, row.source) for row in conn.execute(query)}
 
 
 def state_counts(conn: Connection) -> dict[TaskState, int]:

@@ -12,13 +12,13 @@ from pydantic import TypeAdapter, ValidationError
 from scheduler_service.errors import ConfigurationError, NotRunning, Problem, SchedulerServiceError
 from scheduler_service.stores.data_directory import DataDirectory
 from scheduler_service.web.control_socket import short_path
-from scheduler_service.web.views import Refusal, ReloadReport, Status, TaskReport
+from scheduler_service.web.views import PauseReport, Refusal, ReloadReport, Status, TaskReport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
     from pathlib import Path
 
-    from scheduler_service.web.views import FetchRequest
+    from scheduler_service.web.views import FetchRequest, PauseRequest, ResumeRequest
 
 SECONDS_FOR_AN_ANSWER = 10.0
 
@@ -50,6 +50,20 @@ class ControlClient:
         async with self._session(SECONDS_FOR_AN_ANSWER) as session, session.get("/control/reload") as response:
             await _check(response)
             return ReloadReport.model_validate_json(await response.read())
+
+    async def pause(self, request: PauseRequest) -> PauseReport:
+        """Raises ``ConfigurationError`` where the service knows no such schedule."""
+        return await self._post("/control/pause", request)
+
+    async def resume(self, request: ResumeRequest) -> PauseReport:
+        """As ``pause``."""
+        return await self._post("/control/resume", request)
+
+    async def _post(self, path: str, request: PauseRequest | ResumeRequest) -> PauseReport:
+        body = request.model_dump_json().encode()
+        async with self._session(SECONDS_FOR_AN_ANSWER) as session, session.post(path, data=body) as response:
+            await _check(response)
+            return PauseReport.model_validate_json(await response.read())
 
     async def fetch(self, request: FetchRequest) -> AsyncGenerator[TaskReport, None]:
         """How each task stands, whenever that changes, until all have ended.

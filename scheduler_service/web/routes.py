@@ -6,7 +6,7 @@ import asyncio
 import hmac
 from contextlib import aclosing
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from scheduler_service.errors import ConfigurationError, SchedulerServiceError
 from scheduler_service.settings.providers import is_loopback
-from scheduler_service.web.views import FetchRequest, Refusal, Status
+from scheduler_service.web.views import FetchRequest, PauseRequest, Refusal, ResumeRequest, Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +30,9 @@ MOST_BODY = 1_000_000
 SECONDS_FOR_A_BODY = 10.0
 ALWAYS_OPEN = "/healthz"
 
+R = TypeVar("R", FetchRequest, PauseRequest, ResumeRequest)
+
+_KINDS = {FetchRequest: "fetch", PauseRequest: "pause", ResumeRequest: "resume"}
 _HEADERS = {"Server": "scheduler-service", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
@@ -73,8 +76,18 @@ def _control(facade: Facade) -> list[web.RouteDef]:
             raise web.HTTPNotFound(reason="the configuration was not read anew so far")
         return _said(last)
 
+    async def pause(request: web.Request) -> web.Response:
+        wanted = await _wanted(request, PauseRequest)
+        _needs_ready(facade)
+        return _said(await facade.pause(wanted))
+
+    async def resume(request: web.Request) -> web.Response:
+        wanted = await _wanted(request, ResumeRequest)
+        _needs_ready(facade)
+        return _said(await facade.resume(wanted))
+
     async def fetch(request: web.Request) -> web.StreamResponse:
-        wanted = await _wanted(request)
+        wanted = await _wanted(request, FetchRequest)
         _needs_ready(facade)
         async with aclosing(facade.fetch(wanted)) as reports:
             first = await anext(reports, None)  # what is wrong with the request shows here
@@ -94,6 +107,8 @@ def _control(facade: Facade) -> list[web.RouteDef]:
         web.get("/control/status", status),
         web.get("/control/reload", last_reload),
         web.post("/control/reload", reload),
+        web.post("/control/pause", pause),
+        web.post("/control/resume", resume),
         web.post("/control/fetch", fetch),
     ]
 
@@ -104,17 +119,17 @@ def _needs_ready(facade: Facade) -> None:
         raise SchedulerServiceError(f"the service is not ready ({readiness.problem or readiness.state})")
 
 
-async def _wanted(request: web.Request) -> FetchRequest:
+async def _wanted(request: web.Request, kind: type[R]) -> R:
     try:
         async with asyncio.timeout(SECONDS_FOR_A_BODY):
             body = await request.read()
     except TimeoutError:
         raise web.HTTPRequestTimeout from None
     try:
-        return FetchRequest.model_validate_json(body)
+        return kind.model_validate_json(body)
     except ValidationError as error:
         places = ", ".join(".".join(map(str, detail["loc"])) or "the body" for detail in error.errors())
-        raise web.HTTPBadRequest(reason=f"this is not a fetch request: see {places}"[:200]) from None
+        raise web.HTTPBadRequest(reason=f"this is not a {_KINDS[kind]} request: see {places}"[:200]) from None
 
 
 def _line(record: TaskReport | Refusal) -> bytes:

@@ -8,8 +8,13 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Literal, Protocol
 
+from pydantic import Field
+
 from scheduler_service.models import Reason, Record, TaskState
 from scheduler_service.settings.model import Ticker
+
+LONGEST_PAUSE_MS = 36_500 * 24 * 3_600_000
+LONGEST_REASON = 200
 
 
 class Step(Record):
@@ -77,8 +82,40 @@ class NextSlot(Record):
     in_words: str
 
 
+class PauseRequest(Record):
+    """``schedule_id`` None: all schedules. ``for_ms`` None: until someone resumes."""
+
+    schedule_id: str | None = None
+    for_ms: int | None = Field(default=None, gt=0, le=LONGEST_PAUSE_MS)
+    reason: str | None = Field(default=None, max_length=LONGEST_REASON)
+
+
+class ResumeRequest(Record):
+    """``schedule_id`` None: every pause there is."""
+
+    schedule_id: str | None = None
+
+
+class PauseView(Record):
+    """What must not run, since when, until when, and why. ``schedule_id`` None: all schedules."""
+
+    schedule_id: str | None
+    since: str
+    until: str | None
+    reason: str | None
+
+
+class PauseReport(Record):
+    """What was done, and what is paused now."""
+
+    message: str
+    pauses: tuple[PauseView, ...]
+
+
 class Status(Record):
-    """The whole state in one look. ``problems`` are sentences; none of them: not degraded."""
+    """The whole state in one look. ``problems`` are sentences; none of them: not degraded. ``warnings`` are sentences
+    of what is less exact than it could be.
+    """
 
     name: str
     version: str
@@ -93,7 +130,9 @@ class Status(Record):
     queued: int
     next: tuple[NextSlot, ...]
     providers: tuple[ProviderState, ...]
+    pauses: tuple[PauseView, ...] = ()
     problems: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 class FetchRequest(Record):
@@ -150,6 +189,12 @@ class Facade(Protocol):
 
     def fetch(self, request: FetchRequest) -> AsyncGenerator[TaskReport, None]:
         """Raises ``ConfigurationError`` (an unknown domain or source, in words) before the first report."""
+
+    async def pause(self, request: PauseRequest) -> PauseReport:
+        """Raises ``ConfigurationError`` for an unknown schedule."""
+
+    async def resume(self, request: ResumeRequest) -> PauseReport:
+        """As ``pause``."""
 
     async def reload(self) -> ReloadReport:
         """Reads the configuration anew; where it has changed the service starts anew after this answer."""

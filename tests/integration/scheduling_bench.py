@@ -171,7 +171,6 @@ class Bench:
         life.writer = asyncio.create_task(life.ledger.write_forever(), name="ledger writer")
         await life.ledger.run(partial(task_store.recover, now=self.now))
         await life.dispatcher.sync()
-        await life.dispatcher.resume()
         await life.dispatcher.reconcile_all()
 
     def publish(self, event: Event) -> None:

@@ -199,7 +199,7 @@ def test_what_a_crash_cut_off_keeps_to_the_order_too(tmp_path: Path) -> None:
             await queue(ledger, "A")
             await ledger.run(lambda conn: conn.execute(update(task_table).values(interrupted=1)))
             claim = partial(task_store.claim, now=NOW, most=5, yielding=[PAID])
-            assert await ledger.read(partial(task_store.next_due, lane=PAID, yielding=[PAID])) is None
+            assert await ledger.read(partial(task_store.next_due, now=clock.now(), lane=PAID, yielding=[PAID])) is None
             assert await ledger.run(partial(claim, lane=PAID)) == []
             (desk,) = await ledger.run(partial(claim, lane=LANE))
             done = partial(task_store.end, mine=desk, outcome=FAILED, unchanged=False, now=NOW)

@@ -6,15 +6,16 @@ import asyncio
 from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING
 
 import pytest
 
-from scheduler_service import dispatcher as dispatcher_module
+from scheduler_service import expansion
 from scheduler_service.clock import DAY, HOUR, MINUTE, from_iso
-from scheduler_service.dispatcher import offset
 from scheduler_service.errors import Fenced, StoreError
+from scheduler_service.expansion import offset
 from scheduler_service.models import Outcome, Reason, Symbol, TaskState
 from scheduler_service.settings.model import Tagged
 from scheduler_service.stores import database, schedule_store, task_store
@@ -116,24 +117,24 @@ def test_what_is_not_to_be_caught_up_is_missed(bench: Bench) -> None:
     assert runs(bench) == []
 
 
-def test_a_clock_that_goes_back_repeats_nothing(bench: Bench) -> None:
+def test_a_clock_that_goes_back_repeats_nothing_and_silences_nothing(bench: Bench) -> None:
     bench.boot(HOURLY)
     bench.later(2 * HOUR + 30 * MINUTE)
     bench.sweep()
-    before = bench.history()
+    assert bench.history() == ["15:00-16:00 2 coalesced(coalesced)", "17:00 ran"]
+    bench.work()
     bench.clock.jump(-2 * HOUR)
     bench.sweep()
     bench.sweep()
-    assert [event.name for event in bench.events].count("clock.jumped") == 1  # silence is not silent
-    assert list(bench.dispatcher.ahead) == ["hourly"]
+    assert [event.name for event in bench.events].count("clock.jumped") == 1
+    assert bench.history() == ["15:00 coalesced(coalesced)", "17:00 ran"]
     bench.restart(HOURLY)
-    bench.later(HOUR)
-    bench.sweep()
-    assert bench.history() == before
-    bench.later(2 * HOUR)
-    bench.sweep()
-    assert bench.history() == [*before, "18:00 ran"]
-    assert bench.dispatcher.ahead == {}
+    for _ in range(3):
+        bench.later(HOUR)
+        bench.sweep()
+        bench.work()
+    assert bench.history() == ["15:00 coalesced(coalesced)", "16:00 ran", "17:00 ran", "18:00 ran"]
+    assert [due for _, due, *_ in runs(bench)] == ["17:00", "16:00", "18:00"]
 
 
 def test_the_run_of_a_slot_ends_by_its_schedules_next_slot(bench: Bench) -> None:
@@ -213,16 +214,20 @@ def test_an_edit_after_the_clock_went_back_counts_no_time_twice(bench: Bench) ->
     bench.later(3 * HOUR)
     bench.sweep()
     bench.stop()
-    before = bench.history()
-    assert before[-1] == "17:00 caught_up"
+    assert bench.history() == ["15:00-16:00 2 coalesced(coalesced)", "17:00 caught_up"]
     bench.clock.jump(-2 * HOUR)
     bench.boot(a_schedule(trigger={"every": "15m"}))
-    bench.later(HOUR)
-    bench.sweep()
+    before = ["15:00 coalesced(coalesced)", "17:00 caught_up"]
     assert bench.history() == before
-    bench.later(45 * MINUTE)
+    bench.later(2 * HOUR)
     bench.sweep()
-    assert bench.history() == [*before, "17:15 ran"]
+    assert bench.history() == [
+        before[0],
+        "15:45-16:45 5 coalesced(coalesced)",
+        before[1],
+        "17:15 coalesced(coalesced)",
+        "17:30 ran",
+    ]
 
 
 def test_while_its_provider_is_off_a_schedules_slots_are_skipped_for_that(bench: Bench) -> None:
@@ -272,7 +277,7 @@ def test_thousands_of_symbols_are_written_in_slices(bench: Bench) -> None:
 def test_an_expansion_goes_on_after_a_crash_anywhere_in_it_with_no_task_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatcher_module, "TASKS_PER_SLICE", 10)
+    monkeypatch.setattr(expansion, "TASKS_PER_SLICE", 10)
     symbols = [f"S{number:02}" for number in range(25)]
     cut_off: set[int] = set()
     for hop, seed in product(range(1, 11), range(2)):
@@ -296,7 +301,7 @@ def test_an_expansion_goes_on_after_a_crash_anywhere_in_it_with_no_task_twice(
 def test_an_expansion_that_the_ledger_refused_is_finished_by_the_next_sweep(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatcher_module, "TASKS_PER_SLICE", 4)
+    monkeypatch.setattr(expansion, "TASKS_PER_SLICE", 4)
     bench.boot(HOURLY)
     bench.later(30 * MINUTE)
     bench.on_notify = bench.lock
@@ -312,20 +317,20 @@ def test_an_expansion_that_the_ledger_refused_is_finished_by_the_next_sweep(
 
 
 def test_two_who_expand_the_same_run_share_the_work(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatcher_module, "TASKS_PER_SLICE", 2)
+    monkeypatch.setattr(expansion, "TASKS_PER_SLICE", 2)
     bench.boot(HOURLY, watch=[f"S{number}" for number in range(9)])
     bench.later(30 * MINUTE)
 
     async def both() -> None:
         sweeps = [bench.dispatcher.reconcile_all() for _ in range(3)]
-        await asyncio.gather(*sweeps, *(bench.dispatcher.resume() for _ in range(3)))
+        await asyncio.gather(*sweeps, *(bench.dispatcher.expand_unfinished() for _ in range(3)))
 
     bench.do(both())
     assert runs(bench) == [("schedule", "15:00", 18, 0, 0)]
 
 
 def test_a_cut_off_expansion_leaves_out_what_is_no_longer_wanted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatcher_module, "TASKS_PER_SLICE", 2)
+    monkeypatch.setattr(expansion, "TASKS_PER_SLICE", 2)
     bench.boot(HOURLY)
     bench.later(30 * MINUTE)
     bench.on_notify = bench.lock
@@ -536,7 +541,7 @@ def test_a_persons_fetch_comes_first_and_does_not_ask_the_watchlist(bench: Bench
 
 
 def test_a_killed_initial_run_is_completed_and_not_doubled(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatcher_module, "TASKS_PER_SLICE", 2)
+    monkeypatch.setattr(expansion, "TASKS_PER_SLICE", 2)
     bench.boot(HOURLY)
     with pytest.raises(Killed):
         bench.do(bench.dispatcher.fetch_never_fetched(), kill_after=4)
@@ -549,7 +554,7 @@ def test_a_killed_initial_run_is_completed_and_not_doubled(bench: Bench, monkeyp
 def test_an_initial_run_leaves_out_what_a_person_asked_for_meanwhile(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatcher_module, "TASKS_PER_SLICE", 2)
+    monkeypatch.setattr(expansion, "TASKS_PER_SLICE", 2)
     bench.boot(HOURLY)
     bench.on_notify = bench.lock
     with pytest.raises(StoreError):
@@ -572,8 +577,8 @@ def test_late_news_of_a_schedule_records_nothing(bench: Bench) -> None:
     assert row is not None
     slot = schedule_store.SlotRow(row.cursor + HOUR, row.cursor + HOUR, 1, "ran")  # type: ignore[arg-type]
     for stale in (replace(row, cursor=row.cursor - 1), replace(row, fingerprint="another")):
-        done = ledger.run(lambda conn, stale=stale: schedule_store.record_slots(conn, stale, [slot], None, bench.now))  # type: ignore[misc]
-        assert bench.do(done) == (False, None)
+        unit = partial(schedule_store.record_slots, row=stale, slots=[slot], runs={}, upto=slot.due_at, now=bench.now)
+        assert bench.do(ledger.run(unit)) is None
     assert bench.history() == []
 
 

@@ -16,7 +16,7 @@ from sqlalchemy.pool import StaticPool
 from scheduler_service.clock import DAY, HOUR, MINUTE
 from scheduler_service.errors import Fenced
 from scheduler_service.models import Outcome, Reason, RunOrigin, TaskState
-from scheduler_service.stores import document_store, history, schedule_store, task_store
+from scheduler_service.stores import document_store, history, open_tasks, schedule_store, task_store, unwanted_tasks
 from scheduler_service.stores.schema import metadata, task
 from scheduler_service.stores.task_store import NewTask, Rank
 from tests.ledger_support import LANE, NOW, add_run
@@ -77,17 +77,17 @@ def test_it_leaves_alone_what_is_not_due_and_what_is_another_lanes(conn: Connect
     add_run(conn, ["SOON"], not_before=NOW + 1)
     add_run(conn, ["OTHER"], lane="elsewhere")
     assert claim(conn) == []
-    assert task_store.next_due(conn, LANE) == NOW + 1
+    assert task_store.next_due(conn, LANE, NOW) == NOW + 1
     assert symbols(claim(conn, now=NOW + 1)) == ["SOON"]
-    assert task_store.next_due(conn, LANE) is None
+    assert task_store.next_due(conn, LANE, NOW) is None
 
 
 def test_it_can_take_the_tasks_of_one_run_alone(conn: Connection) -> None:
     add_run(conn, ["A"])
     mine = add_run(conn, ["B"], not_before=NOW - 1)
     assert symbols(task_store.claim(conn, LANE, NOW, 5, run_id=mine.id)) == ["B"]
-    assert task_store.next_due(conn, LANE, run_id=mine.id) is None
-    assert task_store.next_due(conn, LANE) == 0
+    assert task_store.next_due(conn, LANE, NOW, run_id=mine.id) is None
+    assert task_store.next_due(conn, LANE, NOW) == 0
 
 
 def test_it_counts_every_end_and_closes_the_run_with_the_last(conn: Connection) -> None:
@@ -131,7 +131,7 @@ def test_it_waits_in_the_queue_for_its_gate(conn: Connection) -> None:
     [mine] = claim(conn)
     task_store.hold(conn, mine, Reason.BUDGET_EXHAUSTED, NOW + HOUR, NOW)
     assert claim(conn) == []
-    assert task_store.next_due(conn, LANE) == NOW + HOUR
+    assert task_store.next_due(conn, LANE, NOW) == NOW + HOUR
     [again] = claim(conn, now=NOW + HOUR)
     assert again == replace(mine, attempt=2, held_reason=Reason.BUDGET_EXHAUSTED)
 
@@ -181,9 +181,9 @@ def test_it_runs_one_suspect_at_a_time_in_all_lanes_together(conn: Connection) -
     first, new = claim(conn)
     assert (first.symbol, first.interrupted, new.symbol, new.interrupted) == ("A", 1, "NEW", 0)
     assert claim(conn) == claim(conn, lane="other") == []
-    assert task_store.next_due(conn, LANE) is None, "a lane must not wake for what it may not take"
+    assert task_store.next_due(conn, LANE, NOW) is None, "a lane must not wake for what it may not take"
     task_store.end(conn, first, DONE, unchanged=False, now=NOW)
-    assert task_store.next_due(conn, "other") == 0
+    assert task_store.next_due(conn, "other", NOW) == 0
     assert symbols(claim(conn, lane="other")) == ["C"]
     assert claim(conn) == []
 
@@ -210,7 +210,7 @@ def test_it_ends_what_waits_for_a_symbol_that_is_no_longer_watched(conn: Connect
     half = add_run(conn, ["GONE", "KEPT"], origin=RunOrigin.INITIAL)
     whole = add_run(conn, ["GONE"], origin=RunOrigin.SCHEDULE)
     asked_for = add_run(conn, ["GONE"])
-    assert [row.id for row in task_store.skip_unwatched(conn, {"KEPT"}, NOW)] == [whole.id]
+    assert [row.id for row in unwanted_tasks.skip_unwatched(conn, {"KEPT"}, NOW)] == [whole.id]
     assert [schedule_store.get_run(conn, row.id).skipped for row in (half, whole, asked_for)] == [1, 1, 0]
     assert symbols(claim(conn)) == ["KEPT", "GONE"]
 
@@ -224,7 +224,7 @@ def test_a_task_that_overlaps_ends_as_it_is_born(conn: Connection) -> None:
     task_store.add_tasks(conn, owner, tasks, "B", last=True, now=NOW)
     row = schedule_store.get_run(conn, owner.id)
     assert (row.open_tasks, row.skipped, row.expanded_upto) == (1, 1, "B")
-    assert task_store.open_keys(conn, domain="notes") == {("B", "desk")}
+    assert open_tasks.open_keys(conn, domain="notes") == {("B", "desk"): 1}
     assert task_store.state_counts(conn) == {TaskState.QUEUED: 1}
 
 
@@ -288,12 +288,12 @@ HOT: dict[str, tuple[Callable[[Connection], Any], set[str]]] = {
         },
     ),
     "next_due": (
-        lambda conn: task_store.next_due(conn, LANE),
+        lambda conn: task_store.next_due(conn, LANE, NOW),
         {"task_queue (lane=? AND interrupted=? AND rank=?)", "task_running"},
     ),
     "recover": (lambda conn: task_store.recover(conn, NOW), {"task_running", "task_queue"}),
-    "overlap": (lambda conn: task_store.open_keys(conn, schedule_id="s"), {"task_open (schedule_id=?)"}),
-    "open tasks of a domain": (lambda conn: task_store.open_keys(conn, domain="notes"), {"task_open"}),
+    "overlap": (lambda conn: open_tasks.open_keys(conn, schedule_id="s"), {"task_open (schedule_id=?)"}),
+    "open tasks of a domain": (lambda conn: open_tasks.open_keys(conn, domain="notes"), {"task_open"}),
     "state counts": (task_store.state_counts, {"task_open"}),
     "waiting documents": (lambda conn: document_store.waiting(conn, NOW, 5), {"document_waiting (publish_after"}),
     "next publication": (document_store.next_publication, {"document_waiting"}),
@@ -312,7 +312,8 @@ def test_a_hot_query_reads_its_index_and_never_the_whole_table(conn: Connection,
     steps = plan_of(conn, lambda: query(conn))
     for index in expected:
         assert any(index in step for step in steps), steps
+    small = ("SCAN pause", "SCAN gate_state")  # a row for each schedule or provider, at most
     for step in steps:  # an index of open rows alone may be walked
-        assert not step.startswith("SCAN") or any(f"USING INDEX {index.split()[0]}" in step for index in expected), (
+        assert not step.startswith("SCAN") or step in small or any(f"USING INDEX {index.split()[0]}" in step for index in expected), (
             steps
         )

@@ -20,14 +20,19 @@ from scheduler_service.errors import ConfigurationError, NotRunning, Problem, Sc
 from scheduler_service.models import Reason, TaskState
 from scheduler_service.web import server as server_module
 from scheduler_service.web.client import ControlClient
+from scheduler_service.web.control_socket import short_path
 from scheduler_service.web.server import WebServer
 from scheduler_service.web.views import (
     DomainFreshness,
     FetchRequest,
     NextSlot,
+    PauseReport,
+    PauseRequest,
+    PauseView,
     ProviderState,
     Readiness,
     ReloadReport,
+    ResumeRequest,
     Status,
     Step,
     TaskReport,
@@ -62,6 +67,7 @@ class FakeFacade:
         self.asked: list[FetchRequest] = []
         self.closed = asyncio.Event()
         self.reports_of_reloads: list[ReloadReport] = []
+        self.pauses: dict[str | None, PauseView] = {}
 
     def readiness(self) -> Readiness:
         return self.ready
@@ -101,8 +107,23 @@ class FakeFacade:
                     reason=Reason.RATE_LIMITED,
                 ),
             ),
+            pauses=tuple(self.pauses.values()),
             problems=self.problems,
         )
+
+    async def pause(self, request: PauseRequest) -> PauseReport:
+        if self.fails:
+            raise self.fails
+        until = None if request.for_ms is None else f"in {request.for_ms} ms"
+        view = PauseView(schedule_id=request.schedule_id, since="now", until=until, reason=request.reason)
+        self.pauses[request.schedule_id] = view
+        return PauseReport(message="it is paused", pauses=tuple(self.pauses.values()))
+
+    async def resume(self, request: ResumeRequest) -> PauseReport:
+        if self.fails:
+            raise self.fails
+        del self.pauses[request.schedule_id]
+        return PauseReport(message="it goes on", pauses=tuple(self.pauses.values()))
 
     async def reload(self) -> ReloadReport:
         if self.fails:
@@ -187,6 +208,36 @@ async def test_a_reload_is_answered_at_once_and_what_became_of_it_later(
     facade.ready = STARTING
     with pytest.raises(SchedulerServiceError, match="the service is not ready"):
         await client.reload()
+
+
+async def test_a_pause_and_its_end_go_through_the_socket(
+    server: WebServer, facade: FakeFacade, client: ControlClient
+) -> None:
+    paused = await client.pause(PauseRequest(schedule_id="news", for_ms=60_000, reason="the office moves"))
+    view = PauseView(schedule_id="news", since="now", until="in 60000 ms", reason="the office moves")
+    assert paused == PauseReport(message="it is paused", pauses=(view,))
+    assert (await client.status()).pauses == (view,)
+    assert (await client.resume(ResumeRequest(schedule_id="news"))).pauses == ()
+    facade.fails = ConfigurationError([Problem("", "nws", "there is no such schedule", "did you mean news?")])
+    for refused in (client.pause(PauseRequest(schedule_id="nws")), client.resume(ResumeRequest(schedule_id="nws"))):
+        with pytest.raises(ConfigurationError, match="nws: there is no such schedule; did you mean news"):
+            await refused
+    facade.ready = STARTING
+    with pytest.raises(SchedulerServiceError, match="the service is not ready"):
+        await client.pause(PauseRequest())
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b'{"for_ms": 0}', b'{"for_ms": 99999999999999999999}', b'{"reason": "%s"}' % (b"x" * 201)]
+)
+async def test_a_pause_that_makes_no_sense_is_refused(server: WebServer, data_dir: Path, body: bytes) -> None:
+    with short_path(data_dir / "control.sock") as address:
+        async with (
+            aiohttp.ClientSession(connector=aiohttp.UnixConnector(path=address)) as session,
+            session.post("http://localhost/control/pause", data=body) as said,
+        ):
+            assert said.status == 400
+            assert "this is not a pause request: see " in (await said.json())["error"]
 
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:99", "127.0.0.1", "[::1]:8321", "LOCALHOST"])

@@ -27,7 +27,21 @@ from scheduler_service.redaction import register_secret
 if TYPE_CHECKING:
     from pathlib import Path
 
-COMMANDS = ["run", "init", "check", "next", "fetch", "show", "status", "history", "reload", "version"]
+COMMANDS = [
+    "run",
+    "init",
+    "check",
+    "next",
+    "fetch",
+    "show",
+    "status",
+    "history",
+    "why",
+    "pause",
+    "resume",
+    "reload",
+    "version",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -115,6 +129,14 @@ def test_an_error_is_its_sentence_and_its_code(error: BaseException, code: int) 
         (["show", "AAPL", "newz"], "there is no domain 'newz'"),
         (["history", "--last", "soon"], "--last 'soon' is not a duration"),
         (["history", "--status", "dead"], "'dead' is not one of"),
+        (["why", "nws"], "there is no schedule or domain 'nws'; did you mean news?"),
+        (["why", "news", "--at", "noon"], "is not a time with an offset"),
+        (["pause"], "name one schedule, or give --all"),
+        (["pause", "news", "--all"], "name one schedule, or give --all"),
+        (["resume"], "name one schedule, or give --all"),
+        (["pause", "news", "--for", "long"], "--for 'long' is not a duration"),
+        (["pause", "news", "--for", "0s"], "--for '0s' is no time at all"),
+        (["pause", "news", "--reason", "x" * 201], "--reason has 201 characters"),
     ],
 )
 def test_what_cannot_be_meant_is_said_in_words(arguments: list[str], said: str) -> None:
@@ -130,6 +152,13 @@ def test_it_says_which_configuration_it_uses_when_none_was_named(tmp_path: Path)
     (tmp_path / "config/scheduler.yaml").write_text("watchlist: [AAPL]\n")
     assert "config/scheduler.yaml, found there" in CliRunner().invoke(cli, ["next"]).stderr
     assert CliRunner().invoke(cli, ["-c", "config/scheduler.yaml", "next"]).stderr == ""
+
+
+@pytest.mark.parametrize("arguments", [["pause", "news", "--for", "2h"], ["resume", "--all"], ["pause", "nws"]])
+def test_without_a_service_nothing_can_be_paused(arguments: list[str]) -> None:
+    result = CliRunner().invoke(cli, [*arguments, "--json"])
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "start one: scheduler-service run" in result.stderr
 
 
 @pytest.mark.parametrize("arguments", [["show", "AAPL"], ["history"]])

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import insert
 
+from scheduler_service.calendar_format import calendar_text
 from scheduler_service.cli.check import check
 from scheduler_service.cli.configuration import read, secrets_in, source_providers
 from scheduler_service.cli.estimate import DAYS_LOOKED_AT, Estimate, estimate, fetches_by_day
 from scheduler_service.cli.upcoming import upcoming
-from scheduler_service.clock import DAY, HOUR, MINUTE, from_iso
-from scheduler_service.errors import ConfigurationError
+from scheduler_service.clock import DAY, HOUR, MINUTE, SECOND, from_iso
+from scheduler_service.errors import CalendarsNotComputed, ConfigurationError
 from scheduler_service.redaction import redact
 from scheduler_service.settings.load import Found
 from scheduler_service.stores.data_directory import SANDBOX, claim_mode
 from scheduler_service.stores.database import Ledger
-from scheduler_service.triggers import parse_trigger
+from scheduler_service.stores.schema import pause as pause_table
+from scheduler_service.triggers import Trigger, parse_during, parse_trigger
 from tests.fakes import FakeClock
+from tests.market_support import new_york
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from scheduler_service.settings.loaded import Settings
@@ -117,8 +123,8 @@ def test_the_repeated_hour_of_autumn_is_noted(tmp_path: Path, capsys: pytest.Cap
     )
     slots = listed(capsys, path, count=2, at="2026-11-01T04:30:00Z")
     assert [(slot["local"], slot["note"]) for slot in slots] == [
-        ("2026-11-01T01:00:00-04:00", ""),
-        ("2026-11-01T01:00:00-05:00", "the second time this hour comes round"),
+        ("2026-11-01T01:00:00-04:00", "clocks go back: the first 01:00 of the day"),
+        ("2026-11-01T01:00:00-05:00", "clocks go back: the second 01:00 of the day"),
     ]
 
 
@@ -129,11 +135,144 @@ def test_a_schedule_that_is_off_is_said_to_be(config: Path, capsys: pytest.Captu
     assert "off is switched off" in said.err
 
 
+MARKET = (
+    "service: {timezone: America/New_York, data_dir: data}\n"
+    "watchlist: [A, B, C, {symbol: D, tags: [t]}]\nproviders: {sandbox: {enabled: true}}\n"
+    "domains: {news: {sources: [{use: feeds, fresh_for: 20m}]}, earnings: {sources: [{use: edgar, fresh_for: 7d}]}}\n"
+    "schedules:\n"
+    "  - {id: close, domain: news, trigger: {market: XNYS, at: close+30m}, symbols: {stalest: 3}}\n"
+    "  - {id: morning, domain: earnings, trigger: {cron: '0 7 * * mon-fri'}, symbols: {stalest: 1}}\n"
+)
+
+
+@pytest.fixture
+def market(tmp_path: Path) -> Path:
+    path = tmp_path / "market.yaml"
+    path.write_text(MARKET)
+    return path
+
+
+async def computed(arguments: Sequence[str]) -> bytes:
+    """What the process would print: New York alone."""
+    assert list(arguments[:1]) == ["XNYS"]
+    return json.dumps({"XNYS": json.loads(calendar_text(replace(new_york(), made_at=None)))}).encode()
+
+
+async def never_computed(arguments: Sequence[str]) -> bytes:
+    raise CalendarsNotComputed("exchange_calendars is not installed")
+
+
+def test_next_knows_holidays_and_half_days_though_no_service_ever_ran(
+    market: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given: dict[str, Any] = {"job": "close", "days": None, "count": 3, "at": "2026-11-25T12:00:00Z"}
+    assert upcoming([market], clock=FakeClock(NOW), compute=computed, as_json=True, **given) == 0
+    said = capsys.readouterr()
+    assert [(slot["local"], slot["note"]) for slot in json.loads(said.out)] == [
+        ("2026-11-25T16:30:00-05:00", ""),
+        (
+            "2026-11-27T13:30:00-05:00",
+            "half day: XNYS closes at 13:00; first session after Thu 26 Nov, when it was closed",
+        ),
+        ("2026-11-30T16:30:00-05:00", ""),
+    ]
+    assert said.err == "The calendar of XNYS is computed for this once: the service has not kept it.\n"
+    assert not (market.parent / "data").exists()
+    upcoming([market], clock=FakeClock(NOW), compute=computed, as_json=False, **given)
+    text = capsys.readouterr().out
+    assert "   close   half day: XNYS closes at 13:00; first session after Thu 26 Nov, when it was closed\n" in text
+    assert "\nclose: 30 minutes after the close of XNYS\n" in text
+
+
+def test_what_the_service_keeps_is_not_computed_again(market: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = market.parent / "data" / "calendars"
+    folder.mkdir(parents=True)
+    (folder / "XNYS.json").write_bytes(calendar_text(new_york()))
+    given: dict[str, Any] = {"job": "close", "days": 3, "count": None, "at": "2026-11-25T12:00:00Z", "as_json": True}
+    assert upcoming([market], clock=FakeClock(NOW), compute=never_computed, **given) == 0
+    said = capsys.readouterr()
+    assert [slot["due_at"] for slot in json.loads(said.out)] == ["2026-11-25T21:30:00Z", "2026-11-27T18:30:00Z"]
+    assert said.err == ""
+
+
+def test_where_no_calendar_is_to_be_had_usual_hours_are_assumed_and_marked(
+    market: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given: dict[str, Any] = {"job": "close", "days": 1, "count": None, "at": "2026-11-26T12:00:00Z", "as_json": True}
+    assert upcoming([market], clock=FakeClock(NOW), compute=never_computed, **given) == 0
+    said = capsys.readouterr()
+    (slot,) = json.loads(said.out)
+    assert slot["note"] == "the calendar of XNYS is not known for this day: usual hours are assumed"
+    assert "XNYS: its holidays and half days are not known" in said.err
+    assert "exchange_calendars is not installed" in said.err
+    assert check([market], as_json=True, clock=FakeClock(NOW), compute=never_computed) == 0
+    (warning,) = json.loads(capsys.readouterr().out)["warnings"]
+    assert warning.startswith("XNYS: its holidays")
+
+
+def test_check_says_how_many_of_the_symbols_a_slot_is_for(market: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert check([market], as_json=False, clock=FakeClock("2026-11-25T14:00:00Z"), compute=computed) == 0
+    text = capsys.readouterr().out
+    assert "close: news of the 3 stalest of 4 symbols, 30 minutes after the close of XNYS\n" in text
+    assert "2026-11-27T18:30:00Z   half day: XNYS closes at 13:00; first session" in text
+
+
+def test_a_slot_of_the_stalest_few_asks_for_them_alone_and_never_for_more_than_are_stale(market: Path) -> None:
+    edgar, feeds = estimate(read(Found((market,), "")), source_providers(), from_iso(NOW))
+    assert feeds.calls_per_day == 3
+    assert edgar.calls_per_day == 1
+
+
+@pytest.mark.parametrize("scope", ["close", "*"])
+def test_next_says_what_is_paused_and_until_when(market: Path, capsys: pytest.CaptureFixture[str], scope: str) -> None:
+    async def pause() -> None:
+        (market.parent / "data").mkdir()
+        ledger = Ledger(market.parent / "data" / "ledger.sqlite")
+        await ledger.open()
+        writing = asyncio.create_task(ledger.write_forever())
+        row = {"scope": scope, "reason": "earnings week", "since": from_iso(NOW), "until": from_iso(NOW) + DAY}
+        await ledger.run(lambda conn: conn.execute(insert(pause_table).values(row)))
+        ledger.stop_writing()
+        await writing
+        await ledger.close()
+
+    asyncio.run(pause())
+    given: dict[str, Any] = {"job": "close", "days": 2, "count": None, "at": None}
+    assert upcoming([market], clock=FakeClock(NOW), compute=computed, as_json=True, **given) == 0
+    said = capsys.readouterr()
+    assert [slot["note"] for slot in json.loads(said.out)] == ["paused: it will be skipped", ""]
+    assert "paused since 2026-11-23T14:30:00Z (Mon 09:30 EST), until 2026-11-24T14:30:00Z" in said.err
+    assert "earnings week" in said.err
+
+
+def test_next_works_although_the_ledger_cannot_be_read(market: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (market.parent / "data").mkdir()
+    (market.parent / "data" / "ledger.sqlite").write_text("not a ledger")
+    given: dict[str, Any] = {"job": "close", "days": 2, "count": None, "at": None}
+    assert upcoming([market], clock=FakeClock(NOW), compute=computed, as_json=True, **given) == 0
+    said = capsys.readouterr()
+    assert len(json.loads(said.out)) == 2
+    assert "Whether something is paused is not known: " in said.err
+
+
+def test_a_schedule_without_any_slot_to_come_is_named(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config.write_text(CONFIG.replace("{every: 6h}", "{at: 2026-01-05T09:00:00Z}"))
+    upcoming([config], job="news", days=None, count=None, at=None, as_json=True, clock=FakeClock(NOW))
+    said = capsys.readouterr()
+    assert json.loads(said.out) == []
+    assert "news has no slot any more: once, at 2026-01-05T09:00:00Z" in said.err
+
+
 def test_the_estimate_counts_slots_symbols_sources_and_addresses(settings: Settings) -> None:
     assert estimate(settings, source_providers(), from_iso(NOW)) == [
         Estimate("edgar", sandbox=False, calls_per_day=1, calls_limit=500, hosts=("data.sec.gov", "www.sec.gov")),
         Estimate("feeds", sandbox=False, calls_per_day=4 * 3 * 2, calls_limit=None, hosts=("a.example", "b.example")),
     ]
+
+
+def read_trigger(during: dict[str, str] | None = None, **spec: str) -> Trigger:
+    trigger = parse_trigger(spec, "UTC")
+    return trigger if during is None else parse_during(trigger, during, "UTC")
 
 
 HALF_HOURLY = {"every": "30m"}
@@ -148,6 +287,10 @@ WORKDAYS = {"cron": "0 7 * * mon-fri"}
         ([HALF_HOURLY], 30 * MINUTE, 48 * 28, 48),
         ([HALF_HOURLY], 31 * MINUTE, 24 * 28, 24),
         ([HALF_HOURLY], 10 * HOUR + 48 * MINUTE, 62, 3),
+        ([{"every": "30m", "during": {"market": "XNYS"}}], 18 * MINUTE, 13 * 20, 13),
+        ([{"every": "30m", "during": {"market": "XNYS"}}], 31 * MINUTE, 7 * 20, 7),
+        ([{"every": "1s", "during": {"hours": "08:00-18:00"}}], SECOND, 36_000 * 28, 36_000),
+        ([{"market": "XNYS", "at": "close"}], HOUR, 20, 1),
         ([DAILY], 22 * HOUR + 30 * MINUTE, 28, 1),
         ([DAILY], 7 * DAY - 90 * MINUTE, 4, 1),
         ([WORKDAYS], 20 * HOUR, 20, 1),
@@ -158,9 +301,9 @@ WORKDAYS = {"cron": "0 7 * * mon-fri"}
     ],
 )
 def test_a_slot_at_which_the_source_is_still_fresh_asks_nothing(
-    triggers: list[dict[str, str]], good_for: int, total: int, busiest: int
+    triggers: list[dict[str, Any]], good_for: int, total: int, busiest: int
 ) -> None:
-    days = fetches_by_day([parse_trigger(spec, "UTC") for spec in triggers], good_for, from_iso(NOW))
+    days = fetches_by_day([read_trigger(**spec) for spec in triggers], good_for, from_iso(NOW))
     assert (sum(days), max(days), len(days)) == (total, busiest, DAYS_LOOKED_AT)
 
 

@@ -135,8 +135,10 @@ def fill(conn: Connection) -> None:
     row = ScheduleRow("news", ScheduleOrigin.YAML, "news", "{}", "f", NOW - 1, NOW - 1)
     schedule_store.put_schedule(conn, row)
     new = NewRun(RunOrigin.SCHEDULE, "news", NOW, "{}", schedule_id="news")
-    _, run = schedule_store.record_slots(conn, row, [SlotRow(NOW, NOW, 1, SlotOutcome.RAN)], new, NOW)
-    assert run is not None
+    slot = SlotRow(NOW, NOW, 1, SlotOutcome.RAN)
+    started = schedule_store.record_slots(conn, row, [slot], runs={NOW: new}, upto=NOW, now=NOW)
+    assert started is not None
+    run = started[0]
     task = partial(NewTask, lane="feeds", rank=Rank.NORMAL, not_before=NOW, expires_at=None)
     tasks = [task("AAPL", "feeds", ended=Reason.OVERLAP), task("NVDA", "feeds", ended=None)]
     task_store.add_tasks(conn, run, tasks, "NVDA", last=True, now=NOW)

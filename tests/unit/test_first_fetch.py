@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from scheduler_service.cli.configuration import read, source_providers
-from scheduler_service.first_fetch import FirstFetch, in_words, plan
+from scheduler_service.first_fetch import FirstFetch, catch_up_in_words, in_words, plan
 from scheduler_service.settings.load import Found
 
 if TYPE_CHECKING:
@@ -87,3 +87,10 @@ def test_in_words_it_says_how_many_how_long_and_how_much(one: FirstFetch, words:
 
 def test_nothing_to_fetch_is_not_worth_a_word() -> None:
     assert in_words([FirstFetch("edgar", 0, 0.0, 0.0, None)]) == []
+
+
+def test_a_catch_up_is_told_in_one_line() -> None:
+    plans = [FirstFetch("edgar", 12, 40.0, 0.0, None), FirstFetch("feeds", 3, 3.0, 0.0, None)]
+    assert catch_up_in_words(65, 12, plans) == "missed 65 slots, 12 fetches, about 40 s"
+    assert catch_up_in_words(1, 1, plans[1:]) == "missed 1 slot, 1 fetch, about 3 s"
+    assert catch_up_in_words(1200, 0, []) == "missed 1,200 slots, 0 fetches"

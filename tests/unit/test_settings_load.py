@@ -19,7 +19,7 @@ from scheduler_service.models import Symbol
 from scheduler_service.settings.load import SANDBOX_CONFIG, find_config, load
 from scheduler_service.settings.loaded import Settings
 from scheduler_service.settings.model import Kept, Tagged
-from scheduler_service.triggers import EveryTrigger
+from scheduler_service.triggers import EveryTrigger, exchanges_of
 from tests.unit.settings_support import PROVIDERS, SANDBOX, SOURCES, load_files, load_text
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -276,6 +276,29 @@ def test_a_schedule_selects_all_symbols_named_ones_or_tagged_ones(tmp_path: Path
         [True, True],
         [True, False],
         [False, True],
+    ]
+
+
+def test_windows_markets_queues_and_choices_load(tmp_path: Path) -> None:
+    text = (
+        f"{SANDBOX}watchlist: [AAPL, {{symbol: NVDA, tags: [chips]}}]\n{DOMAINS}schedules:\n"
+        "  - {id: a, domain: news, trigger: {every: 30m}, during: {market: NYSE}, catch_up: all, overlap: queue}\n"
+        "  - {id: b, domain: news, trigger: {market: XNYS, at: open-30m}, symbols: {stalest: 5}}\n"
+        "  - {id: c, domain: news, trigger: {cron: '0 9 * * *', timezone: Asia/Tokyo},\n"
+        "     during: {days: [mon, fri], hours: '08:00-18:00'}, symbols: {tags: [chips], stalest: 1}}\n"
+    )
+    a, b, c = load_text(tmp_path, text).schedules
+    assert (a.catch_up, a.overlap, a.stalest) == ("all", "queue", None)
+    assert exchanges_of(a.trigger) == exchanges_of(b.trigger) == {"XNYS"}
+    assert a.trigger.describe().startswith("every 30 minutes, during the sessions of XNYS")
+    assert b.trigger.describe() == "30 minutes before the open of XNYS"
+    assert (
+        c.trigger.describe() == "at 09:00 every day, Asia/Tokyo, on Monday and Friday from 08:00 to 18:00, Asia/Tokyo"
+    )
+    stocks = [Symbol("AAPL"), Symbol("NVDA", tags=frozenset({"chips"}))]
+    assert [(s.stalest, [s.selects(stock) for stock in stocks]) for s in (b, c)] == [
+        (5, [True, True]),
+        (1, [False, True]),
     ]
 
 

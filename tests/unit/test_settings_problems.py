@@ -156,7 +156,8 @@ def test_it_names_the_place_the_fault_and_what_would_be_right(tmp_path: Path, te
         ),
         (
             "{id: s, domain: news, trigger: {every: 1h}, symbols: AAPL}",
-            "4:66 schedules[s].symbols: symbols are all, a list such as [AAPL, NVDA], or {tags: [chips]}",
+            "4:66 schedules[s].symbols: these are not symbols; "
+            "write all, [AAPL, NVDA], {tags: [chips]} or {stalest: 5}",
         ),
         (
             "{id: s, domain: news, trigger: {every: 1h}, symbols: [AAPL, NVDIA]}",
@@ -169,7 +170,7 @@ def test_it_names_the_place_the_fault_and_what_would_be_right(tmp_path: Path, te
         ),
         (
             "{id: s, domain: news, trigger: {every: 1h}, symbols: {}}",
-            "4:66 schedules[s].symbols: this selects nothing; write all, [AAPL, NVDA] or {tags: [chips]}",
+            "4:66 schedules[s].symbols: this selects nothing; write all, [AAPL, NVDA], {tags: [chips]} or {stalest: 5}",
         ),
         (
             "{id: s, domain: news, trigger: {cron: '0 0 31 2 *'}}",
@@ -194,20 +195,79 @@ def test_it_names_what_is_wrong_with_a_schedule(tmp_path: Path, schedule: str, e
     assert f"c.yaml:{expected}" in problems_of(tmp_path, f"{NEWS}schedules: [{schedule}]\n")
 
 
+WINDOWS = 'a window is {market: XNYS} or {days: mon-fri, hours: "08:00-18:00"}'
+
+
 @pytest.mark.parametrize(
-    ("setting", "path"),
+    ("setting", "expected"),
     [
-        ("trigger: {market: XNYS, at: open}", "schedules[s].trigger.market"),
-        ("trigger: {every: 1h}, during: {days: mon-fri}", "schedules[s].during"),
-        ("trigger: {every: 1h}, overlap: queue", "schedules[s].overlap"),
-        ("trigger: {every: 1h}, catch_up: all", "schedules[s].catch_up"),
-        ("trigger: {every: 1h}, symbols: {stalest: 5}", "schedules[s].symbols.stalest"),
+        (
+            "trigger: {market: XNY, at: open}",
+            "4:53 schedules[s].trigger.market: 'XNY' is not a known exchange; did you mean XNYS?",
+        ),
+        (
+            "trigger: {market: XNYS, at: noon}",
+            "4:63 schedules[s].trigger.at: 'noon' is not a moment of a session; "
+            "write open, close, open-30m, open+5m or close+30m",
+        ),
+        (
+            "trigger: {market: XNYS}",
+            "4:44 schedules[s].trigger: a trigger with market needs at; "
+            "write {market: XNYS, at: open-30m}, or close, or close+30m",
+        ),
+        (
+            "trigger: {every: 1h}, during: {market: NYSEE}",
+            "4:74 schedules[s].during.market: 'NYSEE' is not a known exchange; did you mean NYSE?",
+        ),
+        (
+            "trigger: {every: 1h}, during: {days: mo-fri}",
+            "4:72 schedules[s].during.days: 'mo-fri' are not weekdays; write mon-fri, sat-sun or mon,wed,fri",
+        ),
+        (
+            "trigger: {every: 1h}, during: {days: [mon, fir]}",
+            "4:72 schedules[s].during.days: ['mon', 'fir'] are not weekdays; write mon-fri, sat-sun or mon,wed,fri",
+        ),
+        (
+            "trigger: {every: 1h}, during: {hours: 8-18}",
+            "4:73 schedules[s].during.hours: '8-18' are not hours of a day; "
+            'write "08:00-18:00", or "22:00-02:00" over midnight',
+        ),
+        (
+            "trigger: {every: 1h}, during: {timezone: Europe/Berln}",
+            "4:76 schedules[s].during.timezone: 'Europe/Berln' is not a known time zone; did you mean Europe/Berlin?",
+        ),
+        (
+            "trigger: {every: 1h}, during: {days: mon, market: XNYS}",
+            f"4:65 schedules[s].during: 'days' does not belong in a window with 'market'; {WINDOWS}",
+        ),
+        ("trigger: {every: 1h}, during: {}", f"4:65 schedules[s].during: {{}} is not a window; {WINDOWS}"),
+        (
+            "trigger: {every: 1h}, during: XNYS",
+            "4:65 schedules[s].during: settings as `key: value` are needed, not 'XNYS'; "
+            "write {key: value}, or one a line, indented",
+        ),
+        (
+            "trigger: {cron: '0 3 * * *'}, during: {market: XNYS}",
+            "4:73 schedules[s].during: no slot is left of 'at 03:00 every day, America/New_York' inside "
+            "'during the sessions of XNYS (usually 09:30-16:00, America/New_York)'; change the trigger or the window",
+        ),
+        (
+            "trigger: {every: 1h}, symbols: {stalest: 0}",
+            "4:76 schedules[s].symbols.stalest: 0 should be greater than or equal to 1",
+        ),
+        (
+            "trigger: {every: 1h}, symbols: {tags: []}",
+            "4:73 schedules[s].symbols.tags: this selects nothing; "
+            "write all, [AAPL, NVDA], {tags: [chips]} or {stalest: 5}",
+        ),
+        (
+            "trigger: {every: 1h}, during: {market: XNYS}, spread: 2h",
+            "4:89 schedules[s].spread: 2h is not below the 1h between two slots; write a shorter one",
+        ),
     ],
 )
-def test_what_would_change_when_or_what_runs_is_refused_until_it_works(tmp_path: Path, setting: str, path: str) -> None:
-    (problem,) = problems_of(tmp_path, f"{NEWS}schedules: [{{id: s, domain: news, {setting}}}]\n")
-    assert path in problem
-    assert "not supported by this version yet; " in problem
+def test_it_names_what_is_wrong_with_a_window_a_market_or_a_choice(tmp_path: Path, setting: str, expected: str) -> None:
+    assert problems_of(tmp_path, f"{NEWS}schedules: [{{id: s, domain: news, {setting}}}]\n") == [f"c.yaml:{expected}"]
 
 
 def test_a_six_field_cron_is_refused_at_its_own_column(tmp_path: Path) -> None:

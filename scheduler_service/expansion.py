@@ -1,0 +1,157 @@
+"""From a run to its tasks, slice by slice, from where it stands in the ledger: no task twice, whoever else is at it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from bisect import bisect_right
+from collections import Counter
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from scheduler_service.executors.local_executor import lane_of
+from scheduler_service.executors.reports import run_closed
+from scheduler_service.models import Reason, RunOrigin
+from scheduler_service.stores import open_tasks, schedule_store, stock_state_store, task_store
+from scheduler_service.stores.task_store import NewTask, Rank
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from scheduler_service.clock import Clock, Instant
+    from scheduler_service.models import Publish, Symbol
+    from scheduler_service.processors.base import Processor
+    from scheduler_service.stores.database import Connection, Ledger
+    from scheduler_service.stores.schedule_store import RunRow
+
+TASKS_PER_SLICE = 1_000
+RANKS = {"high": Rank.HIGH, "normal": Rank.NORMAL, "low": Rank.LOW}
+
+_HOPELESS = (Reason.POISON, Reason.UNKNOWN_SYMBOL)
+
+
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """What a run expands to, fixed when the run is made; ``symbols`` in sorted order. ``queue``: how many tasks of a
+    symbol and source may wait for the one that has not ended.
+    """
+
+    symbols: tuple[str, ...]
+    sources: tuple[str, ...]
+    rank: int = Rank.NORMAL
+    spread: int = 0
+    expires_at: Instant | None = None
+    queue: int = 0
+
+    def to_json(self) -> str:
+        return json.dumps([self.symbols, self.sources, self.rank, self.spread, self.expires_at, self.queue])
+
+    @classmethod
+    def from_json(cls, text: str) -> Expansion:
+        symbols, sources, *rest = json.loads(text)
+        return cls(tuple(symbols), tuple(sources), *rest)
+
+
+@dataclass(frozen=True, slots=True)
+class _Slice:
+    """What one transaction wrote. ``queued``: (domain, source) of the tasks that wait now."""
+
+    run: RunRow
+    closed: bool
+    queued: Counter[tuple[str, str]]
+
+
+class Expander:
+    """Makes the tasks of runs."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        watchlist: Mapping[str, Symbol],
+        processors: Mapping[str, Processor[Any]],
+        clock: Clock,
+        publish: Publish,
+        notify: Callable[[], None],
+    ) -> None:
+        self._ledger = ledger
+        self._watchlist = watchlist
+        self._processors = processors
+        self._clock = clock
+        self._publish = publish
+        self._notify = notify
+
+    async def finish(self, run: RunRow) -> tuple[RunRow, Counter[tuple[str, str]]]:
+        """Writes the tasks that the run still lacks; returns the run, and the (domain, source) of what it queued."""
+        expansion = Expansion.from_json(run.plan) if run.plan is not None else None
+        queued: Counter[tuple[str, str]] = Counter()
+        while expansion is not None and run.plan is not None:
+            unit = partial(self._write_slice, run_id=run.id, expansion=expansion, now=self._clock.now())
+            written = await self._ledger.run(unit)
+            run, queued = written.run, queued + written.queued
+            self._notify()
+            if written.closed:
+                self._publish(run_closed(run))
+        return run, queued
+
+    def _write_slice(self, conn: Connection, run_id: int, expansion: Expansion, now: Instant) -> _Slice:
+        run = schedule_store.get_run(conn, run_id)
+        start = bisect_right(expansion.symbols, run.expanded_upto)
+        symbols = expansion.symbols[start : start + max(1, TASKS_PER_SLICE // max(1, len(expansion.sources)))]
+        last = start + len(symbols) == len(expansion.symbols)
+        waiting = open_tasks.open_keys(conn, schedule_id=run.schedule_id) if run.schedule_id else Counter()
+        initial = run.origin is RunOrigin.INITIAL
+        done = tried(conn, run.domain, self._processors.get(run.domain)) if initial else set()
+        tasks = [
+            self._task(run, expansion, symbol, source, overlaps=waiting[symbol, source] > expansion.queue)
+            for symbol in symbols
+            for source in expansion.sources
+            if (symbol, source) not in done
+        ]
+        upto = symbols[-1] if symbols else run.expanded_upto
+        task_store.add_tasks(conn, run, tasks, upto, last=last, now=now)
+        closed = schedule_store.close_run_if_done(conn, run.id, now)
+        queued = Counter((run.domain, task.source) for task in tasks if task.ended is None)
+        return _Slice(closed or schedule_store.get_run(conn, run.id), closed is not None, queued)
+
+    def _task(self, run: RunRow, expansion: Expansion, symbol: str, source: str, *, overlaps: bool) -> NewTask:
+        """A task; it ends at once where the configuration of today, or the tasks before it, leave nothing to do."""
+        processor = self._processors.get(run.domain)
+        asked = processor is not None and source in processor.policies
+        watched = self._watchlist.get(symbol)
+        ended = None
+        if not asked:
+            ended = Reason.PROVIDER_OFF
+        elif watched is None and run.origin is not RunOrigin.MANUAL:
+            ended = Reason.NOT_WATCHED
+        elif overlaps:
+            ended = Reason.OVERLAP
+        return NewTask(
+            symbol=symbol,
+            source=source,
+            lane=lane_of(processor, source) if processor is not None and asked else "",
+            rank=Rank(min(expansion.rank, RANKS[watched.priority]) if watched else expansion.rank),
+            not_before=run.due_at + offset(run.schedule_id, symbol, expansion.spread),
+            expires_at=expansion.expires_at,
+            ended=ended,
+        )
+
+
+def tried(conn: Connection, domain: str, processor: Processor[Any] | None) -> set[tuple[str, str]]:
+    """The (symbol, source) pairs that were fetched, cannot be, are about to be, or are not missing."""
+    states = stock_state_store.states(conn, domain=domain)
+    checked = {(s, source) for (s, _, source), state in states.items() if state.checked_at}
+    hopeless = {(s, source) for (s, _, source), state in states.items() if state.reason in _HOPELESS}
+    policies, required = (processor.policies.values(), processor.required) if processor else ((), ())
+    stand_ins = [policy.name for policy in policies if policy.only_when_missing]
+    not_missing = {(s, stand_in) for s, source in checked if source in required for stand_in in stand_ins}
+    return checked | hopeless | not_missing | open_tasks.open_keys(conn, domain=domain).keys()
+
+
+def offset(schedule_id: str | None, symbol: str, spread: int) -> int:
+    """A symbol's place within the spread: stable over restarts, never drawn again."""
+    if not spread:
+        return 0
+    digest = hashlib.sha256(f"{schedule_id}\0{symbol}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") % spread
