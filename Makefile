@@ -70,6 +70,6 @@ remove-user-service:  ## stop and remove that
 image:  ## build the container image; docs/docker.md
 	@DOCKER_BUILDKIT=1 docker build --tag scheduler-service .
 
-image-test:  ## build and run the image under the container engine, and look whether it keeps its promises
+image-test:  ## build and run the image, by the container engine and (as root) by buildah: does it keep its promises?
 	@scripts/install dev
-	@SCHEDULER_IMAGE_TEST=1 $(BIN)/pytest tests/acceptance/test_docker.py
+	@IMAGE_TEST=1 $(BIN)/pytest tests/acceptance/test_docker.py tests/acceptance/test_image_*.py

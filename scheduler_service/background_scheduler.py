@@ -23,7 +23,8 @@ from scheduler_service.rounds import Rounds
 from scheduler_service.web.server import WebServer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections import Counter
+    from collections.abc import AsyncGenerator
 
     from scheduler_service.calendar_file import Compute
     from scheduler_service.calls import Transport
@@ -100,7 +101,6 @@ class BackgroundScheduler:
         self.summary = "starting"
         """How it is, in one line; made anew with every sweep."""
         self._started_at: Instant = 0
-        self._first_fetches: Mapping[tuple[str, str], int] = {}
 
     async def until_stop(self) -> None:
         """Until a stop is asked for, or something that it needs has died."""
@@ -157,7 +157,7 @@ class BackgroundScheduler:
         self.dispatcher.renew_calendars()
         await self.dispatcher.sync()
         await self.dispatcher.reconcile_all()
-        self._first_fetches = await self.dispatcher.fetch_never_fetched()
+        self._announce_first_fetches(await self.dispatcher.fetch_never_fetched())
 
     async def _start_alarm_clock(self) -> None:
         self._rounds.start(self._owned)
@@ -306,7 +306,6 @@ class BackgroundScheduler:
         for provider, why in settings.off.items():
             self.publish(Event("provider.off", why, {"provider": provider}))
         self._announce_catch_up()
-        self._announce_first_fetches()
         for schedule_id in self.dispatcher.schedules:
             due = self.dispatcher.next_due(schedule_id, self.clock.now())
             said = self.dispatcher.schedules[schedule_id].trigger.describe()
@@ -319,13 +318,12 @@ class BackgroundScheduler:
             f"in another terminal: scheduler-service show {some}, or status, history, next; Ctrl-C stops",
         )
 
-    def _announce_first_fetches(self) -> None:
+    def _announce_first_fetches(self, counts: Counter[tuple[str, str]]) -> None:
         """Before the first call leaves: how many there will be, how long they take, and what they cost."""
-        if not self._first_fetches:
+        if not (total := counts.total()):
             return
-        total = sum(self._first_fetches.values())
         self._say("run.opened", f"{total:,} fetches are due at once, of what was never fetched before")
-        for words in in_words(plan(self.settings, self._providers(), self._first_fetches)):
+        for words in in_words(plan(self.settings, self._providers(), counts)):
             self._say("run.opened", f"  {words}")
 
     def _announce_catch_up(self) -> None:

@@ -37,7 +37,7 @@ class Reason(StrEnum):
     RATE_LIMITED = "rate_limited"
     PROVIDER_DOWN = "provider_down"
     PROVIDER_OFF = "provider_off"
-    BETTER_FIRST = "better_first"
+    ENDPOINT_GONE = "endpoint_gone"
     REFUSED = "refused"
     BAD_REQUEST = "bad_request"
     UNKNOWN_SYMBOL = "unknown_symbol"

@@ -97,6 +97,7 @@ def _freshness(
 def _provider(engine: Engine, gate: Gate, now: Instant) -> ProviderState:
     spent, budget = gate.spent_today(now), gate.options.budget
     until, reason = _shut_until(gate, now)
+    exhausted = gate.exhausted(now)
     return ProviderState(
         provider=gate.provider,
         sandbox=engine.gates.is_sandbox(gate.provider),
@@ -104,7 +105,7 @@ def _provider(engine: Engine, gate: Gate, now: Instant) -> ProviderState:
         calls_limit=budget.calls_per_day,
         usd_today=spent.usd_micros / 1e6,
         usd_limit=budget.usd_per_day,
-        usd_per_call=gate.options.usd_per_call,
+        exhausted=None if exhausted is None else str(exhausted),
         closed_until=None if until is None else to_iso_seconds(until),
         reason=reason,
         keys=() if gate.keys is None else tuple(map(_key, gate.keys.standings(now))),
@@ -159,11 +160,8 @@ def _shut(providers: tuple[ProviderState, ...]) -> list[str]:
             for key in p.keys
             if key.state == KeyState.REFUSED
         ]
-        if p.calls_limit is not None and p.calls_today >= p.calls_limit:
-            said.append(f"{p.provider} has used its {p.calls_limit} calls of today")
-        if p.usd_limit is not None and round(p.usd_today + p.usd_per_call, 6) > p.usd_limit:
-            left = "the next call may cost more than is left"
-            said.append(f"{p.provider} has spent {p.usd_today:.2f} of its {p.usd_limit:.2f} USD of today; {left}")
+        if p.exhausted is not None:
+            said.append(p.exhausted)
     return said
 
 

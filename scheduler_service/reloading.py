@@ -7,7 +7,7 @@ import os
 import signal
 from contextlib import contextmanager, suppress
 from dataclasses import fields
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from loguru import logger
 from pydantic import BaseModel
@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from scheduler_service import log_setup
 from scheduler_service.background_scheduler import BackgroundScheduler, Owner
 from scheduler_service.clock import SECOND
-from scheduler_service.errors import ConfigurationError, SchedulerServiceError
+from scheduler_service.errors import ConfigurationError, Problem, SchedulerServiceError
 from scheduler_service.initialisation import OwnedTasks
 from scheduler_service.models import Event
 from scheduler_service.settings.loaded import Settings
@@ -68,6 +68,7 @@ class ReloadingService:
         self._stopping = False
         self._wanted = asyncio.Event()
         self._asking: list[asyncio.Future[ReloadReport]] = []
+        self._asked_before_reading: list[asyncio.Future[ReloadReport]] = []
         self._reloads = 0
         self._last: ReloadReport | None = None
         self._had_terminal = os.isatty(_STANDARD_INPUT)
@@ -102,7 +103,10 @@ class ReloadingService:
         self._wanted.set()
 
     async def reload(self) -> ReloadReport:
-        """As ``request_reload``; says what will be done, as soon as that is known."""
+        """As ``request_reload``; says what will be done, as soon as that is known.
+
+        Who asks while the configuration is being read hears of the next reading: this one may have missed a change.
+        """
         answer: asyncio.Future[ReloadReport] = asyncio.get_running_loop().create_future()
         self._asking.append(answer)
         self.request_reload()
@@ -150,8 +154,10 @@ class ReloadingService:
 
     async def _read_anew(self) -> Configured | None:
         self._reloads += 1
+        self._asked_before_reading, self._asking = self._asking, []
         try:
             read = await asyncio.to_thread(self._read)
+            refuse_to_move(self._configured.settings, read.settings)
             differs = differences(self._configured, read)
             if differs:
                 self._log_as(read)
@@ -161,16 +167,19 @@ class ReloadingService:
         if not differs:
             self._configured = read
             await self._scheduler.forget_refusals()
-            self._report("unchanged", "the configuration was read anew, and nothing in it has changed")
+            self._reloaded("unchanged", "the configuration was read anew, and nothing in it has changed")
             return None
-        self._report("restarting", f"the configuration has changed ({', '.join(differs)}); the service restarts")
+        message = f"the configuration has changed ({', '.join(differs)}); the service restarts"
+        self._answer(ReloadReport(number=self._reloads, outcome="restarting", message=message))
         return read
 
     async def _replace(self, changed: Configured) -> bool:
         """The changed configuration in place of this one, or this one again where that one cannot start."""
         before, started = self._configured, self._clock.monotonic()
-        self._supervisor.reloading("restarting with the changed configuration")
-        await self._stop("restarting with the changed configuration")
+        why = f"restarting with the changed configuration ({', '.join(differences(before, changed))})"
+        self._put_off()
+        self._supervisor.reloading(why)
+        await self._stop(why)
         if self._stopping or self._scheduler.failed:
             return False
         self._configured = changed
@@ -187,7 +196,7 @@ class ReloadingService:
         if serves:
             await self._scheduler.forget_refusals()
             took = self._clock.monotonic() - started
-            self._report("restarted", f"the service has restarted with the changed configuration, in {took:.1f} s")
+            self._reloaded("restarted", f"the service has restarted with the changed configuration, in {took:.1f} s")
         return serves
 
     def _reject(self, problems: list[str]) -> None:
@@ -197,16 +206,20 @@ class ReloadingService:
         message = f"the configuration that was read last is not used, the one before stays: {problems[0]}{rest}"
         self._answer(ReloadReport(number=self._reloads, outcome="rejected", message=message, problems=tuple(problems)))
 
-    def _report(self, outcome: str, message: str) -> None:
+    def _reloaded(self, outcome: Literal["unchanged", "restarted"], message: str) -> None:
         self._publish("config.reloaded", message)
-        self._answer(ReloadReport.model_validate({"number": self._reloads, "outcome": outcome, "message": message}))
+        self._answer(ReloadReport(number=self._reloads, outcome=outcome, message=message))
 
     def _answer(self, report: ReloadReport) -> None:
         self._last = report
+        asking, self._asked_before_reading = self._asked_before_reading, []
+        _tell(asking, report)
+
+    def _put_off(self) -> None:
+        """Who asked too late for this reading would otherwise wait through the drain, and be cut off at its end."""
         asking, self._asking = self._asking, []
-        for answer in asking:
-            if not answer.done():
-                answer.set_result(report)
+        message = "the service restarts with what was read before, then the configuration is read anew"
+        _tell(asking, ReloadReport(number=self._reloads + 1, outcome="restarting", message=message))
 
     def _publish(self, name: str, message: str, level: str = "INFO") -> None:
         self._scheduler.publish(Event(name, message, {}, level))
@@ -283,12 +296,26 @@ def with_token(settings: Settings, note: str) -> Configured:
     return Configured(settings, note, token)
 
 
+def refuse_to_move(old: Settings, new: Settings) -> None:
+    """Every command looks for the service where its data lies. Raises ``ConfigurationError`` where that has changed."""
+    lies, wanted = old.service.data_dir.absolute(), new.service.data_dir.absolute()
+    if lies != wanted:
+        path, right = "service.data_dir", f"restart the service to change it from {lies} to {wanted}"
+        raise ConfigurationError([Problem(new.line_of(path), path, "it is read at the start only", right)])
+
+
 def differences(old: Configured, new: Configured) -> list[str]:
     """The sections that differ. Where a setting is written is none: comments and order may change."""
     names = [field.name for field in fields(Settings) if field.name not in _WITHOUT_EFFECT]
     found = [name for name in names if _plain(getattr(old.settings, name)) != _plain(getattr(new.settings, name))]
     token = ["the token of the HTTP port"] if old.token != new.token else []
     return list(dict.fromkeys([*(_WRITTEN_AS.get(name, name) for name in found), *token]))
+
+
+def _tell(asking: list[asyncio.Future[ReloadReport]], report: ReloadReport) -> None:
+    for answer in asking:
+        if not answer.done():
+            answer.set_result(report)
 
 
 def _problems(error: Exception) -> list[str]:

@@ -99,6 +99,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.kill_at = kill_at
         self.killed = False
         super().__init__(_Selector(clock))
+        self._clock_resolution = 0.5 / SECOND  # a finer one is lost in the digits of 100 days, and timers never ring
 
     def time(self) -> float:
         return self._clock.monotonic()

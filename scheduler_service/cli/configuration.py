@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 from pydantic import BaseModel, SecretStr
 
+from scheduler_service.cli.terminal import line
 from scheduler_service.clients.base import discover as discover_clients
 from scheduler_service.processors.base import discover as discover_processors
 from scheduler_service.redaction import escape, register_secret
 from scheduler_service.settings.explain import closest, did_you_mean
-from scheduler_service.settings.load import Found, find_config, load
+from scheduler_service.settings.load import Found, find_config, find_data_dir, load
 from scheduler_service.settings.model import parse_symbol
 
 if TYPE_CHECKING:
@@ -38,6 +39,20 @@ def settings_of(given: Sequence[Path]) -> Settings:
     if not given:
         click.echo(found.sentence, err=True)
     return read(found)
+
+
+def data_dir_of(given: Sequence[Path]) -> Path:
+    """Where the running service's data lies, also while the configuration is being edited: it need not be valid.
+
+    Says on standard error which configuration that is, where no one named it, and what in it cannot be read.
+    """
+    found = find(given)
+    if not given:
+        line(found.sentence, err=True)
+    data_dir, problems = find_data_dir(found.paths, os.environ)
+    for problem in problems:
+        line(str(problem), err=True)
+    return data_dir
 
 
 def read(found: Found) -> Settings:

@@ -98,6 +98,10 @@ class PerplexityClient:
         timeout: Duration = Field(default=90 * SECOND, gt=0)
 
         @property
+        def whereabouts(self) -> str:
+            return f"{super().whereabouts}\n{self.api}\n{self.model}"
+
+        @property
         def usd_per_call(self) -> float:
             return EXPECTED_ANSWER.usd_micros / 1e6
 

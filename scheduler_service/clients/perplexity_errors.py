@@ -61,7 +61,7 @@ def raise_for_status(response: Response, request: Request, now: Instant, gone: s
         raise NotFound(f"{message}: it is not served there", Reason.NO_DATA, status=status)
     if status in _MISSING:
         message += f"{_quoted(response.body, request)}; the endpoint is not there, or no longer: {gone}"
-        raise EndpointGone(message, Reason.PROVIDER_DOWN, status=status)
+        raise EndpointGone(message, Reason.ENDPOINT_GONE, status=status)
     if status in _UNSOUND:
         raise PermanentClientError(f"{message}{_quoted(response.body, request)}", Reason.BAD_REQUEST, status=status)
     check_status(response, now)

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LONGEST_REST = 5.0
-LONGEST_REST_OF_WHO_YIELDS = 1.0
-"""Whose turn it is changes without a word to them."""
+LONGEST_REST_OF_WHO_WAITS = 1.0
+"""That it is a task's turn now is not told to its lane."""
 SHORTEST_REST = 0.05
 REST_AFTER_FAILURE = 2.0
 LONGEST_WAIT_OF_A_PERSON = MINUTE
@@ -164,9 +164,10 @@ class Executor:
         now = self._clock.now()
         if len(self._working[lane]) >= self.lanes[lane] or now < BUILT_AT:
             return LONGEST_REST
-        look = partial(task_store.next_due, lane=lane, now=now, run_id=self._run_id, yielding=self._yielding)
-        due = await self._ledger.read(look)
-        longest = LONGEST_REST_OF_WHO_YIELDS if lane in self._yielding else LONGEST_REST
+        look = partial(task_store.next_due, lane=lane, now=now, run_id=self._run_id)
+        due, longest = await self._ledger.read(look), LONGEST_REST
+        if due is not None and lane in self._yielding:
+            due, longest = await self._ledger.read(partial(look, yielding=self._yielding)), LONGEST_REST_OF_WHO_WAITS
         return longest if due is None else min((due - self._clock.now()) / SECOND, longest)
 
     async def _work(self, task: Task, states: Mapping[str, StockState]) -> None:

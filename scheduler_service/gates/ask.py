@@ -16,7 +16,7 @@ from scheduler_service.calls import Answer
 from scheduler_service.clients.base import shown
 from scheduler_service.clock import HOUR
 from scheduler_service.errors import Held, ParseError, PermanentClientError, TransientClientError
-from scheduler_service.gates.call import Caller, Kept, Waiting
+from scheduler_service.gates.call import AnotherKeyMayDo, Caller, Kept, Waiting
 from scheduler_service.gates.gate import Gate
 from scheduler_service.gates.request import is_good, request_hash
 from scheduler_service.models import Event, Reason
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from scheduler_service.models import OffLoop, Publish, Task
     from scheduler_service.settings.providers import ProviderOptions
     from scheduler_service.stores.database import Connection, Ledger
+    from scheduler_service.stores.gate_store import GateRow
     from scheduler_service.stores.raw_store import RawStore
 
 T = TypeVar("T")
@@ -170,16 +171,18 @@ class Gates:
         return value
 
     async def forget_refusals(self) -> None:
-        """Refused keys may be tried again, and the tasks that wait for them at once: a person says that they are fine
-        now. Raises ``StoreError``.
+        """Refused keys and endpoints that were gone may be tried again, and the tasks that wait for them at once: a
+        person says that they are fine now. Raises ``StoreError``.
         """
         now = self._clock.now()
-        gates = [(name, gate.keys) for name, gate in self.by_provider.items() if gate.keys is not None]
-        rows = {name: keys.forget_refusals(now) for name, keys in gates}
+        rows: dict[str, dict[str, GateRow]] = {}
+        for name, gate in self.by_provider.items():
+            refused = gate.keys.forget_refusals(now) if gate.keys is not None else {}
+            rows[name] = refused | gate.forget_endpoint_gone(now)
 
         def unit(conn: Connection) -> None:
-            for provider, of_keys in rows.items():
-                for name, row in of_keys.items():
+            for provider, forgotten in rows.items():
+                for name, row in forgotten.items():
                     gate_store.put_gate(conn, provider, name, row)
             task_store.ask_again(conn, now)
 
@@ -234,6 +237,12 @@ class Gates:
             message = f"the answer of {resource.key} was lost {lost} times; it is not asked for again by this task"
             raise PermanentClientError(message, Reason.LOST)
         gate = self.by_provider[resource.provider]
+        for _ in range(len(gate.keys) - 1 if gate.keys is not None else 0):
+            try:
+                async with gate.concurrency:
+                    return await self._caller.call(gate, resource, waiting, before)
+            except AnotherKeyMayDo:
+                continue
         async with gate.concurrency:
             return await self._caller.call(gate, resource, waiting, before)
 

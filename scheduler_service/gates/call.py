@@ -42,6 +42,10 @@ MOST_AMBIGUOUS = 1
 """Failures of a paid request after which nobody knows whether it was charged."""
 
 
+class AnotherKeyMayDo(TransientClientError):
+    """This key may not, or not now; there is another one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
     """An answer as it was kept, unpacked."""
@@ -134,7 +138,7 @@ class Caller:
         keys = this.gate.keys
         if this.key is not None and isinstance(error, Refused | RateLimited) and keys is not None:
             if keys.has_usable(self._clock.now()):
-                return TransientClientError(str(error), error.reason, status=error.status, retry_after=0)
+                return AnotherKeyMayDo(str(error), error.reason, status=error.status, retry_after=0)
         elif this.resource.expected.usd_micros and is_ambiguous(error):
             this.waiting.ambiguous += 1
             if this.waiting.ambiguous > MOST_AMBIGUOUS:

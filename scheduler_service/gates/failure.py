@@ -20,7 +20,7 @@ from scheduler_service.errors import (
 from scheduler_service.gates.keys import REFUSED_FOR
 from scheduler_service.models import Event, Reason
 from scheduler_service.stores.call_store import CallState
-from scheduler_service.stores.gate_store import CLOSED, GateRow
+from scheduler_service.stores.gate_store import GateRow
 
 if TYPE_CHECKING:
     from scheduler_service.calls import Cost
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 QUIET_WITHOUT_RETRY_AFTER = 60.0
 GONE_FOR = DAY
+GAVE_UP_WAITING = frozenset({408, 500, 502, 504, 520, 522, 524})
+"""Statuses of a front that no longer waits for who does the work: it may be done, and charged, all the same. Every
+other error status is of a request that was turned away.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +59,12 @@ def ending(error: BaseException, *, left: bool) -> tuple[CallState, Reason]:
 
 
 def cost_of(error: BaseException, *, left: bool) -> Cost | None:
-    """What a failed call cost; None where nobody knows, and the reservation stands. An error status is not charged."""
+    """What a failed call cost; None where nobody knows, and the reservation stands."""
     if not left:
         return FREE
     if not isinstance(error, ClientError):
         return None
-    if error.cost is None and error.status is not None and error.status >= 400:
+    if error.cost is None and error.status is not None and error.status >= 400 and error.status not in GAVE_UP_WAITING:
         return FREE
     return error.cost
 
@@ -75,7 +79,7 @@ def quiet_after(gate: Gate, key: Key | None, error: BaseException, now: Instant)
     """Leaves alone whoever asked for it: a key cools down or is set aside where there is one, else the gate shuts."""
     match error:
         case EndpointGone():
-            message = f"{gate.provider} is not asked for a day: {error}"
+            message = f"{gate.provider} is not asked for a day, or until a reload: {error}"
             return _shut(gate, now + GONE_FOR, Event("call.failed", message, _fields(gate, error), "ERROR"), error, now)
         case Refused() if key is not None:
             message = f"{gate.provider} refuses {key.name}, which is left alone for 6 h or until a reload: {error}"
@@ -95,7 +99,7 @@ def quiet_after(gate: Gate, key: Key | None, error: BaseException, now: Instant)
 
 
 def _shut(gate: Gate, until: Instant, event: Event, error: ClientError, now: Instant) -> Quiet:
-    return Quiet(CLOSED, gate.close_until(GateRow(until, now, error.reason), str(error)), event)
+    return Quiet(gate.closed_row, gate.close_until(GateRow(until, now, error.reason), str(error)), event)
 
 
 def _set_aside(gate: Gate, key: Key, reason: Reason, until: Instant, event: Event, now: Instant) -> Quiet | None:

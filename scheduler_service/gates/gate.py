@@ -5,6 +5,7 @@ the ledger.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from scheduler_service.settings.providers import ProviderOptions
 
 LONGEST_WAIT_IN_PLACE = 10 * SECOND
+ENDPOINT_GONE = "what it was asked at is no longer there; see its base_url and api, and reload once they are right"
 LEFT_LATER = SECOND
 """How long after its reservation a request may have left; after a restart nobody knows any more."""
 
@@ -47,7 +49,10 @@ class Gate:
         self.concurrency = asyncio.Semaphore(options.concurrency)
         self.keys = _key_pool(provider, options)
         self.closed: GateRow | None = None
+        self.closed_row = f"{CLOSED}:{hashlib.sha256(options.whereabouts.encode()).hexdigest()[:16]}"
+        """What the ledger calls that: it belongs to an address, not to the provider's name."""
         self._why = ""
+        self._exhausted: Held | None = None
         self._clock = clock
         self._interval = interval(options.requests_per_second, options.requests_per_minute)
         self._line_ends: Instant = 0
@@ -56,7 +61,7 @@ class Gate:
 
     def restore(self, rows: Mapping[tuple[str, str], GateRow], spent: Mapping[str, Spend]) -> None:
         """What the ledger remembers; ``spent`` by UTC day."""
-        self.closed = rows.get((self.provider, CLOSED))
+        self.closed = rows.get((self.provider, self.closed_row))
         rate = rows.get((self.provider, RATE))
         self._line_ends = rate.until + LEFT_LATER if rate else 0
         self._spent = dict(spent)
@@ -73,6 +78,23 @@ class Gate:
             self.closed, self._why = row, why
         return self.closed
 
+    def forget_endpoint_gone(self, now: Instant) -> dict[str, GateRow]:
+        """A person says that it is there now; returns the row that says so to the ledger."""
+        if self.closed is None or self.closed.reason is not Reason.ENDPOINT_GONE:
+            return {}
+        self.closed = None
+        return {self.closed_row: GateRow(now, now, Reason.ENDPOINT_GONE)}
+
+    def exhausted(self, now: Instant) -> Held | None:
+        """How the budget holds calls: the last one that wanted to leave, or any."""
+        try:
+            self._check_budget(1, now)
+        except Held as held:
+            return held
+        if self._exhausted is not None and self._exhausted.until <= now:
+            self._exhausted = None
+        return self._exhausted
+
     def check_closed(self) -> None:
         """Raises ``Held`` when it stays closed for longer than 10 seconds, or has no key to show."""
         now = self._clock.now()
@@ -82,7 +104,8 @@ class Gate:
             until = self.closed.until
             reason = self.closed.reason or Reason.RATE_LIMITED
             message = f"{self.provider} is not asked until {to_iso_seconds(until)}"
-            raise Held(f"{message}: {self._why}" if self._why else message, reason, until)
+            why = self._why or (ENDPOINT_GONE if reason is Reason.ENDPOINT_GONE else "")
+            raise Held(f"{message}: {why}" if why else message, reason, until)
 
     async def enter(self, usd_micros: int) -> Entry:
         """Waits in line a short while if need be, then charges. Raises ``Held`` when the wait would be longer than 10
@@ -90,7 +113,7 @@ class Gate:
         """
         now = self._clock.now()
         self.check_closed()
-        self._check_budget(usd_micros, now)
+        self._keep_to_budget(usd_micros, now)
         place = permit(max(self._line(now), self._closed_until(now)), self._interval, now)
         if place.at - now > LONGEST_WAIT_IN_PLACE:
             raise self._at_its_limit(place.at)
@@ -99,7 +122,7 @@ class Gate:
             await self._clock.sleep((place.at - now) / SECOND)
             now = self._clock.now()
             self.check_closed()
-            self._check_budget(usd_micros, now)
+            self._keep_to_budget(usd_micros, now)
         entry = Entry(_day(now), usd_micros, now + self._interval if self._interval else None)
         self._charge(entry, 1)
         return entry
@@ -160,6 +183,14 @@ class Gate:
     def _charge(self, entry: Entry, calls: int) -> None:
         spent = self._spent.get(entry.day, Spend())
         self._spent[entry.day] = Spend(spent.calls + calls, spent.usd_micros + calls * entry.usd_micros, spent.tokens)
+
+    def _keep_to_budget(self, usd_micros: int, now: Instant) -> None:
+        self._exhausted = None
+        try:
+            self._check_budget(usd_micros, now)
+        except Held as held:
+            self._exhausted = held
+            raise
 
     def _check_budget(self, usd_micros: int, now: Instant) -> None:
         budget, today = self.options.budget, self.spent_today(now)

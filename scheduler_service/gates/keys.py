@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from scheduler_service.clock import HOUR, to_iso_seconds
 from scheduler_service.errors import Held, PermanentClientError
 from scheduler_service.models import Reason
+from scheduler_service.redaction import register_secret
 from scheduler_service.stores.gate_store import GateRow
 
 if TYPE_CHECKING:
@@ -60,6 +61,11 @@ class KeyPool:
             for place, secret in enumerate(secrets, 1)
         )
         self._aside: dict[str, GateRow] = {}
+        for secret in secrets:
+            register_secret(secret)
+
+    def __len__(self) -> int:
+        return len(self._keys)
 
     def restore(self, rows: Mapping[tuple[str, str], GateRow]) -> None:
         """What the ledger remembers of these keys; a key that was replaced has another row."""

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 D = TypeVar("D", bound=Record)
 
+MISSING_AFTER = 2
+"""A source is missing once it has been silent for so many of its ``fresh_for``: while it is throttled or down for an
+hour, yesterday's filing is better than a model.
+"""
 FETCH_FIELDS = frozenset({"fetched_at", "call_id"})
 
 
@@ -116,11 +120,11 @@ class Processor(ABC, Generic[D]):
         return Outcome(TaskState.COMPLETED, contribution=said.data.model_dump_json().encode(), kind=said.kind)
 
     def _fresh_ones(self, task: Task, states: Mapping[str, StockState], now: Instant) -> list[str]:
-        """The required sources that are fresh: what is asked only when missing is not missing then."""
+        """The required sources that spoke lately: what is asked only when missing is not missing then."""
         return [
             name
             for name in self.required
-            if is_fresh(states.get(name, StockState()), task.due_at, self.policies[name].fresh_for, now)
+            if is_fresh(states.get(name, StockState()), task.due_at, MISSING_AFTER * self.policies[name].fresh_for, now)
         ]
 
     def read(self, contribution: bytes) -> D:

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from pydantic import TypeAdapter, ValidationError
+
 from scheduler_service.errors import ConfigurationError, Problem
 from scheduler_service.settings.checks import (
     check_domains,
@@ -19,20 +21,23 @@ from scheduler_service.settings.configuration import Configuration, configuratio
 from scheduler_service.settings.environment import CONFIG_VARIABLE, read_environment
 from scheduler_service.settings.keys import complete_keys, refuse_misnamed
 from scheduler_service.settings.loaded import Settings
+from scheduler_service.settings.model import Service
 from scheduler_service.settings.report import Report
-from scheduler_service.settings.tree import Node, Where, merge, walk
+from scheduler_service.settings.section import LocalPath
+from scheduler_service.settings.tree import Node, Where, find, merge, plain, walk
 from scheduler_service.settings.watchlist import write_out
 from scheduler_service.settings.yaml_file import read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from scheduler_service.settings.model import Service
     from scheduler_service.settings.providers import ProviderOptions
 
 SANDBOX_CONFIG = Path(__file__).with_name("sandbox.yaml")
 LOCAL_CONFIG = Path("config/scheduler.yaml")
 SYSTEM_CONFIG = Path("/etc/scheduler-service/scheduler.yaml")
+
+_DATA_DIR: TypeAdapter[Path] = TypeAdapter(LocalPath)
 
 
 class Found(NamedTuple):
@@ -70,9 +75,10 @@ def load(
     """
     cwd = cwd or Path.cwd()
     misnamed = refuse_misnamed(environ, providers)
-    tree, problems = _read(paths, _without(environ, misnamed), cwd)
+    problems: list[Problem] = []
+    tree, complete = _read(paths, _without(environ, misnamed), cwd, problems)
     problems += misnamed
-    if tree is None:
+    if not complete:  # what a file would have said looks missing elsewhere
         raise ConfigurationError(_tidy(problems))
     configuration, invalid, faulty = validate(tree, configuration_type(providers, sources))
     broken_places = {problem.where for problem in problems}
@@ -89,9 +95,39 @@ def load(
     return replace(settings, files=tuple(paths), origins=origins, warnings=tuple(report.warnings))
 
 
-def _read(paths: Sequence[Path], environ: Mapping[str, str], cwd: Path) -> tuple[Node | None, list[Problem]]:
-    """Files and environment merged. None where a file cannot be used: what it lacks would look wrong elsewhere."""
+def find_data_dir(
+    paths: Sequence[Path], environ: Mapping[str, str], cwd: Path | None = None
+) -> tuple[Path, list[Problem]]:
+    """``service.data_dir``, also of a configuration that is not valid; and the problems of files that cannot be read.
+
+    What is written there wins; a file that cannot be read is passed over.
+    """
+    cwd = cwd or Path.cwd()
     problems: list[Problem] = []
+    tree, _ = _read(paths, environ, cwd, problems)
+    loc = ("service", "data_dir")
+    _, node, taken = find(tree, loc)
+    if taken == loc:
+        try:
+            return _DATA_DIR.validate_python(plain(node)), problems
+        except ValidationError:  # `check` tells what is wrong with it
+            pass
+    return usual_data_dir(paths, environ, cwd), problems
+
+
+def usual_data_dir(paths: Sequence[Path], environ: Mapping[str, str], cwd: Path | None = None) -> Path:
+    """Where data lies when nothing is written about it: systemd's place, else ``data`` beside the configuration.
+
+    The packaged configuration lies where nobody wants data: it keeps them in the working directory.
+    """
+    cwd, given = cwd or Path.cwd(), environ.get("STATE_DIRECTORY", "").split(":")[0]
+    packaged = not paths or SANDBOX_CONFIG in paths
+    folder = cwd if packaged else paths[0].absolute().parent
+    return Path(given) if given else folder / Service().data_dir
+
+
+def _read(paths: Sequence[Path], environ: Mapping[str, str], cwd: Path, problems: list[Problem]) -> tuple[Node, bool]:
+    """Files and environment merged, and whether every file could be used."""
     tree, complete = Node({}, Where("")), True
     for path in paths:
         file = read_yaml(path, problems)
@@ -99,7 +135,7 @@ def _read(paths: Sequence[Path], environ: Mapping[str, str], cwd: Path) -> tuple
         if file is not None:
             tree = merge(tree, write_out(_without_empty_sections(file), problems))
     tree = merge(tree, write_out(read_environment(environ, cwd, problems), problems), by_name=False)
-    return (tree if complete else None), problems
+    return tree, complete
 
 
 def _without_empty_sections(tree: Node) -> Node:
@@ -158,16 +194,9 @@ def _assemble(
 
 
 def _place_data_dir(service: Service, paths: Sequence[Path], environ: Mapping[str, str], cwd: Path) -> Service:
-    """A written data directory wins, then systemd's, then ``data`` beside the configuration.
-
-    The packaged configuration lies where nobody wants data: it keeps them in the working directory.
-    """
     if "data_dir" in service.model_fields_set:
         return service
-    given = environ.get("STATE_DIRECTORY", "").split(":")[0]
-    packaged = not paths or SANDBOX_CONFIG in paths
-    folder = cwd if packaged else paths[0].absolute().parent
-    return service.model_copy(update={"data_dir": Path(given) if given else folder / service.data_dir})
+    return service.model_copy(update={"data_dir": usual_data_dir(paths, environ, cwd)})
 
 
 def _tidy(problems: Sequence[Problem]) -> list[Problem]:

@@ -73,6 +73,11 @@ class ProviderOptions(Section):
         return "user_agent" in type(self).model_fields and not (getattr(self, "user_agent", None) or "").strip()
 
     @property
+    def whereabouts(self) -> str:
+        """Who is asked and how: what an upstream's wish for quiet belongs to. Another address has expressed none."""
+        return "\n".join(url for name, url in sorted(self.addresses().items()) if name.endswith("base_url"))
+
+    @property
     def usd_per_call(self) -> float:
         """What one call may cost, for estimates."""
         return 0.0

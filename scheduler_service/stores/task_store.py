@@ -282,8 +282,10 @@ def hold(conn: Connection, mine: Task, reason: Reason, until: Instant, now: Inst
 
 
 def ask_again(conn: Connection, now: Instant) -> None:
-    """Tasks held by what a person can change, a key or a budget, may ask their gate anew: it knows whether it was."""
-    held = task.c.held_reason.in_([Reason.REFUSED, Reason.BUDGET_EXHAUSTED])
+    """Tasks held by what a person can change, a key, a budget or an address, may ask their gate anew: it knows whether
+    it was.
+    """
+    held = task.c.held_reason.in_([Reason.REFUSED, Reason.BUDGET_EXHAUSTED, Reason.ENDPOINT_GONE])
     conn.execute(update(task).where(QUEUED, held, task.c.not_before > now).values(queued_at=now, not_before=now))
 
 

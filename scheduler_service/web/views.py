@@ -58,7 +58,7 @@ class KeyView(Record):
 
 class ProviderState(Record):
     """One provider's gate; ``closed_until`` and ``reason`` when it is shut. A limit is None where there is no budget.
-    ``usd_per_call``: what the next call may cost. ``off``: why it is not asked at all.
+    ``exhausted``: how the budget holds its calls; ``off``: why it is not asked at all.
     """
 
     provider: str
@@ -67,10 +67,10 @@ class ProviderState(Record):
     calls_limit: int | None = None
     usd_today: float = 0.0
     usd_limit: float | None = None
-    usd_per_call: float = 0.0
     closed_until: str | None = None
     reason: Reason | None = None
     keys: tuple[KeyView, ...] = ()
+    exhausted: str | None = None
     off: str | None = None
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shlex
 import shutil
 import subprocess
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,26 +15,31 @@ import orjson
 from ruamel.yaml import YAML
 
 from tests.acceptance.commands import PATIENCE, ROOT, Said
+from tests.acceptance.image_promises import not_wanted, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-WANTED = "SCHEDULER_IMAGE_TEST"
-BASE = "SCHEDULER_IMAGE_BASE"
-BUILD_OPTIONS = "SCHEDULER_IMAGE_BUILD_OPTIONS"
-CONTEXT = ("Dockerfile", ".dockerignore", "pyproject.toml", "README.md", "requirements", "scheduler_service")
+BASE = "IMAGE_BASE"
+BUILD_OPTIONS = "IMAGE_BUILD_OPTIONS"
 QUICK_HEALTH = ("--health-interval=1s", "--health-timeout=4s", "--health-retries=1", "--health-start-period=0s")
-GLANCE = 0.2
 
 
 def why_not() -> str | None:
-    """Why no image can be built here; None where one can."""
-    if not os.environ.get(WANTED):
-        return f"building an image takes a minute or two: `make image-test`, or set {WANTED}=1"
+    """Why no image can be built here by an engine; None where one can."""
+    if (why := not_wanted()) is not None:
+        return why
     if shutil.which("docker") is None:
         return "there is no docker command"
     return None if docker("info", "--format", "{{.ServerVersion}}").code == 0 else "no container engine answers"
+
+
+def has_base() -> bool:
+    """Whether the engine has the base of the image, or can get it."""
+    (pinned,) = re.findall(r"^ARG BASE=(\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    base = os.environ.get(BASE) or pinned
+    return docker("image", "inspect", base).code == 0 or docker("pull", "--quiet", base, seconds=300).code == 0
 
 
 def compose() -> dict[str, Any]:
@@ -56,16 +61,6 @@ def docker_must(*arguments: str, seconds: float = PATIENCE) -> str:
     ended = docker(*arguments, seconds=seconds)
     assert ended.code == 0, (arguments, ended)
     return ended.out
-
-
-def copy_context(folder: Path) -> None:
-    """What the image is built from, as a checkout has it."""
-    for name in CONTEXT:
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy2(source, folder / name)
 
 
 @contextmanager
@@ -121,10 +116,7 @@ class Container:
         return health
 
     def until(self, happened: Callable[[], bool], what: str) -> None:
-        give_up = time.monotonic() + 2 * PATIENCE
-        while not happened():
-            assert time.monotonic() < give_up, f"waited in vain for {what}: {self.state()}\n{self.logs()}"
-            time.sleep(GLANCE)
+        until(happened, what, lambda: f"{self.state()}\n{self.logs()}")
 
     def remove(self) -> None:
         docker("rm", "--force", "--volumes", self.name)

@@ -47,7 +47,7 @@ class PaidClient:
         if response.status == 402:
             raise Refused("out of credit", Reason.REFUSED, status=402)
         if response.status == 410:
-            raise EndpointGone("it was moved", Reason.PROVIDER_DOWN, status=410)
+            raise EndpointGone("it was moved", Reason.ENDPOINT_GONE, status=410)
         check_status(response, self._clock.now())
         if "failed" in response.headers:
             again = response.headers["failed"] == "again"

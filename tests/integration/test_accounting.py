@@ -1,5 +1,5 @@
-"""Every slot is accounted for exactly once, and done at most once, and every task ends at most once, whatever happens to
-the process, the configuration, the ledger, the clock and the pauses, and in whatever order.
+"""Every slot is accounted for exactly once and done at most once, and every task ends at most once, whatever happens
+to the process, the configuration, the ledger, the clock and the pauses, and in whatever order.
 """
 
 from __future__ import annotations

@@ -171,7 +171,7 @@ def test_another_run_of_the_same_stock_is_not_waited_for(tmp_path: Path) -> None
             shop = shop_of(ledger, clock, diary)
             await queue(ledger, "A", lanes={"attic": PAID})
             await clock.sleep(10)
-            assert diary.ended("A", "attic") < 5
+            assert diary.ended("A", "attic") < 10
             await shop.executor.drain(0)
             await shop.close()
 
@@ -316,7 +316,8 @@ def test_a_lane_that_yields_only_looks_and_not_often(
             counting = Counting(ledger, monkeypatch)
             await clock.sleep(600)
             assert counting.seen["run"] == 0, "who waits or idles writes nothing"
-            assert 500 <= counting.seen["read"] <= 600 + 600 / 5 + 5
+            a_round = 2 * 600 if waiting else 600 / 5  # who waits looks whose turn it is, every second
+            assert 0.4 * a_round <= counting.seen["read"] <= a_round + 600 / 5 + 5
             await shop.executor.drain(0)
             await shop.close()
 

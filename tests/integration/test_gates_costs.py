@@ -109,7 +109,9 @@ def test_a_call_is_reserved_while_it_is_in_the_air_and_settled_by_what_its_answe
         (response(410), [0]),
         (response(429), [0]),
         (response(302), [RESERVED]),
-        (response(500), [0] * 4),
+        (response(500), [RESERVED] * 2),
+        (response(504), [RESERVED] * 2),
+        (response(501), [0] * 4),
         (response(503, retry_after="60"), [0]),
         (never_left(), [0] * 4),
         (cut(), [RESERVED] * 2),
@@ -153,7 +155,7 @@ def test_what_never_left_or_was_refused_with_an_error_does_not_count_as_a_try_th
     tmp_path: Path,
 ) -> None:
     async def story(clock: VirtualClock) -> None:
-        upstream = PaidUpstream(clock, never_left(), response(500), cut(), answered(1_200))
+        upstream = PaidUpstream(clock, never_left(), response(503), cut(), answered(1_200))
         async with opened(tmp_path, clock, upstream) as it:
             assert (await it.ask(paid())).asked
             assert charged(tmp_path) == [0, 0, RESERVED, 1_200]
@@ -370,7 +372,8 @@ REPLIES = st.one_of(
         [
             Reply(answered(None), RESERVED),
             Reply(answered(None, failed="again"), RESERVED),
-            Reply(response(500), 0),
+            Reply(response(500), RESERVED),
+            Reply(response(503), 0),
             Reply(response(429, retry_after="2"), 0),
             Reply(response(401), 0),
             Reply(response(400), 0),

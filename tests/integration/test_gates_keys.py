@@ -331,14 +331,43 @@ def test_an_endpoint_that_is_gone_is_not_asked_for_a_day_by_any_key(tmp_path: Pa
         upstream = PaidUpstream(clock, response(410))
         async with opened(tmp_path, clock, upstream) as it:
             outcome = await fetched(it, await it.task())
-            assert (outcome.state, outcome.reason) == (TaskState.FAILED, Reason.PROVIDER_DOWN)
+            assert (outcome.state, outcome.reason) == (TaskState.FAILED, Reason.ENDPOINT_GONE)
             assert [event.level for event in it.events if "not asked for a day" in event.message] == ["ERROR"]
         async with opened(tmp_path, clock, upstream) as it:
             await clock.sleep(DAY / SECOND - 60)
-            assert (await held(it, force=True)).reason is Reason.PROVIDER_DOWN
+            assert (await held(it, force=True)).reason is Reason.ENDPOINT_GONE
             await clock.sleep(61)
             assert (await it.ask(paid())).asked
             assert len(upstream.seen) == 2
+
+    run(story)
+
+
+def test_an_endpoint_that_is_gone_is_asked_again_after_a_reload_and_another_address_at_once(tmp_path: Path) -> None:
+    async def story(clock: VirtualClock) -> None:
+        upstream = PaidUpstream(clock, response(410), response(410))
+        async with opened(tmp_path, clock, upstream) as it:
+            await fetched(it, await it.task())
+            assert (await held(it, force=True)).reason is Reason.ENDPOINT_GONE
+            await it.gates.forget_refusals()
+            await fetched(it, await it.task())
+            assert len(upstream.seen) == 2
+        async with opened(tmp_path, clock, upstream) as it:
+            refused = await held(it)
+            assert "base_url and api" in str(refused)
+        async with opened(tmp_path, clock, upstream, base_url="https://other.invalid") as it:
+            it.gates.by_provider["paid"].check_closed()
+
+    run(story)
+
+
+def test_the_last_of_many_keys_is_reached(tmp_path: Path) -> None:
+    async def story(clock: VirtualClock) -> None:
+        many = [f"key-number-{n}" for n in range(7)]
+        upstream = PaidUpstream(clock, *[response(401)] * 6)
+        async with opened(tmp_path, clock, upstream, api_keys=many) as it:
+            assert (await it.ask(paid())).asked
+            assert len(upstream.seen) == 7
 
     run(story)
 

@@ -6,8 +6,11 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
+
 from scheduler_service.clock import HOUR, MINUTE, to_iso_seconds
 from scheduler_service.engine import Engine
+from scheduler_service.errors import Held
 from scheduler_service.events.event_bus import EventBus
 from scheduler_service.gates.keys import KeyPool
 from scheduler_service.initialisation import OwnedTasks
@@ -115,9 +118,12 @@ def test_the_money_of_today_stands_beside_its_limit_and_a_spent_budget_is_a_prob
             assert not status.problems, "the next one may be paid"
             await clock.sleep(2)
             await gate.enter(1)
+            assert not (await look(engine))[0].problems, "a cheaper one may still fit"
+            with pytest.raises(Held):
+                await gate.enter(round(per_call * 1e6))
             status, _ = await look(engine)
             (problem,) = status.problems
-            assert problem.endswith("of its 1.00 USD of today; the next call may cost more than is left")
+            assert "the budget's 1.00 USD of today are spent; it starts anew at" in problem
             edgar = next(state for state in status.providers if state.provider == "edgar")
             assert (edgar.keys, edgar.usd_limit) == ((), None)
 

@@ -177,7 +177,8 @@ def costing(error: ClientError, cost: Cost) -> ClientError:
 
 
 TIMEOUT = TransientClientError("not answered", Reason.TIMEOUT)
-SERVER = TransientClientError("500", Reason.PROVIDER_DOWN, status=500)
+SERVER = TransientClientError("503", Reason.PROVIDER_DOWN, status=503)
+GATEWAY = TransientClientError("504", Reason.TIMEOUT, status=504)
 EMPTY = TransientClientError("200, but no JSON", Reason.PROVIDER_DOWN, status=200)
 REFUSED = Refused("401", Reason.REFUSED, status=401)
 
@@ -188,6 +189,7 @@ REFUSED = Refused("401", Reason.REFUSED, status=401)
         (TIMEOUT, None),
         (EMPTY, None),
         (SERVER, FREE),
+        (GATEWAY, None),
         (REFUSED, FREE),
         (RateLimited("429", Reason.RATE_LIMITED, status=429), FREE),
         (costing(TransientClientError("500", Reason.PROVIDER_DOWN, status=500), Cost(5)), Cost(5)),
@@ -210,6 +212,7 @@ def test_only_what_is_known_to_be_free_is_free(error: BaseException, cost: Cost 
         (EMPTY, True),
         (costing(TransientClientError("200, failed", Reason.PROVIDER_DOWN, status=200), Cost(5)), True),
         (SERVER, False),
+        (GATEWAY, True),
         (costing(TransientClientError("refused", Reason.PROVIDER_DOWN), FREE), False),
         (PermanentClientError("too large", Reason.TOO_LARGE), False),
     ],
