@@ -157,6 +157,7 @@ class BackgroundScheduler:
         self.dispatcher.renew_calendars()
         await self.dispatcher.sync()
         await self.dispatcher.reconcile_all()
+        self._announce_catch_up()
         self._announce_first_fetches(await self.dispatcher.fetch_never_fetched())
 
     async def _start_alarm_clock(self) -> None:
@@ -305,7 +306,6 @@ class BackgroundScheduler:
         self._say("service.ready", f"ready after {took:.1f} s, pid {os.getpid()}: {symbols} symbols, {domains}; {data}")
         for provider, why in settings.off.items():
             self.publish(Event("provider.off", why, {"provider": provider}))
-        self._announce_catch_up()
         for schedule_id in self.dispatcher.schedules:
             due = self.dispatcher.next_due(schedule_id, self.clock.now())
             said = self.dispatcher.schedules[schedule_id].trigger.describe()

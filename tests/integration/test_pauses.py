@@ -33,7 +33,7 @@ def pause(bench: Bench, scope: str = "hourly", hours: int | None = None) -> None
 
 
 def states(bench: Bench) -> set[tuple[str, str | None, str | None]]:
-    return set(bench.tasks("state, reason, held_reason"))  # type: ignore[arg-type]
+    return set(bench.tasks("state, reason, held_reason"))
 
 
 def test_slots_of_a_pause_are_skipped_over_a_restart_and_a_change_of_the_configuration(bench: Bench) -> None:

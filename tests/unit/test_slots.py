@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scheduler_service.clock import DAY, HOUR, MINUTE, SECOND, Instant, Micros, from_iso
 from scheduler_service.models import Reason, SlotOutcome
 from scheduler_service.slots import LATE, RUNS_PER_PLAN, Policy, SlotPlan, plan_slots
+from scheduler_service.stores.schedule_store import SlotRow
 from scheduler_service.triggers import Trigger, parse_trigger
 
 NOON = from_iso("2026-11-23T12:00:00Z")
@@ -138,7 +139,7 @@ def test_pauses_and_what_is_recorded_are_respected_and_nothing_is_left_out(
     assume(len(slots) < 3000)
     paused = sorted((cursor + at, cursor + at + length) for at, length in pauses)
     recorded = sorted({slots[number] for number in done if number < len(slots)})
-    rows, more = [], True
+    rows, more = list[SlotRow](), True
     while more:
         plan = plan_slots(
             trigger, policy, cursor, now, paused=paused, recorded=[slot for slot in recorded if slot > cursor]
@@ -177,7 +178,7 @@ def test_all_that_was_missed_is_caught_up_with_oldest_first_in_several_plans() -
 
 
 def test_beyond_a_thousand_runs_the_older_ones_are_too_old() -> None:
-    rows, cursor, more = [], NOON, True
+    rows, cursor, more = list[SlotRow](), NOON, True
     while more:
         plan = plan_slots(MINUTELY, ALL, cursor, NOON + 20 * HOUR)
         rows += plan.slots
