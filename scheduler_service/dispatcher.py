@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from scheduler_service.clock import to_iso_seconds
 from scheduler_service.executors.local_executor import lane_of
 from scheduler_service.executors.reports import run_closed
+from scheduler_service.first_fetch import tried
 from scheduler_service.models import Event, Reason, RunOrigin, ScheduleOrigin
 from scheduler_service.settings.loaded import Schedule
 from scheduler_service.settings.model import Tagged
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 TASKS_PER_SLICE = 1_000
 EVERYTHING = "*"
 
-_HOPELESS = (Reason.POISON, Reason.UNKNOWN_SYMBOL)
 _RANKS = {"high": Rank.HIGH, "normal": Rank.NORMAL, "low": Rank.LOW}
 
 
@@ -137,9 +137,9 @@ class Dispatcher:
         """
         counts: Counter[tuple[str, str]] = Counter()
         for domain, processor in self._processors.items():
-            tried = await self._ledger.read(partial(_tried, domain=domain, processor=processor))
+            done = await self._ledger.read(partial(_not_lacking, domain=domain, processor=processor))
             sources, covered = tuple(processor.policies), sorted(self._covered(domain))
-            lacking = [(s, source) for s in covered for source in sources if (s, source) not in tried]
+            lacking = [(s, source) for s in covered for source in sources if (s, source) not in done]
             if lacking:
                 never = tuple(dict.fromkeys(symbol for symbol, _ in lacking))
                 await self._expand(await self._new_run(RunOrigin.INITIAL, domain, Expansion(never, sources)))
@@ -229,12 +229,12 @@ class Dispatcher:
         last = start + len(symbols) == len(expansion.symbols)
         overlapping = task_store.open_keys(conn, schedule_id=run.schedule_id) if run.schedule_id else set()
         initial = run.origin is RunOrigin.INITIAL
-        tried = _tried(conn, run.domain, self._processors.get(run.domain)) if initial else set()
+        done = _not_lacking(conn, run.domain, self._processors.get(run.domain)) if initial else set()
         tasks = [
             self._task(run, expansion, symbol, source, overlaps=(symbol, source) in overlapping)
             for symbol in symbols
             for source in expansion.sources
-            if (symbol, source) not in tried
+            if (symbol, source) not in done
         ]
         upto = symbols[-1] if symbols else run.expanded_upto
         task_store.add_tasks(conn, run, tasks, upto, last=last, now=now)
@@ -276,15 +276,12 @@ class Dispatcher:
             self._publish(Event("slot.opened", message, fields, "DEBUG"))
 
 
-def _tried(conn: Connection, domain: str, processor: Processor[Any] | None) -> set[tuple[str, str]]:
-    """The (symbol, source) pairs that were fetched, cannot be, are about to be, or are not missing."""
-    states = stock_state_store.states(conn, domain=domain)
-    checked = {(s, source) for (s, _, source), state in states.items() if state.checked_at}
-    hopeless = {(s, source) for (s, _, source), state in states.items() if state.reason in _HOPELESS}
+def _not_lacking(conn: Connection, domain: str, processor: Processor[Any] | None) -> set[tuple[str, str]]:
+    """The (symbol, source) pairs that a start need not fetch, for they were tried or are about to be."""
     policies, required = (processor.policies.values(), processor.required) if processor else ((), ())
     stand_ins = [policy.name for policy in policies if policy.only_when_missing]
-    not_missing = {(s, stand_in) for s, source in checked if source in required for stand_in in stand_ins}
-    return checked | hopeless | not_missing | task_store.open_keys(conn, domain=domain)
+    states = stock_state_store.states(conn, domain=domain)
+    return tried(states, required, stand_ins) | task_store.open_keys(conn, domain=domain)
 
 
 def offset(schedule_id: str | None, symbol: str, spread: int) -> int:
