@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from scheduler_service.clock_watch import ClockWatch
 from scheduler_service.definitions import definition, fingerprint, restore
 from scheduler_service.executors.reports import run_closed
-from scheduler_service.expansion import Expander, Expansion, tried
+from scheduler_service.expansion import Expander, Expansion, not_lacking
 from scheduler_service.models import Reason, RunOrigin, ScheduleOrigin
 from scheduler_service.slot_runs import CatchUp, as_stretches, runs_of, slot_events, voided_event
 from scheduler_service.slots import Policy, plan_slots
@@ -170,7 +170,7 @@ class Dispatcher:
             self._initial_waits = True
             return counts
         for domain, processor in self._processors.items():
-            done = await self._ledger.read(partial(tried, domain=domain, processor=processor))
+            done = await self._ledger.read(partial(not_lacking, domain=domain, processor=processor))
             sources, covered = tuple(processor.policies), sorted(self._covered(domain))
             lacking = [(s, source) for s in covered for source in sources if (s, source) not in done]
             if lacking:

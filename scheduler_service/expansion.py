@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from scheduler_service.executors.local_executor import lane_of
 from scheduler_service.executors.reports import run_closed
+from scheduler_service.first_fetch import tried
 from scheduler_service.models import Reason, RunOrigin
 from scheduler_service.stores import open_tasks, schedule_store, stock_state_store, task_store
 from scheduler_service.stores.task_store import NewTask, Rank
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 TASKS_PER_SLICE = 1_000
 RANKS = {"high": Rank.HIGH, "normal": Rank.NORMAL, "low": Rank.LOW}
 
-_HOPELESS = (Reason.POISON, Reason.UNKNOWN_SYMBOL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class Expander:
         last = start + len(symbols) == len(expansion.symbols)
         waiting = open_tasks.open_keys(conn, schedule_id=run.schedule_id) if run.schedule_id else Counter()
         initial = run.origin is RunOrigin.INITIAL
-        done = tried(conn, run.domain, self._processors.get(run.domain)) if initial else set()
+        done = not_lacking(conn, run.domain, self._processors.get(run.domain)) if initial else set()
         tasks = [
             self._task(run, expansion, symbol, source, overlaps=waiting[symbol, source] > expansion.queue)
             for symbol in symbols
@@ -138,15 +138,12 @@ class Expander:
         )
 
 
-def tried(conn: Connection, domain: str, processor: Processor[Any] | None) -> set[tuple[str, str]]:
-    """The (symbol, source) pairs that were fetched, cannot be, are about to be, or are not missing."""
-    states = stock_state_store.states(conn, domain=domain)
-    checked = {(s, source) for (s, _, source), state in states.items() if state.checked_at}
-    hopeless = {(s, source) for (s, _, source), state in states.items() if state.reason in _HOPELESS}
+def not_lacking(conn: Connection, domain: str, processor: Processor[Any] | None) -> set[tuple[str, str]]:
+    """The (symbol, source) pairs that a start need not fetch, for they were tried or are about to be."""
     policies, required = (processor.policies.values(), processor.required) if processor else ((), ())
     stand_ins = [policy.name for policy in policies if policy.only_when_missing]
-    not_missing = {(s, stand_in) for s, source in checked if source in required for stand_in in stand_ins}
-    return checked | hopeless | not_missing | open_tasks.open_keys(conn, domain=domain).keys()
+    states = stock_state_store.states(conn, domain=domain)
+    return tried(states, required, stand_ins) | open_tasks.open_keys(conn, domain=domain).keys()
 
 
 def offset(schedule_id: str | None, symbol: str, spread: int) -> int:

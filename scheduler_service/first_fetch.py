@@ -7,16 +7,18 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from scheduler_service.models import USELESS_ANSWERS, Reason
 from scheduler_service.settings.units import format_usd
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from scheduler_service.models import Symbol
+    from scheduler_service.models import StockState, Symbol
     from scheduler_service.settings.loaded import Settings
     from scheduler_service.settings.providers import ProviderOptions
 
 _LONG = 90
+_HOPELESS = USELESS_ANSWERS | {Reason.POISON}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,18 @@ class FirstFetch:
         if any(limit <= 0 for _, limit in limited):
             return 0
         return max((math.ceil(wanted / limit) for wanted, limit in limited), default=1)
+
+
+def tried(
+    states: Mapping[tuple[str, str, str], StockState], required: Collection[str], stand_ins: Collection[str]
+) -> set[tuple[str, str]]:
+    """The (symbol, source) pairs of one domain that a start need not fetch: they were fetched, or asked in vain, or
+    nothing is missing for which the source stands in. ``states``: of the domain, by (symbol, domain, source).
+    """
+    checked = {(symbol, source) for (symbol, _, source), state in states.items() if state.checked_at is not None}
+    hopeless = {(symbol, source) for (symbol, _, source), state in states.items() if state.reason in _HOPELESS}
+    not_missing = {(symbol, stand_in) for symbol, source in checked if source in required for stand_in in stand_ins}
+    return checked | hopeless | not_missing
 
 
 def plan(
@@ -95,7 +109,7 @@ def _rate(options: ProviderOptions) -> float:
 def _in_words(one: FirstFetch) -> str:
     text = f"{one.provider}: {one.calls:,} {'call' if one.calls == 1 else 'calls'}, {_duration(one.seconds)} or more"
     if one.usd:
-        text += f", about {format_usd(one.usd)}"
+        text += f", at most about {format_usd(one.usd)}"
         if one.budget_usd is not None:
             text += f" of a budget of {format_usd(one.budget_usd)} a day"
     if one.days == 0:

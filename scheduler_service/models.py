@@ -52,8 +52,22 @@ class Reason(StrEnum):
     LOST = "lost"
     DISK_LOW = "disk_low"
     DISK_FAILED = "disk_failed"
+    BACKING_OFF = "backing_off"
     QUARANTINED = "quarantined"
     INTERNAL_ERROR = "internal_error"
+
+
+USELESS_ANSWERS = frozenset(
+    {
+        Reason.NO_DATA,
+        Reason.UNKNOWN_SYMBOL,
+        Reason.WRONG_COMPANY,
+        Reason.UNREADABLE,
+        Reason.TRUNCATED,
+        Reason.UNGROUNDED,
+    }
+)
+"""An upstream that answered, and paid work it may have been, but said nothing: asked at once it says the same again."""
 
 
 class ScheduleOrigin(StrEnum):
@@ -146,7 +160,8 @@ class Symbol:
 class StockState:
     """What the ledger remembers of one (symbol, domain, source). Instants, or None for never.
 
-    ``checked_for`` is the due time it was last checked for: freshness is counted from it.
+    ``checked_for`` is the due time it was last checked for: freshness is counted from it. ``failures`` counts those
+    since the last check, ``tried_at`` is when the last try ended, well or not.
     """
 
     checked_for: Instant | None = None
@@ -155,15 +170,19 @@ class StockState:
     status: str = "never"
     reason: Reason | None = None
     failures: int = 0
+    tried_at: Instant | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Contribution(Generic[T]):
-    """What one source says of one (domain, symbol); ``data`` is the domain's record."""
+    """What one source says of one (domain, symbol); ``data`` is the domain's record. ``warning``: what a person should
+    know of how it was got.
+    """
 
     source: str
     kind: Kind
     data: T
+    warning: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

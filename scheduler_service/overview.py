@@ -156,7 +156,8 @@ def _shut(providers: tuple[ProviderState, ...]) -> list[str]:
         if p.closed_until is not None:
             said.append(f"{p.provider} is not asked until {p.closed_until} ({p.reason})")
         said += [
-            f"{p.provider} refuses {key.name} until {key.until}: it is wrong, or out of credit; mend it, then reload"
+            f"{p.provider} refuses {key.name} until {key.until}: it is wrong, or out of credit; mend it, then reload "
+            "(restart, where a variable holds it)"
             for key in p.keys
             if key.state == KeyState.REFUSED
         ]

@@ -59,7 +59,7 @@ def runs_of(
             symbols=next(chosen),
             sources=sources,
             rank=RANKS[schedule.priority],
-            spread=schedule.spread,
+            spread=schedule.spread if expires_at is None else min(schedule.spread, expires_at - due_at),
             expires_at=expires_at,
             queue=MOST_CAUGHT_UP if one_each else int(schedule.overlap == "queue"),
         )

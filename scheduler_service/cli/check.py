@@ -16,13 +16,13 @@ from scheduler_service.cli.terminal import line, print_json, table
 from scheduler_service.cli.upcoming import slots
 from scheduler_service.clock import DAY, SystemClock, to_iso
 from scheduler_service.errors import ConfigurationError, DataDirectoryError, Problem
-from scheduler_service.first_fetch import in_words, plan
+from scheduler_service.first_fetch import in_words, plan, tried
 from scheduler_service.settings.units import format_usd
 from scheduler_service.stores.data_directory import LIVE, SANDBOX, DataDirectory, check_mode
 from scheduler_service.stores.stock_state_store import states
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from scheduler_service.calendar_file import Compute
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from scheduler_service.cli.upcoming import Slot
     from scheduler_service.clock import Clock
     from scheduler_service.first_fetch import FirstFetch
+    from scheduler_service.models import StockState
     from scheduler_service.settings.loaded import Schedule, Settings
     from scheduler_service.stores.database import Connection
     from scheduler_service.stores.stock_state_store import Key
@@ -45,7 +46,7 @@ def check(paths: Sequence[Path], *, as_json: bool, clock: Clock | None = None, c
     """
     try:
         settings = settings_of(paths)
-        known = _already_checked(settings)
+        known = _known(settings)
     except ConfigurationError as error:
         if not as_json:
             raise
@@ -68,14 +69,14 @@ def check(paths: Sequence[Path], *, as_json: bool, clock: Clock | None = None, c
     return 0
 
 
-def _already_checked(settings: Settings) -> frozenset[Key]:
-    """What some source has answered for.
+def _known(settings: Settings) -> Mapping[Key, StockState]:
+    """What the ledger knows of every stock and source.
 
     Raises ``ConfigurationError`` where ``run`` would refuse the data directory, as far as a look can tell.
     """
     directory = DataDirectory(settings.service.data_dir)
     if not directory.ledger.exists():
-        return frozenset()
+        return {}
     mode = SANDBOX if settings.sandbox else LIVE
     try:
         return look(settings, partial(_look, mode=mode, data_dir=str(directory.root)))
@@ -84,20 +85,25 @@ def _already_checked(settings: Settings) -> frozenset[Key]:
         raise ConfigurationError([Problem(settings.line_of(path), path, str(error))]) from error
 
 
-def _look(conn: Connection, mode: str, data_dir: str) -> frozenset[Key]:
+def _look(conn: Connection, mode: str, data_dir: str) -> Mapping[Key, StockState]:
     check_mode(conn, mode, data_dir)
-    return frozenset(key for key, state in states(conn).items() if state.checked_at is not None)
+    return states(conn)
 
 
 def _never_fetched(
-    settings: Settings, sources: Mapping[str, Mapping[str, str]], known: Collection[Key]
+    settings: Settings, sources: Mapping[str, Mapping[str, str]], known: Mapping[Key, StockState]
 ) -> dict[tuple[str, str], int]:
     """How many symbols each (domain, source) lacks."""
-    return {
-        (domain, source): sum((symbol.symbol, domain, source) not in known for symbol in covered(settings, domain))
-        for domain in settings.domains
-        for source in sources[domain]
-    }
+    counts = {}
+    for domain, domain_settings in settings.domains.items():
+        asked = [s for s in domain_settings.enabled_sources if sources[domain][s.use] in settings.used_providers]
+        required = [source.use for source in asked if source.when == "always"]
+        stand_ins = [source.use for source in asked if source.when == "missing"]
+        done = tried({key: state for key, state in known.items() if key[1] == domain}, required, stand_ins)
+        for source in asked:
+            lacking = [s for s in covered(settings, domain) if (s.symbol, source.use) not in done]
+            counts[domain, source.use] = len(lacking)
+    return counts
 
 
 def _as_json(
@@ -198,7 +204,7 @@ def _about_money(one: Estimate) -> list[str]:
             f"a day more{price}"
         )
     if one.usd_in_28_days:
-        said.append(f"about {format_usd(one.usd_in_28_days)} in 28 days")
+        said.append(f"at most about {format_usd(one.usd_in_28_days)} in 28 days")
     if one.usd_limit is not None and one.usd_per_day > one.usd_limit:
         said.append(f"the budget of {format_usd(one.usd_limit)} a day holds the rest back on such a day")
     return said

@@ -16,7 +16,7 @@ from scheduler_service.cli.figures import several
 from scheduler_service.cli.terminal import console, line, print_json, safe
 from scheduler_service.errors import NotRunning, SchedulerServiceError
 from scheduler_service.fetching import fetch_once
-from scheduler_service.models import TaskState
+from scheduler_service.models import Reason, TaskState
 from scheduler_service.stores.data_directory import DataDirectory
 from scheduler_service.stores.file_names import file_name
 from scheduler_service.web.client import ControlClient
@@ -28,13 +28,14 @@ if TYPE_CHECKING:
     from scheduler_service.settings.loaded import Settings
     from scheduler_service.web.views import TaskReport
 
+NOTHING_TO_DO = (Reason.FRESH, Reason.NOT_NEEDED)
 FILES_SHOWN = 4
 
 
 def fetch(
     paths: Sequence[Path], domain: str, symbols: Sequence[str], *, source: str | None, force: bool, as_json: bool
 ) -> int:
-    """1 when a task failed."""
+    """1 when a task failed, or was not carried out for another reason than that nothing was to be done."""
     settings = settings_of(paths)
     request = request_of(settings, domain, symbols, source=source, force=force)
     try:
@@ -56,7 +57,7 @@ def fetch(
     unfinished = [report for report in latest if not report.state.ended]
     if unfinished:
         raise SchedulerServiceError(f"{several(len(unfinished), 'task')} had not ended when the report of them did")
-    return 1 if summary["failed"] else 0
+    return 0 if all(_is_well(report) for report in latest) else 1
 
 
 def request_of(
@@ -157,6 +158,10 @@ def summary_of(latest: Sequence[TaskReport]) -> dict[str, int]:
         "skipped": sum(report.state is TaskState.SKIPPED for report in latest),
         "failed": sum(report.state is TaskState.FAILED for report in latest),
     }
+
+
+def _is_well(report: TaskReport) -> bool:
+    return report.state is TaskState.COMPLETED or report.reason in NOTHING_TO_DO
 
 
 def _documents(settings: Settings, latest: Sequence[TaskReport]) -> list[Path]:

@@ -63,7 +63,7 @@ def init(folder: Path, *, user_agent: str | None, symbols: str | None) -> int:
         private = "  (only you can read it)" if file.mode == 0o600 else ""
         line(f"Written: {folder / file.name}{private}")
     line()
-    for sentence in _next_steps(folder, files[0].text):
+    for sentence in _next_steps(folder, files[0].text, files[1].text):
         line(sentence)
     return 0
 
@@ -126,7 +126,7 @@ def _ignore(path: Path) -> None:
         opened.write(f"/{SECRETS}\n/data/\n*.key\n")
 
 
-def _next_steps(folder: Path, configuration: str) -> list[str]:
+def _next_steps(folder: Path, configuration: str, watchlist: str) -> list[str]:
     config, environment = folder / CONFIG, folder / SECRETS
     lines = configuration.splitlines()
     found_by_itself = config.absolute() == (Path.cwd() / LOCAL_CONFIG)
@@ -136,6 +136,9 @@ def _next_steps(folder: Path, configuration: str) -> list[str]:
     steps = []
     if _FILL_IN in lines:
         steps.append(f"First say who asks EDGAR: fill in user_agent at {config}:{lines.index(_FILL_IN) + 1}.")
+    if nameless := [row["symbol"] for row in csv.DictReader(watchlist.splitlines()) if not row["name"]]:
+        file, symbols = folder / WATCHLIST, ", ".join(nameless)
+        steps.append(f"Write into {file} how the companies are called: {symbols}. Stories are recognised by that.")
     return [
         *steps,
         f"If you have a key of Perplexity, put it into {environment}. Then:",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from scheduler_service.cli.configuration import data_dir_of, settings_of
+from scheduler_service.cli.configuration import data_dir_of
 from scheduler_service.cli.figures import span
 from scheduler_service.cli.terminal import line, print_json, table
 from scheduler_service.clock import from_iso
@@ -21,14 +21,13 @@ SLOTS_SHOWN = 8
 
 
 def status(paths: Sequence[Path], *, only_ready: bool, as_json: bool) -> int:
-    """1 when degraded; with ``only_ready`` only when not ready, and a configuration need not be valid for that.
+    """1 when degraded; with ``only_ready`` only when not ready. Raises ``NotRunning``.
 
-    Raises ``NotRunning``, ``ConfigurationError``.
+    The configuration need not be valid: somebody may be editing it, and the service runs with the one before.
     """
+    said = asyncio.run(ControlClient(data_dir_of(paths)).status())
     if only_ready:
-        ready = asyncio.run(ControlClient(data_dir_of(paths)).status()).readiness
-        return _print_readiness(ready, as_json=as_json)
-    said = asyncio.run(ControlClient(settings_of(paths).service.data_dir).status())
+        return _print_readiness(said.readiness, as_json=as_json)
     if as_json:
         print_json(said.model_dump(mode="json"))
     else:

@@ -19,7 +19,7 @@ from pydantic import Field
 from scheduler_service.calls import Cost, Limits, Request, Resource
 from scheduler_service.clients.base import shown
 from scheduler_service.clients.perplexity_errors import failure, json_object, raise_for_status
-from scheduler_service.clock import HOUR, SECOND
+from scheduler_service.clock import DAY, HOUR, SECOND
 from scheduler_service.errors import TransientClientError
 from scheduler_service.models import Reason
 from scheduler_service.settings.providers import Budget, KeyedOptions
@@ -27,16 +27,17 @@ from scheduler_service.settings.units import Duration, Share
 
 if TYPE_CHECKING:
     from scheduler_service.calls import Response
-    from scheduler_service.clock import Clock
+    from scheduler_service.clock import Clock, Instant
     from scheduler_service.models import Symbol
 
 Recency: TypeAlias = Literal["day", "week", "month", "year"]
 
 MAX_AGE = HOUR
+WITHOUT_SEARCH = DAY
 MOST_RESULTS = 20
 EXPECTED_SEARCH = Cost(usd_micros=5_000)
 """5 USD per 1,000 requests, whatever they find."""
-EXPECTED_ANSWER = Cost(usd_micros=20_000, tokens=12_000)
+EXPECTED_ANSWER = Cost(usd_micros=20_000)
 """A search (0.005 USD) and, at about 1 USD a million, the pages it puts before the model and 4,096 tokens of answer;
 rounded up. Recorded answers cost 0.0012 and 0.0050 USD.
 """
@@ -86,6 +87,7 @@ class PerplexityClient:
 
         key_prefix: ClassVar[str] = "pplx-"
         nicknames: ClassVar[tuple[str, ...]] = ("PPLX",)
+        knows_stocks_by_name: ClassVar[bool] = True
 
         api: Literal["agent", "chat"] = "agent"
         """`chat` for a gateway that still speaks chat completions; its `base_url` may have a path."""
@@ -110,12 +112,18 @@ class PerplexityClient:
         self._clock = clock
         self._base = options.base_url.rstrip("/")
         self._agent = options.api == "agent"
+        self._search_again_at: Instant = 0
         self._model = options.model or ("perplexity/sonar" if self._agent else "sonar")
 
     @property
     def serves_search(self) -> bool:
-        """Whether ``search`` can be asked: a gateway that speaks chat has no such endpoint."""
-        return self._agent
+        """Whether ``search`` can be asked: a gateway that speaks chat has no such endpoint, another may have none."""
+        now = self._clock.now()
+        return self._agent and not now < self._search_again_at <= now + WITHOUT_SEARCH
+
+    def do_without_search(self) -> None:
+        """The search was not found: it is not asked for a day, so that no gateway's bad hour lasts for ever."""
+        self._search_again_at = self._clock.now() + WITHOUT_SEARCH
 
     def answer(self, symbol: Symbol, question: Question) -> Resource:
         """The model's answer to a question about a stock, grounded in a search. Read by ``read_answer``."""

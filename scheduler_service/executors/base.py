@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from loguru import logger
 
-from scheduler_service.clock import BUILT_AT, MINUTE, SECOND
+from scheduler_service.clock import MINUTE, SECOND
 from scheduler_service.errors import Fenced, Held, StoreError
 from scheduler_service.executors.commit import commit
 from scheduler_service.executors.reports import deferred, run_closed, task_ended
@@ -161,10 +161,9 @@ class Executor:
 
     async def _until_next(self, lane: str) -> float:
         """Seconds until it is worth claiming. Only looks: an idle lane writes nothing."""
-        now = self._clock.now()
-        if len(self._working[lane]) >= self.lanes[lane] or now < BUILT_AT:
+        if len(self._working[lane]) >= self.lanes[lane]:
             return LONGEST_REST
-        look = partial(task_store.next_due, lane=lane, now=now, run_id=self._run_id)
+        look = partial(task_store.next_due, lane=lane, now=self._clock.now(), run_id=self._run_id)
         due, longest = await self._ledger.read(look), LONGEST_REST
         if due is not None and lane in self._yielding:
             due, longest = await self._ledger.read(partial(look, yielding=self._yielding)), LONGEST_REST_OF_WHO_WAITS

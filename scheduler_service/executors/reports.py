@@ -25,9 +25,10 @@ def task_ended(task: Task, outcome: Outcome, done: Committed, took_ms: int) -> E
     fields = {"task_id": task.id, "duration_ms": took_ms, "reason": outcome.reason}
     if outcome.state is TaskState.COMPLETED:
         said = "updated" if done.changed else "checked, nothing new"
-        return Event(
-            "task.completed", f"{what}: {said} ({took_ms} ms)", {**fields, "unchanged": not done.changed}, quiet
-        )
+        fields["unchanged"] = not done.changed
+        if outcome.message:
+            return Event("task.completed", f"{what}: {said}, but {outcome.message} ({took_ms} ms)", fields, "WARNING")
+        return Event("task.completed", f"{what}: {said} ({took_ms} ms)", fields, quiet)
     why = f"{outcome.reason}" + (f" ({outcome.message})" if outcome.message else "")
     if outcome.state is TaskState.SKIPPED:
         return Event("task.skipped", f"{what}: skipped, {why}", fields, "DEBUG")

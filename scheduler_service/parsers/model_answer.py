@@ -166,18 +166,24 @@ def read_object(text: str) -> dict[str, Any]:
     ``ParseError``: TRUNCATED for one that is never closed, UNREADABLE for anything else. NaN, a key twice, endless
     numbers and deep nesting are refused; an object inside one that was refused is never taken for it.
     """
-    rest = text.removeprefix("\ufeff").rpartition(_THOUGHT)[2].strip()
+    whole = text.removeprefix("\ufeff").strip()
+    rest = whole.rpartition(_THOUGHT)[2].strip()
+    for candidate in dict.fromkeys((whole, _unfenced(whole), rest, _unfenced(rest))):
+        try:
+            value = _strict(candidate)
+        except ValueError:
+            continue
+        if not isinstance(value, dict):
+            raise ParseError("the model wrote JSON, but not an object", Reason.UNREADABLE)
+        return value
     if rest.startswith(_THINKING):
         _truncated()
-    fence = _FENCE.fullmatch(rest)
-    rest = fence[1].strip() if fence else rest
-    try:
-        value = _strict(rest)
-    except ValueError:
-        return _first_object(rest)
-    if not isinstance(value, dict):
-        raise ParseError("the model wrote JSON, but not an object", Reason.UNREADABLE)
-    return value
+    return _first_object(_unfenced(rest))
+
+
+def _unfenced(text: str) -> str:
+    fence = _FENCE.fullmatch(text)
+    return fence[1].strip() if fence else text
 
 
 def _first_object(text: str) -> dict[str, Any]:

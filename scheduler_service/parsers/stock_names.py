@@ -12,6 +12,9 @@ LONGEST_NAME = 100
 SHORTEST_TELLING_WORD = 3
 """A shorter ticker or name is a letter or a word as well (T, F, ON, IT)."""
 
+OR_ELSE = " / "
+"""Between the names of a company that has several."""
+
 # What a company is, not who: "Apple Inc." is called Apple.
 _FORMS = re.compile(
     r"ab|adr|ads|ag|asa|bv|class|co|common|companies|company|corp|corporation|group|holding|holdings|inc|"
@@ -53,9 +56,10 @@ def speaks_of(text: str, stock: Stock) -> bool:
     """Whether a text names the stock's company or its ticker, as words of their own.
 
     A ticker is written in capitals, and a short one marked: ``$T``, ``(T)``, ``NYSE: T``. A company is named by its
-    whole name without the legal form, or by its first word with a capital unless that is a common one.
+    whole name without the legal form, or by its first word with a capital unless that is a common one; where it has
+    several names (``Alphabet / Google``), by any of them.
     """
-    return _has_ticker(text, stock.ticker) or (stock.name is not None and _has_name(text, stock.name))
+    return _has_ticker(text, stock.ticker) or _has_name(text, stock.name or "")
 
 
 def require_company(stock: Stock, ticker: str, company: str) -> None:
@@ -92,7 +96,11 @@ def _has_ticker(text: str, ticker: str) -> bool:
     return re.search(f"{marked}|{bare}" if telling else marked, text) is not None
 
 
-def _has_name(text: str, name: str) -> bool:
+def _has_name(text: str, names: str) -> bool:
+    return any(_has_one_name(text, name) for name in names.split(OR_ELSE))
+
+
+def _has_one_name(text: str, name: str) -> bool:
     named = [word for word in _words(name) if not _FORMS.fullmatch(word)]
     if not named:
         return False

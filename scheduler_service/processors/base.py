@@ -11,8 +11,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 import orjson
 
+from scheduler_service.clock import MINUTE, to_iso_seconds
 from scheduler_service.errors import ClientError, ParseError
-from scheduler_service.models import Contribution, Kind, Outcome, Reason, Record, StockState, TaskState
+from scheduler_service.models import (
+    USELESS_ANSWERS,
+    Contribution,
+    Kind,
+    Outcome,
+    Reason,
+    Record,
+    StockState,
+    TaskState,
+)
 from scheduler_service.settings.model import good_for_slots
 
 if TYPE_CHECKING:
@@ -28,6 +38,8 @@ MISSING_AFTER = 2
 """A source is missing once it has been silent for so many of its ``fresh_for``: while it is throttled or down for an
 hour, yesterday's filing is better than a model.
 """
+FIRST_PAUSE = 15 * MINUTE
+MOST_DOUBLINGS = 20
 FETCH_FIELDS = frozenset({"fetched_at", "call_id"})
 
 
@@ -55,6 +67,17 @@ def is_fresh(state: StockState, due_at: Instant, fresh_for: Micros, now: Instant
     if state.checked_for is None or state.checked_for > now:
         return False
     return due_at - state.checked_for < good_for_slots(fresh_for)
+
+
+def quiet_until(state: StockState, fresh_for: Micros, now: Instant) -> Instant | None:
+    """Until when a source is left alone that answered and said nothing; None: it may be asked. Each such answer doubles
+    the pause, up to ``fresh_for``. A try in the future was noted by a wrong clock: void.
+    """
+    if state.failures < 1 or state.reason not in USELESS_ANSWERS or state.tried_at is None or state.tried_at > now:
+        return None
+    pause = min(fresh_for, FIRST_PAUSE << min(state.failures - 1, MOST_DOUBLINGS))
+    until = state.tried_at + good_for_slots(pause)
+    return until if now < until else None
 
 
 def content_hash(record: Record) -> bytes:
@@ -113,11 +136,15 @@ class Processor(ABC, Generic[D]):
             return Outcome(TaskState.SKIPPED, Reason.FRESH)
         if not task.force and policy.only_when_missing and (better := self._fresh_ones(task, states, now)):
             return Outcome(TaskState.SKIPPED, Reason.NOT_NEEDED, f"{', '.join(better)} said it already")
+        if not task.force and (until := quiet_until(state, policy.fresh_for, now)):
+            message = f"asked again from {to_iso_seconds(until)} on: the last answer said nothing ({state.reason})"
+            return Outcome(TaskState.SKIPPED, Reason.BACKING_OFF, message)
         try:
             said = await self._sources[task.source].collect(ask, state, symbol)
         except (ClientError, ParseError) as error:
             return Outcome(TaskState.FAILED, error.reason, str(error))
-        return Outcome(TaskState.COMPLETED, contribution=said.data.model_dump_json().encode(), kind=said.kind)
+        contribution = said.data.model_dump_json().encode()
+        return Outcome(TaskState.COMPLETED, message=said.warning, contribution=contribution, kind=said.kind)
 
     def _fresh_ones(self, task: Task, states: Mapping[str, StockState], now: Instant) -> list[str]:
         """The required sources that spoke lately: what is asked only when missing is not missing then."""

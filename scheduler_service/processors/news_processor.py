@@ -29,11 +29,12 @@ from scheduler_service.parsers.news_search import (
 from scheduler_service.parsers.stock_names import Stock
 from scheduler_service.processors.base import Processor
 from scheduler_service.processors.company import PROVIDER, read_submissions
+from scheduler_service.settings.units import format_usd
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from scheduler_service.calls import Answer, Ask
+    from scheduler_service.calls import Answer, Ask, Resource
     from scheduler_service.clients.edgar_client import EdgarClient
     from scheduler_service.clients.feed_client import FeedClient
     from scheduler_service.clients.perplexity_client import PerplexityClient
@@ -98,7 +99,7 @@ class EdgarFilings:
 class PerplexityNews:
     """Stories that a web search finds. What the search itself returns is no model's word, so it counts as a feed.
 
-    Where the search is not served, a model searches and chooses; once known, that holds until the service starts anew.
+    Where the search is not served, a model searches and chooses, which is dearer; the search is tried again next day.
     """
 
     name: ClassVar[str] = "perplexity"
@@ -108,26 +109,33 @@ class PerplexityNews:
 
     def __init__(self, client: PerplexityClient) -> None:
         self._client = client
-        self._serves_search = client.serves_search
+        self._untold: str | None = None
+        """What is said once, with the next answer that is good."""
 
     async def collect(self, ask: Ask, state: StockState, symbol: Symbol) -> Contribution[NewsData]:
         del state
         stock = Stock(symbol.at(self.provider), symbol.name)
-        kind = Kind.FEED
-        answer = await self._searched(ask, symbol, stock) if self._serves_search else None
+        asked = Question("news", INSTRUCTIONS, question(stock), SCHEMA, recency="week")
+        of_model = self._client.answer(symbol, asked)
+        kind, warning = Kind.FEED, None
+        answer = await self._searched(ask, symbol, stock, of_model) if self._client.serves_search else None
         if answer is None:
             kind = Kind.MODEL
-            asked = Question("news", INSTRUCTIONS, question(stock), SCHEMA, recency="week")
-            answer = await ask(self._client.answer(symbol, asked), read_choice)
+            answer = await ask(of_model, read_choice)
+            warning, self._untold = self._untold, None
         items = items_from_search(answer, self.name, symbol.symbol, stock, kind)
-        return Contribution(self.name, kind, news_of(items))
+        return Contribution(self.name, kind, news_of(items), warning)
 
-    async def _searched(self, ask: Ask, symbol: Symbol, stock: Stock) -> Answer[tuple[Story, ...]] | None:
-        resource = self._client.search(symbol, search_query(stock), recency="week")
+    async def _searched(
+        self, ask: Ask, symbol: Symbol, stock: Stock, instead: Resource
+    ) -> Answer[tuple[Story, ...]] | None:
+        search = self._client.search(symbol, search_query(stock), recency="week")
         try:
-            return await ask(resource, partial(read_results, stock=stock))
-        except NotFound:
-            self._serves_search = False
+            return await ask(search, partial(read_results, stock=stock))
+        except NotFound as error:
+            if self._client.serves_search:
+                self._untold = _dearer(error, search, instead)
+                self._client.do_without_search()
             return None
 
 
@@ -145,6 +153,11 @@ class NewsProcessor(Processor[NewsData]):
         if self.retention is None:
             return accumulate_news(previous, new, now)
         return accumulate_news(previous, new, now, age=self.retention.age, most=self.retention.items)
+
+
+def _dearer(why: NotFound, search: Resource, instead: Resource) -> str:
+    prices = (format_usd(resource.expected.usd_micros / 1e6) for resource in (instead, search))
+    return f"{why}; for a day a model is asked for news instead, a call at most about {' instead of '.join(prices)}"
 
 
 def _worth_raising(failures: Sequence[ClientError | ParseError | Held]) -> Exception:

@@ -30,6 +30,7 @@ NOT_YET = ("monitors", "backup", "alerts")
 _SAMPLE_FROM = from_iso("2024-01-01T00:00:00Z")
 _SAMPLE_UNTIL = from_iso("2026-01-01T00:00:00Z")
 _SAMPLE_SLOTS = 400
+MOST_NAMED = 5
 
 
 def check_domains(
@@ -100,6 +101,29 @@ def check_providers(
             if setting.startswith("urls[") and "{symbol}" not in addresses[setting]:
                 text = "without {symbol} this one address is asked for every symbol, and says the same of each"
                 report.warn(f"{path}.{setting}", text)
+
+
+def check_names(
+    providers: Collection[str],
+    domains: Mapping[str, DomainSettings],
+    sources: Mapping[str, Mapping[str, str]],
+    watchlist: Sequence[Symbol],
+    schedules: Sequence[Schedule],
+    report: Report,
+) -> None:
+    """Stocks without a name that some schedule asks of ``providers``, who know them by it."""
+    for provider in sorted(providers):
+        asked = {
+            domain
+            for domain, settings in domains.items()
+            if provider in (sources[domain].get(source.use) for source in settings.enabled_sources)
+        }
+        wanted = [schedule for schedule in schedules if schedule.enabled and schedule.domain in asked]
+        nameless = [s.symbol for s in watchlist if not (s.name or "").strip() and any(w.selects(s) for w in wanted)]
+        if nameless:
+            more = f" and {len(nameless) - MOST_NAMED} more" if len(nameless) > MOST_NAMED else ""
+            text = f"no name is written for {', '.join(nameless[:MOST_NAMED])}{more}; {provider} knows stocks by name: "
+            report.warn("watchlist", text + "write one, or only what spells out the ticker is taken for theirs")
 
 
 def is_directly_in(path: Path, folder: Path) -> bool:

@@ -13,6 +13,7 @@ from scheduler_service.errors import ConfigurationError, Problem
 from scheduler_service.settings.checks import (
     check_domains,
     check_left_alone,
+    check_names,
     check_providers,
     check_rest,
     check_schedule,
@@ -170,6 +171,9 @@ def _assemble(
     check_rest(configuration, service.data_dir, report)
     timezone = service.timezone
     schedules = [check_schedule(s, timezone, domains, watchlist, sources, report) for s in configuration.schedules]
+    definite = tuple(schedule for schedule in schedules if schedule is not None)
+    nominal = {name for name in used & asked_for_real if providers[name].knows_stocks_by_name}
+    check_names(nominal, domains, sources, watchlist, definite, report)
     if not watchlist:
         report.warn("watchlist", "it is empty, so nothing will be fetched")
     return Settings(
@@ -184,7 +188,7 @@ def _assemble(
         sandbox_options=sandbox,
         providers=providers,
         domains=domains,
-        schedules=tuple(schedule for schedule in schedules if schedule is not None),
+        schedules=definite,
         monitors=configuration.monitors,
         backup=configuration.backup,
         alerts=configuration.alerts,

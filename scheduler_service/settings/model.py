@@ -155,7 +155,7 @@ class Watched(Section):
     symbol: Ticker
     """As the exchange writes it."""
     name: str | None = None
-    """The company's."""
+    """The company's. Stories are recognised by it; several stand between ` / `: Alphabet / Google."""
     exchange: str | None = None
     """As ISO 10383 names it, such as XNAS."""
     tags: frozenset[str] = frozenset()

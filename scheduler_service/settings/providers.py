@@ -39,6 +39,9 @@ class Budget(Section):
 class ProviderOptions(Section):
     """One provider: where it is, and how much it may be asked."""
 
+    knows_stocks_by_name: ClassVar[bool] = False
+    """Whether what it says is told to be of a stock by the company's name."""
+
     enabled: bool = True
     """false: it is never asked."""
     base_url: str | None = None

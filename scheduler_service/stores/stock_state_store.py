@@ -44,7 +44,7 @@ def _key(symbol: str, domain: str, source: str) -> dict[str, str]:
 
 def _state(r: Row[Any]) -> StockState:
     reason = Reason(r.reason) if r.reason else None
-    return StockState(r.checked_for, r.checked_at, r.changed_at, r.status, reason, r.failures)
+    return StockState(r.checked_for, r.checked_at, r.changed_at, r.status, reason, r.failures, r.tried_at)
 
 
 def states_of(conn: Connection, symbol: str, domain: str) -> dict[str, StockState]:

@@ -97,7 +97,7 @@ class Image:
     def _get(self, what: str, *command: str) -> None:
         ended = run(*command, environment=self._environment)
         if ended.code != 0:
-            raise CannotHere(f"{what} cannot be had here: {ended.err.strip()[-400:]}")
+            raise CannotHere(f"{what} cannot be had here: {' '.join(ended.err.split())[-300:]}")
 
 
 class Box:

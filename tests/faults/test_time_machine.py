@@ -215,6 +215,15 @@ class TimeMachine(RuleBasedStateMachine):
             self.note()
             self.all_is_recorded_until(began)
 
+    @precondition(lambda self: self.bench.life is not None and not self.locked)
+    @rule(ahead=st.sampled_from([20 * MINUTE, 5 * HOUR, 2 * DAY]), then=st.sampled_from([0, MINUTE, HOUR, 2 * DAY]))
+    def the_clock_is_ahead_for_a_while(self, ahead: Micros, then: Micros) -> None:
+        for micros in (ahead, -ahead):
+            self.the_clock_is_set(micros)
+            self.the_sweep_looks(None)
+        self.time_passes(then)
+        self.the_sweep_looks(None)
+
     @precondition(lambda self: self.bench.life is not None)
     @rule(schedule_id=st.sampled_from(IDS), kill_after=KILL)
     def an_alarm_rings(self, schedule_id: str, kill_after: int | None) -> None:

@@ -516,7 +516,14 @@ def test_an_initial_run_is_not_made_again_while_it_is_queued_or_running(bench: B
 
 
 @pytest.mark.parametrize(
-    ("reason", "again"), [(Reason.PROVIDER_DOWN, True), (Reason.UNKNOWN_SYMBOL, False), (Reason.POISON, False)]
+    ("reason", "again"),
+    [
+        (Reason.PROVIDER_DOWN, True),
+        (Reason.UNKNOWN_SYMBOL, False),
+        (Reason.POISON, False),
+        (Reason.NO_DATA, False),
+        (Reason.TRUNCATED, False),
+    ],
 )
 def test_a_first_fetch_that_failed_is_tried_again_at_the_next_start_unless_that_is_hopeless(
     bench: Bench, reason: Reason, again: bool

@@ -16,6 +16,7 @@ from scheduler_service.executors.base import HOLD_AFTER_FAILURE
 from scheduler_service.models import Contribution, Outcome, Reason
 from scheduler_service.stores import document_store, schedule_store, task_store
 from scheduler_service.stores.schema import task as task_table
+from scheduler_service.stores.task_store import Rank
 from tests.ledger_support import LANE, NOW, Diary, NoteData, Notes, Workshop, open_ledger, queue, said
 from tests.virtual_time import VirtualClock, VirtualLoop, run, run_until_killed
 
@@ -406,3 +407,24 @@ def test_a_worker_that_dies_all_the_same_is_told_of(tmp_path: Path, monkeypatch:
             return shop.said("task.crashed")
 
     assert run(story) == ["task 1 is left as it is until the next start: OSError: unexpected"]
+
+
+def test_high_ranks_go_first_and_low_ones_do_not_starve(tmp_path: Path) -> None:
+    started: list[str] = []
+
+    async def act(task: Task, ask: Ask) -> Outcome:
+        started.append(task.symbol[0])
+        return await take_a_moment(task, ask)
+
+    async def story(clock: VirtualClock) -> None:
+        async with open_ledger(tmp_path / "ledger.sqlite") as ledger:
+            for rank in (Rank.LOW, Rank.NORMAL, Rank.HIGH):
+                await queue(ledger, *[f"{rank.name}{number}" for number in range(60)], rank=rank)
+            shop = Workshop(ledger, clock, act, lanes={LANE: 1})
+            await clock.sleep(10)
+            await shop.close(25)
+
+    run(story)
+    assert len(started) == 180
+    assert started[0] == "H"
+    assert [started[:60].count(rank) for rank in "HNL"] == [40, 15, 5]

@@ -124,6 +124,15 @@ def test_what_waits_behind_an_open_task_holds_up_no_other_symbol_source_or_sched
     assert bench.work() == 1
 
 
+def test_no_symbol_comes_later_than_the_next_slot_however_wide_the_spread(bench: Bench) -> None:
+    hourly = a_schedule(trigger={"cron": "0 * * * *"}, spread=5 * HOUR)
+    bench.boot(hourly, watch=[f"S{number:02}" for number in range(40)])
+    bench.later(30 * MINUTE)
+    bench.sweep()
+    late = [expires - not_before for not_before, expires in bench.tasks("not_before, expires_at")]
+    assert 0 < min(late) < max(late) < HOUR
+
+
 # symbols: {stalest: N}
 
 

@@ -170,6 +170,100 @@ def test_a_changed_one_takes_the_place_of_the_old_in_the_same_process(house: Hou
     assert house.heard()[-1:] == ["STOPPING=1"]
 
 
+def test_a_restart_forgets_refused_keys_and_tells_of_itself_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    forgetting: list[BackgroundScheduler] = []
+
+    async def forget(scheduler: BackgroundScheduler) -> None:
+        assert scheduler.readiness().ready
+        forgetting.append(scheduler)
+
+    async def story(service: ReloadingService, clock: VirtualClock) -> None:
+        monkeypatch.setattr(BackgroundScheduler, "forget_refusals", forget)
+        house.write("[AAPL, ACMEX]", "[AAPL]")
+        await service.reload()
+        assert not house.said("config.reloaded")
+        await clock.sleep(5)
+
+    assert live(house, story) == 0
+    assert forgetting == house.built[1:]
+    (told,) = house.said("config.reloaded")
+    assert told.startswith("the service has restarted with the changed configuration, in ")
+    assert "restarting with the changed configuration (watchlist)" in house.said("service.stopping")[0]
+
+
+def test_who_asks_during_a_reading_hears_of_the_next_one(house: House) -> None:
+    async def story(service: ReloadingService, clock: VirtualClock) -> None:
+        late = ask_during_the_first_reading(house, service, lambda: house.write("[AAPL, ACMEX]", "[AAPL]"))
+        early = await service.reload()
+        assert (early.number, early.outcome) == (1, "unchanged")
+        said = await late[0]
+        assert (said.number, said.outcome) == (2, "restarting")
+        await clock.sleep(5)
+        last = service.last_reload()
+        assert last is not None
+        assert (last.number, last.outcome) == (2, "restarted")
+
+    assert live(house, story) == 0
+    assert len(house.built) == 2
+
+
+def test_who_asks_too_late_before_a_restart_does_not_wait_through_its_drain(house: House) -> None:
+    house.latency = 10.0
+
+    async def story(service: ReloadingService, clock: VirtualClock) -> None:
+        late = ask_during_the_first_reading(house, service, lambda: None)
+        house.write("[AAPL, ACMEX]", "[AAPL]")
+        early = await service.reload()
+        said = await late[0]
+        assert len(house.built) == 1
+        assert (early.number, early.outcome) == (1, "restarting")
+        assert (said.number, said.outcome) == (2, "restarting")
+        await clock.sleep(60)
+        last = service.last_reload()
+        assert last is not None
+        assert (last.number, last.outcome) == (2, "unchanged")
+
+    assert live(house, story) == 0
+    assert len(house.built) == 2
+
+
+def ask_during_the_first_reading(
+    house: House, service: ReloadingService, then: Callable[[], None]
+) -> list[asyncio.Task[ReloadReport]]:
+    """Has somebody ask for a reload when the first reading is nearly done; the answer is in the list by then."""
+    late: list[asyncio.Task[ReloadReport]] = []
+
+    def read() -> Configured:
+        configured = house.read()
+        if not late:
+            late.append(asyncio.create_task(service.reload()))
+            then()
+        return configured
+
+    service._read = read
+    return late
+
+
+def test_another_data_directory_is_rejected_and_the_service_stays_where_it_is(house: House) -> None:
+    async def story(service: ReloadingService, clock: VirtualClock) -> None:
+        house.write("data_dir: data", "data_dir: elsewhere")
+        house.write("[AAPL, ACMEX]", "[AAPL]")
+        said = await service.reload()
+        assert said.outcome == "rejected"
+        assert said.problems == (
+            f"{house.file}:2:21 service.data_dir: it is read at the start only; restart the service to change it "
+            f"from {house.folder}/data to {house.folder}/elsewhere",
+        )
+        assert (await service.reload()).problems == said.problems
+        assert house.built[0].readiness().ready
+        house.file.write_text(CONFIG.replace("data_dir: data", "data_dir: ./elsewhere/../data"))
+        assert (await service.reload()).outcome == "unchanged"
+
+    assert live(house, story) == 0
+    assert len(house.built) == 1
+    assert not (house.folder / "elsewhere").exists()
+
+
 def test_an_invalid_one_is_told_problem_by_problem_and_changes_nothing(house: House) -> None:
     async def story(service: ReloadingService, clock: VirtualClock) -> None:
         house.write("every: 30m", "every: often")

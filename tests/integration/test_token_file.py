@@ -110,3 +110,43 @@ async def test_status_ready_is_what_a_health_check_asks(tmp_path: Path) -> None:
         assert await run(config, "status", "--ready") == (1, "starting: waiting for: workers\n", "")
         code, out, _ = await run(config, "status", "--ready", "--json")
         assert (code, Readiness.model_validate(json.loads(out))) == (1, STARTING)
+
+
+async def test_a_health_check_does_not_mind_a_configuration_that_is_being_edited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "c.yaml"
+    facade = FakeFacade()
+    (tmp_path / "data").mkdir()
+    async with serving(facade, tmp_path / "data"):
+        config.write_text("watchlist: [A\nproviders: {sandbox: {enabled: tr")
+        code, out, err = await run(config, "status", "--ready")
+        assert (code, out) == (0, "ready\n")
+        assert err.startswith(f"{config}:2:10: this is not YAML")
+        assert (await run(config, "status"))[0] == 0
+        config.write_text("watchlist: [A]\nhttp: {port: eighty}\n")
+        assert await run(config, "status", "--ready") == (0, "ready\n", "")
+        facade.ready = STARTING
+        assert (await run(config, "status", "--ready"))[0] == 1
+        facade.ready = FakeFacade().ready
+    async with serving(facade, tmp_path):
+        config.write_text("watchlist: [A")
+        for variable in ("STATE_DIRECTORY", "SCHEDULER_SERVICE__DATA_DIR"):
+            with monkeypatch.context() as environment:
+                environment.setenv(variable, str(tmp_path))
+                assert (await run(config, "status", "--ready"))[0] == 0
+        config.write_text(f"service: {{data_dir: {tmp_path}, name: 7}}\nwatchlist: nothing\n")
+        assert await run(config, "status", "--ready") == (0, "ready\n", "")
+
+
+async def test_a_reload_after_a_change_of_the_data_directory_says_where_the_service_is(tmp_path: Path) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text("service: {data_dir: new}\nproviders: {sandbox: {enabled: true}}\nwatchlist: [A]\n")
+    hint = "service.data_dir is read at the start only: after a change of it, restart the service"
+    nobody = f"no service runs on {tmp_path}/new; start one: scheduler-service run"
+    assert await run(config, "reload") == (3, "", f"{nobody} ({hint})\n")
+    (tmp_path / "data").mkdir()
+    facade = FakeFacade()
+    async with serving(facade, tmp_path / "data"):
+        there = (await facade.status()).data_dir
+        assert await run(config, "reload") == (3, "", f"{nobody} (one runs on {there}; {hint})\n")

@@ -30,6 +30,7 @@ class FeedOptions(ProviderOptions):
 class PerplexityOptions(KeyedOptions):
     key_prefix: ClassVar[str] = "pplx-"
     nicknames: ClassVar[tuple[str, ...]] = ("PPLX",)
+    knows_stocks_by_name: ClassVar[bool] = True
     base_url: str = "https://api.perplexity.ai"
     api: str = "agent"
     model: str = "perplexity/sonar"

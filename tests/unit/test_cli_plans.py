@@ -18,9 +18,11 @@ from scheduler_service.cli.estimate import DAYS_LOOKED_AT, Estimate, estimate, f
 from scheduler_service.cli.upcoming import upcoming
 from scheduler_service.clock import DAY, HOUR, MINUTE, SECOND, from_iso
 from scheduler_service.errors import CalendarsNotComputed, ConfigurationError
+from scheduler_service.models import Reason
 from scheduler_service.redaction import redact
 from scheduler_service.settings.load import Found
-from scheduler_service.stores.data_directory import SANDBOX, claim_mode
+from scheduler_service.stores import stock_state_store
+from scheduler_service.stores.data_directory import LIVE, SANDBOX, claim_mode
 from scheduler_service.stores.database import Ledger
 from scheduler_service.stores.schema import pause as pause_table
 from scheduler_service.triggers import Trigger, parse_during, parse_trigger
@@ -28,8 +30,10 @@ from tests.fakes import FakeClock
 from tests.market_support import new_york
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
+
+    from sqlalchemy import Connection
 
     from scheduler_service.settings.loaded import Settings
 
@@ -341,7 +345,7 @@ def test_check_tells_of_the_first_fetch_and_of_a_budget_that_does_not_reach(
     assert check(paid.files, as_json=False, clock=FakeClock(NOW)) == 0
     text = capsys.readouterr().out
     assert "  edgar: 6 calls, 2 s or more\n" in text
-    assert "  perplexity: 3 calls, 4 s or more, about $0.06 of a budget of $0.10 a day\n" in text
+    assert "  perplexity: 3 calls, 4 s or more, at most about $0.06 of a budget of $0.10 a day\n" in text
     assert "perplexity: where better sources have nothing (when: missing), at most 3 calls a day more, $0.06" in text
     assert "perplexity: the budget of $0.10 a day holds the rest back on such a day" in text
     assert check(paid.files, as_json=True, clock=FakeClock(NOW)) == 0
@@ -410,19 +414,36 @@ def test_secrets_are_found_however_deep(tmp_path: Path) -> None:
 def test_check_refuses_a_directory_of_the_other_mode_as_run_would(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async def claim() -> None:
-        (tmp_path / "data").mkdir()
-        ledger = Ledger(tmp_path / "data" / "ledger.sqlite")
-        await ledger.open()
-        writing = asyncio.create_task(ledger.write_forever())
-        await ledger.run(partial(claim_mode, mode=SANDBOX, data_dir="data"))
-        ledger.stop_writing()
-        await writing
-        await ledger.close()
-
-    asyncio.run(claim())
+    asyncio.run(_written(tmp_path / "data", partial(claim_mode, mode=SANDBOX, data_dir="data")))
     assert check([config], as_json=True, clock=FakeClock(NOW)) == 2
     (problem,) = json.loads(capsys.readouterr().out)["problems"]
     assert problem["path"] == "service.data_dir"
     assert problem["where"] == f"{config}:1:49"
     assert "holds sandbox data" in problem["wrong"]
+
+
+def test_check_leaves_out_of_the_first_fetch_what_a_start_would(
+    paid: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unit(conn: Connection) -> None:
+        claim_mode(conn, mode=LIVE, data_dir="data")
+        now = from_iso(NOW)
+        stock_state_store.checked(conn, "AAPL", "earnings", "edgar", due_at=now, changed=True, now=now)
+        for symbol, reason in (("AAPL", Reason.NO_DATA), ("NVDA", Reason.TIMEOUT)):
+            stock_state_store.failed(conn, symbol, "fundamentals", "perplexity", reason=reason, now=now)
+
+    asyncio.run(_written(tmp_path / "data", unit))
+    assert check(paid.files, as_json=True, clock=FakeClock(NOW)) == 0
+    said = json.loads(capsys.readouterr().out)["first_fetch"]
+    assert [(one["provider"], one["calls"]) for one in said] == [("edgar", 5), ("perplexity", 2)]
+
+
+async def _written(folder: Path, unit: Callable[[Connection], None]) -> None:
+    folder.mkdir()
+    ledger = Ledger(folder / "ledger.sqlite")
+    await ledger.open()
+    writing = asyncio.create_task(ledger.write_forever())
+    await ledger.run(unit)
+    ledger.stop_writing()
+    await writing
+    await ledger.close()

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from scheduler_service.cli.configuration import read, source_providers
-from scheduler_service.first_fetch import FirstFetch, catch_up_in_words, in_words, plan
+from scheduler_service.first_fetch import FirstFetch, catch_up_in_words, in_words, plan, tried
+from scheduler_service.models import Reason, StockState
 from scheduler_service.settings.load import Found
 
 if TYPE_CHECKING:
@@ -48,6 +49,19 @@ def test_what_is_asked_only_when_missing_or_is_off_or_not_lacking_is_left_out(se
     assert plan(settings, source_providers(), counts) == ()
 
 
+def test_what_was_fetched_or_asked_in_vain_or_is_not_missing_needs_no_first_fetch() -> None:
+    states = {
+        ("A", "d", "filed"): StockState(checked_at=1, status="ok"),
+        ("B", "d", "filed"): StockState(status="failed", reason=Reason.NO_DATA, failures=1),
+        ("C", "d", "filed"): StockState(status="failed", reason=Reason.PROVIDER_DOWN, failures=1),
+        ("D", "d", "filed"): StockState(status="failed", reason=Reason.POISON, failures=1),
+        ("E", "d", "told"): StockState(checked_at=1, status="failed", reason=Reason.TIMEOUT, failures=1),
+    }
+    done = {("A", "filed"), ("B", "filed"), ("D", "filed"), ("E", "told")}
+    assert tried(states, ["filed"], ["told"]) == done | {("A", "told")}
+    assert tried(states, ["filed", "told"], []) == done
+
+
 def test_a_provider_without_a_key_is_left_out(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PERPLEXITY_API_KEY")
     keyless = read(Found(settings.files, ""))
@@ -71,13 +85,14 @@ def test_the_sandbox_costs_nothing(tmp_path: Path) -> None:
         (FirstFetch("p", 9, 40_000.0, 0.0, None, 9), "p: 9 calls, 12 h or more"),
         (
             FirstFetch("p", 120, 144.0, 2.4, 1.0),
-            "p: 120 calls, 3 min or more, about $2.40 of a budget of $1.00 a day: it takes the budget of 3 days",
+            "p: 120 calls, 3 min or more, at most about $2.40 of a budget of $1.00 a day: "
+            "it takes the budget of 3 days",
         ),
         (FirstFetch("p", 21, 1.0, 0.0, None, 10), "p: 21 calls, 1 s or more: it takes the budget of 3 days"),
-        (FirstFetch("p", 2, 1.0, 0.004, None), "p: 2 calls, 1 s or more, about $0.0040"),
+        (FirstFetch("p", 2, 1.0, 0.004, None), "p: 2 calls, 1 s or more, at most about $0.0040"),
         (
             FirstFetch("p", 2, 1.0, 0.4, 0.0),
-            "p: 2 calls, 1 s or more, about $0.40 of a budget of $0.00 a day: its budget allows none of them",
+            "p: 2 calls, 1 s or more, at most about $0.40 of a budget of $0.00 a day: its budget allows none of them",
         ),
     ],
 )

@@ -77,6 +77,13 @@ def test_the_commands_it_names_can_be_typed_as_they_are(tmp_path: Path, monkeypa
     assert run(".", "--user-agent", JANE).output.splitlines()[-3] == "  set -a; . ./scheduler.env; set +a"
 
 
+def test_it_asks_for_the_names_it_does_not_know(tmp_path: Path) -> None:
+    asks = "how the companies are called"
+    said = run(str(tmp_path / "some"), "--symbols", "AAPL,ZZZ,YYY").output
+    assert f"Write into {tmp_path}/some/watchlist.csv {asks}: ZZZ, YYY. Stories are recognised by that." in said
+    assert asks not in run(str(tmp_path / "known"), "--symbols", "AAPL,NVDA").output
+
+
 def test_secrets_are_for_their_owner_alone_and_out_of_version_control(tmp_path: Path) -> None:
     old = os.umask(0)
     try:

@@ -209,6 +209,14 @@ def test_the_object_is_found_wherever_models_put_it(text: str) -> None:
     assert read_object(text) == {"a": {"b": [1]}}
 
 
+@pytest.mark.parametrize("said", ["it wrote </think> twice", "```json\n{}\n```", "<think>", '</think>{"b": 2}'])
+def test_an_object_that_speaks_of_thoughts_and_fences_is_taken_whole(said: str) -> None:
+    """Synthetic."""
+    written = json.dumps({"a": said})
+    for text in (written, f"\ufeff {written}\n", f"```json\n{written}\n```"):
+        assert read_object(text) == {"a": said}
+
+
 def test_braces_and_quotes_within_strings_do_not_end_the_object() -> None:
     assert read_object(r'So: {"a": "} \" { \\", "b": 1} thus') == {"a": '} " { \\', "b": 1}
 

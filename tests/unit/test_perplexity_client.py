@@ -184,7 +184,7 @@ def test_nothing_is_redirected_and_a_try_has_ninety_seconds() -> None:
 
 
 def test_what_a_call_may_cost_is_known_before_it_leaves() -> None:
-    assert answer().expected == EXPECTED_ANSWER == Cost(20_000, 12_000)
+    assert answer().expected == EXPECTED_ANSWER == Cost(20_000)
     assert client().search(APPLE, "Apple").expected == EXPECTED_SEARCH == Cost(5_000)
     assert PerplexityClient.Options().usd_per_call == 0.02
 

@@ -18,7 +18,7 @@ from scheduler_service.calls import Answer, Resource
 from scheduler_service.cli.document_view import print_data
 from scheduler_service.clients.perplexity_client import PerplexityClient
 from scheduler_service.clock import HOUR
-from scheduler_service.errors import NotFound, ParseError
+from scheduler_service.errors import Held, NotFound, ParseError
 from scheduler_service.models import Contribution, Kind, Reason, Record, RunOrigin, Symbol, Task, TaskState
 from scheduler_service.parsers import news_search, stated_earnings, stated_fundamentals
 from scheduler_service.parsers.earnings import EarningsData
@@ -93,8 +93,8 @@ class FakeAsk:
         return Answer(parse(found), "7", resource.request.url, NOW, sandbox=False, asked=True)
 
 
-def processor(domain: str, **options: Any) -> Processor[Any]:
-    client = PerplexityClient(PerplexityClient.Options(**options), CLOCK)
+def processor(domain: str, clock: FakeClock = CLOCK, **options: Any) -> Processor[Any]:
+    client = PerplexityClient(PerplexityClient.Options(**options), clock)
     return PROCESSORS[domain]({"perplexity": client}, [SourcePolicy("perplexity", 12 * HOUR)])
 
 
@@ -257,7 +257,7 @@ async def test_a_quiet_stock_has_empty_news_but_a_search_that_finds_nothing_at_a
     assert "NOSUCH" in (outcome.message or "")
 
 
-async def test_without_the_search_a_model_chooses_and_that_is_remembered() -> None:
+async def test_without_the_search_a_model_chooses_which_is_told_once_with_its_price_and_holds_for_a_day() -> None:
     stories = [
         {"source": 1, "sentiment": "positive"},
         {"source": 2, "sentiment": "furious"},
@@ -267,7 +267,8 @@ async def test_without_the_search_a_model_chooses_and_that_is_remembered() -> No
         "none",
     ]
     ask = FakeAsk(search=NotFound("gone", Reason.NO_DATA), agent=agent_body({"stories": stories}))
-    news = processor("news")
+    clock = FakeClock()
+    news = processor("news", clock)
     outcome = await news.process(task("news"), {}, APPLE, ask, NOW)
     assert (outcome.state, outcome.kind) == (TaskState.COMPLETED, Kind.MODEL)
     assert outcome.contribution is not None
@@ -277,8 +278,32 @@ async def test_without_the_search_a_model_chooses_and_that_is_remembered() -> No
         "https://news.example/two": None,
     }
     assert {item.provenance.kind for item in data.items} == {Kind.MODEL}
-    await news.process(task("news"), {}, APPLE, ask, NOW)
+    price = "a call at most about $0.02 instead of $0.0050"
+    assert outcome.message == f"gone; for a day a model is asked for news instead, {price}"
+    assert (await news.process(task("news"), {}, APPLE, ask, NOW)).message is None
     assert ask.asked == ["search", "agent", "agent"]
+    clock.advance(24 * HOUR)
+    ask.answers["search"] = search_body(*PAGES)
+    assert (await news.process(task("news"), {}, APPLE, ask, NOW)).kind is Kind.FEED
+    assert ask.asked == ["search", "agent", "agent", "search"]
+
+
+async def test_that_the_search_is_gone_is_told_even_if_the_model_had_to_wait() -> None:
+    held = Held("shut", Reason.BUDGET_EXHAUSTED, NOW + HOUR)
+    news, ask = processor("news", FakeClock()), FakeAsk(search=NotFound("gone", Reason.NO_DATA), agent=held)
+    with pytest.raises(Held):
+        await news.process(task("news"), {}, APPLE, ask, NOW)
+    ask.answers["agent"] = agent_body({"stories": []})
+    assert (await news.process(task("news"), {}, APPLE, ask, NOW)).message is not None
+
+
+async def test_a_search_that_was_found_missing_in_the_future_is_asked_at_once() -> None:
+    clock = FakeClock()
+    client = PerplexityClient(PerplexityClient.Options(), clock)
+    client.do_without_search()
+    assert not client.serves_search
+    clock.advance(-48 * HOUR)
+    assert client.serves_search
 
 
 async def test_a_search_that_fails_otherwise_is_not_replaced_by_a_dearer_answer() -> None:

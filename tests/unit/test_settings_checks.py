@@ -37,6 +37,38 @@ def test_edgar_may_stay_anonymous_where_it_is_not_asked_for_real(tmp_path: Path,
     assert load_text(tmp_path, text)
 
 
+NAMES = """\
+watchlist: [AAPL, {{symbol: MSFT, name: Microsoft}}, {{symbol: NVDA, name: " "}}, {{symbol: ZZZ, tags: [odd]}}]
+providers: {{perplexity: {{api_keys: [pplx-0123456789]}}{more}}}
+domains: {{news: {{sources: [perplexity]}}}}
+schedules: [{{id: s, domain: news, symbols: {symbols}, trigger: {{every: 1d}}}}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("symbols", "more", "told"),
+    [
+        ("all", "", "AAPL, NVDA, ZZZ;"),
+        ("{tags: [odd]}", "", "ZZZ;"),
+        ("[MSFT]", "", None),
+        ("all", ", sandbox: {enabled: true}", None),
+    ],
+)
+def test_a_stock_without_a_name_is_told_where_it_is_asked_of_who_knows_stocks_by_it(
+    tmp_path: Path, symbols: str, more: str, told: str | None
+) -> None:
+    warnings = load_text(tmp_path, NAMES.format(symbols=symbols, more=more)).warnings
+    about = [warning for warning in warnings if "knows stocks by name: write one" in warning]
+    assert len(about) == (told is not None)
+    assert told is None or f"no name is written for {told} perplexity" in about[0]
+
+
+def test_many_stocks_without_a_name_are_told_in_one_short_line(tmp_path: Path) -> None:
+    text = NAMES.format(symbols="all", more="").replace("[AAPL,", "[A, B, C, D, E, F, G, AAPL,")
+    (warning,) = [w for w in load_text(tmp_path, text).warnings if "no name" in w]
+    assert "for A, B, C, D, E and 5 more; perplexity" in warning
+
+
 def test_another_host_is_fine_with_a_token_file_that_exists(tmp_path: Path) -> None:
     text = "watchlist: [A]\nhttp: {host: 0.0.0.0, token_file: token}\n"
     (problem,) = problems_of(tmp_path, text)

@@ -16,7 +16,7 @@ from scheduler_service.clients.base import discover as discover_clients
 from scheduler_service.clock import DAY, HOUR, MINUTE, SECOND
 from scheduler_service.errors import ConfigurationError
 from scheduler_service.models import Symbol
-from scheduler_service.settings.load import SANDBOX_CONFIG, find_config, load
+from scheduler_service.settings.load import SANDBOX_CONFIG, find_config, find_data_dir, load
 from scheduler_service.settings.loaded import Settings
 from scheduler_service.settings.model import Kept, Tagged
 from scheduler_service.triggers import EveryTrigger, exchanges_of
@@ -206,6 +206,37 @@ def test_an_unwritten_data_directory_is_systemd_s_or_beside_the_file(
     tmp_path: Path, environ: dict[str, str], expected: str
 ) -> None:
     assert load_text(tmp_path, "watchlist: [AAPL]\n", environ).service.data_dir == tmp_path / expected
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {},
+        {"STATE_DIRECTORY": "/var/lib/stocks:/var/lib/other"},
+        {"SCHEDULER_SERVICE__DATA_DIR": "d"},
+        {"SCHEDULER_SERVICE": '{"data_dir": "/d"}', "STATE_DIRECTORY": "/var/lib/stocks"},
+    ],
+)
+@pytest.mark.parametrize("service", ["", "service:\n", "service: {data_dir: ../x}\n", "service: {data_dir: ~/x}\n"])
+def test_the_data_directory_is_found_without_validation_where_loading_puts_it(
+    tmp_path: Path, environ: dict[str, str], service: str
+) -> None:
+    loaded = load_text(tmp_path, f"watchlist: [AAPL]\n{service}", environ)
+    assert find_data_dir(loaded.files, environ, tmp_path) == (loaded.service.data_dir, [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["service: {data_dir: x", "", "a: [", "- x\n", "service: 7\n", "service: [data_dir]\n", "\xff"]
+    + [f"service: {{data_dir: {wrong}}}\n" for wrong in ("null", "7", "[x]", "{x: y}", "true", '" "', '"\\0"')],
+)
+def test_what_cannot_be_used_is_passed_over_on_the_way_to_the_data_directory(tmp_path: Path, text: str) -> None:
+    (tmp_path / "c.yaml").write_bytes(text.encode("latin-1"))
+    files = [tmp_path / "c.yaml", tmp_path / "missing.yaml"]
+    assert find_data_dir(files, {})[0] == tmp_path / "data"
+    assert find_data_dir(files, {"STATE_DIRECTORY": "/var/lib/x"})[0] == Path("/var/lib/x")
+    assert find_data_dir(files, {"SCHEDULER_SERVICE__DATA_DIR": "d"}, tmp_path / "cwd")[0] == tmp_path / "cwd/d"
+    assert find_data_dir(files, {"SCHEDULER_SERVICE__DATA_DIR": "["})[0] == tmp_path / "data"
 
 
 def test_one_sandboxed_provider_in_use_makes_a_sandbox_of_the_data(tmp_path: Path) -> None:

@@ -36,6 +36,9 @@ APPLE = Stock("AAPL", "Apple Inc.")
         ("Toyota 7203.T rises", Stock("7203.T")),
         ("Toyota (7203) rises", Stock("7203")),
         ("Alphabet to split", Stock("GOOG", "Alphabet Inc. Class C")),
+        ("Google to split", Stock("GOOG", "Alphabet Inc. / Google")),
+        ("Alphabet to split", Stock("GOOG", "Alphabet Inc. / Google")),
+        ("GE soars", Stock("GE", "GE Aerospace / GE")),
     ],
 )
 def test_a_text_speaks_of_a_stock(text: str, stock: Stock) -> None:
@@ -56,6 +59,8 @@ def test_a_text_speaks_of_a_stock(text: str, stock: Stock) -> None:
         ("mind the gap", Stock("GPS", "The Gap, Inc.")),
         ("General rules of the motor trade", Stock("GM", "General Motors Company")),
         ("Bank holiday in America", Stock("BAC", "Bank of America Corporation")),
+        ("People googled it", Stock("GOOG", "Alphabet Inc. / Google")),
+        ("Ge is the earth", Stock("GE", "GE Aerospace / GE")),
         ("The company", Stock("XYZ", "The Company Inc.")),
         ("7203 sheep", Stock("7203")),
         ("anything", Stock("")),
