@@ -87,7 +87,8 @@ def slot_events(schedule: Schedule, plan: SlotPlan, now: Instant) -> Iterator[Ev
         said = ", ".join(f"{count} {fate}" for fate, count in counts.items())
         message = f"{schedule.id}: slots passed without a run of their own: {said}"
         slot = to_iso_seconds(plan.slots[-1].due_at)
-        yield Event("slot.closed", message, {**fields, "slot": slot, "reason": first.reason}, "WARNING")
+        level = "WARNING" if plan.missed else "INFO"  # that it is skipped, somebody wanted
+        yield Event("slot.closed", message, {**fields, "slot": slot, "reason": first.reason}, level)
     for row in plan.slots:
         if row.outcome in CARRIED_OUT:
             slot, late = to_iso_seconds(row.due_at), (now - row.due_at) / 1e6
