@@ -16,7 +16,7 @@ from scheduler_service.models import Reason
 from scheduler_service.sandbox.bundle import bundled
 from scheduler_service.sandbox.faults import Fault, FaultKind, Kind, ModelFault, WrongData
 from scheduler_service.sandbox.memory import BASE, MemoryTransport
-from scheduler_service.sandbox.upstream import SandboxUpstream, urls
+from scheduler_service.sandbox.upstream import ANY_KEY, SandboxUpstream, urls
 
 if TYPE_CHECKING:
     from scheduler_service.sandbox.reply import Reply
@@ -194,7 +194,7 @@ def test_its_urls_point_every_provider_at_it() -> None:
     assert urls("http://127.0.0.1:1234") == {
         "edgar": {"base_url": "http://127.0.0.1:1234", "www_base_url": "http://127.0.0.1:1234"},
         "feeds": {"urls": ["http://127.0.0.1:1234/feeds/{symbol}.rss"]},
-        "perplexity": {"base_url": "http://127.0.0.1:1234", "api_keys": (SecretStr("sandbox"),)},
+        "perplexity": {"base_url": "http://127.0.0.1:1234", "api_keys": (SecretStr(ANY_KEY),)},
     }
 
 
