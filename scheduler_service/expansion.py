@@ -30,7 +30,6 @@ TASKS_PER_SLICE = 1_000
 RANKS = {"high": Rank.HIGH, "normal": Rank.NORMAL, "low": Rank.LOW}
 
 
-
 @dataclass(frozen=True, slots=True)
 class Expansion:
     """What a run expands to, fixed when the run is made; ``symbols`` in sorted order. ``queue``: how many tasks of a
