@@ -20,7 +20,7 @@ run:  ## start the service; the first time this makes .venv and installs into it
 	@exec $(BIN)/scheduler-service run
 
 test: check  ## everything: the checks, then the tests
-	@$(BIN)/pytest
+	@$(BIN)/pytest --numprocesses auto --dist loadfile
 
 check:  ## formatting, lint, types, layers
 	@scripts/install dev

@@ -18,13 +18,14 @@ from scheduler_service.cli.why import why
 from scheduler_service.clock import HOUR, MINUTE, from_iso
 from scheduler_service.engine import Engine
 from scheduler_service.events.event_bus import EventBus
+from scheduler_service.gates.gate import Gate
 from scheduler_service.initialisation import OwnedTasks
 from scheduler_service.models import Reason
 from scheduler_service.settings.load import Found
 from scheduler_service.stores import call_store, gate_store, stock_state_store, task_store
 from scheduler_service.stores.call_store import CallState, NewCall
 from scheduler_service.stores.data_directory import LIVE, claim_mode
-from scheduler_service.stores.gate_store import CLOSED, GateRow
+from scheduler_service.stores.gate_store import GateRow
 from scheduler_service.stores.schema import pause, run, task
 from tests.fakes import FakeClock
 
@@ -434,7 +435,8 @@ def test_a_gate_that_is_shut_then_or_a_used_up_budget_is_told_with_its_setting(
     serving(monkeypatch)
     house.serve()
     shut = GateRow(START + 2 * HOUR, START, Reason.RATE_LIMITED)
-    house.write(lambda conn: gate_store.put_gate(conn, "feeds", CLOSED, shut))
+    name = Gate("feeds", read(Found((house.config,), "")).providers["feeds"], FakeClock(START)).closed_row
+    house.write(lambda conn: gate_store.put_gate(conn, "feeds", name, shut))
     said, by = house.answer("hourly", at="2026-11-23T15:00:00Z")
     assert said == "hourly: feeds is not asked until 2026-11-23T16:30:00Z (rate_limited)"
     assert by == "providers.feeds c.yaml:5"
