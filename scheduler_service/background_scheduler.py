@@ -11,6 +11,7 @@ from scheduler_service import __version__
 from scheduler_service.clock import SECOND, SystemClock, to_iso_seconds
 from scheduler_service.engine import Engine
 from scheduler_service.errors import SchedulerServiceError, StoreError
+from scheduler_service.estimate import source_providers, usual_prices
 from scheduler_service.events.event_bus import EventBus
 from scheduler_service.events.event_handler import connect, write_to_log
 from scheduler_service.fetching import check_request, follow, make_run
@@ -19,6 +20,7 @@ from scheduler_service.initialisation import Initialisation, OwnedTasks
 from scheduler_service.models import Event
 from scheduler_service.overview import in_one_line, overview
 from scheduler_service.pausing import pause, resume
+from scheduler_service.releasing import release
 from scheduler_service.rounds import Rounds
 from scheduler_service.web.server import WebServer
 
@@ -29,17 +31,10 @@ if TYPE_CHECKING:
     from scheduler_service.calendar_file import Compute
     from scheduler_service.calls import Transport
     from scheduler_service.clock import Clock, Instant
+    from scheduler_service.events.event_bus import Listener
+    from scheduler_service.first_fetch import FirstFetch
     from scheduler_service.settings.loaded import Settings
-    from scheduler_service.web.views import (
-        FetchRequest,
-        PauseReport,
-        PauseRequest,
-        Readiness,
-        ReloadReport,
-        ResumeRequest,
-        Status,
-        TaskReport,
-    )
+    from scheduler_service.web import views
 
 STEPS = ("data directory", "ledger", "gates", "recovery", "web", "schedules", "alarm clock", "workers")
 
@@ -47,9 +42,9 @@ STEPS = ("data directory", "ledger", "gates", "recovery", "web", "schedules", "a
 class Owner(Protocol):
     """Who reads the configuration anew, and puts another scheduler in this one's place."""
 
-    async def reload(self) -> ReloadReport: ...
+    async def reload(self) -> views.ReloadReport: ...
 
-    def last_reload(self) -> ReloadReport | None: ...
+    def last_reload(self) -> views.ReloadReport | None: ...
 
 
 class BackgroundScheduler:
@@ -65,11 +60,15 @@ class BackgroundScheduler:
         web: bool = True,
         config_note: str = "",
         owner: Owner | None = None,
+        log: Listener = write_to_log,
+        patience: int = 1,
+        durable: bool = True,
     ) -> None:
         """``web``: whether it opens its socket and its port; on a virtual clock there are none.
 
-        ``compute_sessions`` stands in for the process that computes the sessions of exchanges.
-        Without an ``owner`` its configuration stays as it is.
+        ``compute_sessions`` stands in for the process that computes the sessions of exchanges. ``log`` hears all
+        events. Without an ``owner`` its configuration stays as it is. ``patience``: how many times longer than usual
+        it waits before it looks by itself. Not ``durable``: no power cut is to be survived.
         """
         self.settings = settings
         self._wants_web = web
@@ -77,19 +76,20 @@ class BackgroundScheduler:
         self._note = config_note
         self._owner = owner
         self._bus = EventBus()
-        self._disconnect = connect(self._bus, log=write_to_log)
+        self._disconnect = connect(self._bus, log=log)
         self.publish = self._bus.publish
-        self.engine = Engine(settings, self.clock, self.publish, transport, compute_sessions)
+        self.engine = Engine(settings, self.clock, self.publish, transport, compute_sessions, patience, durable)
         self.dispatcher = self.engine.dispatcher
         self._initialisation = Initialisation(STEPS)
         self._owned = OwnedTasks(self.died)
-        self._rounds = Rounds(
+        self.rounds = Rounds(
             jobs=self.engine.directory.jobs,
             dispatcher=self.dispatcher,
             clock=self.clock,
             publish=self.publish,
             calendars=self.engine.calendars.calendar,
             swept=self._after_sweep,
+            patience=patience,
         )
         self._web: WebServer | None = None
         self._stop = asyncio.Event()
@@ -161,7 +161,7 @@ class BackgroundScheduler:
         self._announce_first_fetches(await self.dispatcher.fetch_never_fetched())
 
     async def _start_alarm_clock(self) -> None:
-        self._rounds.start(self._owned)
+        self.rounds.start(self._owned)
 
     async def _start_workers(self) -> None:
         self.engine.start_workers(self._owned)
@@ -171,7 +171,7 @@ class BackgroundScheduler:
 
     def _renew_calendars(self) -> None:
         self.dispatcher.renew_calendars()
-        self._rounds.sweep_soon()
+        self.rounds.sweep_soon()
 
     async def stop(self, why: str = "stopping") -> None:
         """Drains: no new slots, no new tasks; what runs may finish within ``service.drain_timeout``, all in all.
@@ -190,11 +190,11 @@ class BackgroundScheduler:
         if was_up or self.failed:
             self._say("service.stopping", self.summary)
         self._stop.set()
-        self._rounds.stop()
+        self.rounds.stop()
         late = await self._drain()
         if self._web is not None:
             await self._web.stop()
-        await self._rounds.join(self._owned)
+        await self.rounds.join(self._owned)
         left = 0.0 if self._hasten.is_set() else max(0.0, deadline - self.clock.monotonic())
         await self.engine.stop_workers(self._owned, seconds=left)
         await self._owned.cancel()
@@ -205,31 +205,34 @@ class BackgroundScheduler:
             self._say("service.stopped", f"stopped after {took:.1f} s{rest}")
         self._disconnect()
 
-    def readiness(self) -> Readiness:
+    def readiness(self) -> views.Readiness:
         return self._initialisation.view()
 
-    async def status(self) -> Status:
+    async def status(self) -> views.Status:
         return await overview(self.engine, self.readiness(), self._started_at, self._impaired())
 
-    async def fetch(self, request: FetchRequest) -> AsyncGenerator[TaskReport, None]:
+    async def fetch(self, request: views.FetchRequest) -> AsyncGenerator[views.TaskReport, None]:
         check_request(request, self.engine.processors)
         run = await make_run(self.engine, request)
         async with aclosing(follow(self.engine, self._bus, run, self._problem)) as reports:
             async for report in reports:
                 yield report
 
-    async def pause(self, request: PauseRequest) -> PauseReport:
+    async def pause(self, request: views.PauseRequest) -> views.PauseReport:
         return await pause(self.engine, request)
 
-    async def resume(self, request: ResumeRequest) -> PauseReport:
+    async def resume(self, request: views.ResumeRequest) -> views.PauseReport:
         return await resume(self.engine, request)
 
-    async def reload(self) -> ReloadReport:
+    async def release(self, request: views.ReleaseRequest) -> views.ReleaseReport:
+        return await release(self.engine, request)
+
+    async def reload(self) -> views.ReloadReport:
         if self._owner is None:
             raise SchedulerServiceError("this service cannot read its configuration anew; stop it and start it again")
         return await self._owner.reload()
 
-    def last_reload(self) -> ReloadReport | None:
+    def last_reload(self) -> views.ReloadReport | None:
         return self._owner.last_reload() if self._owner else None
 
     async def forget_refusals(self) -> None:
@@ -241,7 +244,7 @@ class BackgroundScheduler:
 
     def makes_progress(self) -> bool:
         """Whether its own work comes round; false for good once something has died. A full disk is no hindrance."""
-        return not self.failed and self._rounds.makes_progress()
+        return not self.failed and self.rounds.makes_progress()
 
     def _problem(self) -> str | None:
         return None if self.readiness().ready else "the service stops; what is not done goes on at its next start"
@@ -264,7 +267,7 @@ class BackgroundScheduler:
 
     def _impaired(self) -> list[str]:
         """What does not work at the moment, though the service lives."""
-        problems = [p.problem for p in (self.dispatcher, self.engine.ledger, self.engine.publisher, self._rounds)]
+        problems = [p.problem for p in (self.dispatcher, self.engine.ledger, self.engine.publisher, self.rounds)]
         reload = self.last_reload()
         if reload is not None and reload.outcome == "rejected":
             problems.append(reload.message)
@@ -323,22 +326,19 @@ class BackgroundScheduler:
         if not (total := counts.total()):
             return
         self._say("run.opened", f"{total:,} fetches are due at once, of what was never fetched before")
-        for words in in_words(plan(self.settings, self._providers(), counts)):
+        for words in in_words(self._plan(counts)):
             self._say("run.opened", f"  {words}")
 
     def _announce_catch_up(self) -> None:
         """After a downtime, a sleep or a clock that went forward."""
         missed = self.dispatcher.take_catch_up()
         if missed.slots:
-            plans = plan(self.settings, self._providers(), missed.fetches)
-            self._say("run.opened", catch_up_in_words(missed.slots, missed.fetches.total(), plans))
+            said = catch_up_in_words(missed.slots, missed.fetches.total(), self._plan(missed.fetches))
+            self._say("run.opened", said)
 
-    def _providers(self) -> dict[str, dict[str, str]]:
-        """Each domain's sources and whom they ask."""
-        return {
-            domain: {name: processor.source(name).provider for name in processor.policies}
-            for domain, processor in self.engine.processors.items()
-        }
+    def _plan(self, counts: Counter[tuple[str, str]]) -> tuple[FirstFetch, ...]:
+        """What each provider will be asked. ``counts``: (domain, source) of the fetches."""
+        return plan(self.settings, source_providers(), counts, usual_prices(self.settings))
 
     async def _after_sweep(self) -> None:
         self._announce_catch_up()

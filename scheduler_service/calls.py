@@ -82,7 +82,8 @@ class Resource:
 
     ``expected`` is what one call of it may cost: reserved before it leaves. A kept answer is good while it is younger
     than ``max_age``; where a ``revision`` is given (the newest filing's accession number, say), for as long as it is
-    the one it was kept under.
+    the one it was kept under. ``endpoint`` names what tends to fail together at its provider: no more than that is
+    left alone in an outage.
     """
 
     provider: str
@@ -92,6 +93,7 @@ class Resource:
     revision: str | None = None
     limits: Limits = Limits()
     expected: Cost = FREE
+    endpoint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,8 @@ class Source(Protocol):
     """One way to get a domain's data: it collects through ``ask`` and parses.
 
     A class attribute each: ``name`` as in the configuration, ``provider`` whose gates and lane it uses, ``kind`` of
-    its facts, ``slow`` when it belongs in the slow lane.
+    its facts, ``slow`` when it belongs in the slow lane. Where its calls do not cost what others of its provider do, it
+    says by ``endpoint`` where it asks.
     """
 
     name: ClassVar[str]

@@ -50,6 +50,22 @@ class SystemClock:
         await asyncio.sleep(max(0.0, seconds))
 
 
+class StoppedClock:
+    """Always the same instant: for looking at what has been, or will be."""
+
+    def __init__(self, instant: Instant) -> None:
+        self._instant = instant
+
+    def now(self) -> Instant:
+        return self._instant
+
+    def monotonic(self) -> float:
+        return 0.0
+
+    async def sleep(self, seconds: float) -> None:
+        raise AssertionError("nobody waits here")
+
+
 def from_datetime(moment: datetime) -> Instant:
     """The instant of an aware datetime; a naive one is a mistake of the caller."""
     if moment.tzinfo is None:

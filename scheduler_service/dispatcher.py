@@ -179,14 +179,16 @@ class Dispatcher:
                 counts.update((domain, source) for _, source in lacking)
         return counts
 
-    async def fetch(self, domain: str, symbols: Sequence[str], sources: Sequence[str], *, force: bool) -> RunRow:
-        """A ``manual`` run: ahead of everything else, not held back by what the watchlist says, and never paused.
+    async def fetch(
+        self, domain: str, symbols: Sequence[str], sources: Sequence[str], *, force: bool, reparse: bool = False
+    ) -> RunRow:
+        """A person's run: ahead of everything else, not held back by what the watchlist says, and never paused.
 
         Raises ``SchedulerServiceError`` while the clock is impossible.
         """
         self._clock_watch.refuse_impossible()
-        expansion = Expansion(tuple(sorted(set(symbols))), tuple(sources), Rank.HIGH)
-        return await self._run_at_once(RunOrigin.MANUAL, domain, expansion, force=force)
+        wanted = Expansion(tuple(sorted(set(symbols))), tuple(sources), Rank.HIGH)
+        return await self._run_at_once(RunOrigin.REPARSE if reparse else RunOrigin.MANUAL, domain, wanted, force=force)
 
     async def pause(self, scope: str, until: Instant | None = None, reason: str | None = None) -> None:
         """A schedule, or all (``*``), is left alone from now on: its slots are skipped, its waiting tasks held.

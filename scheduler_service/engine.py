@@ -24,7 +24,7 @@ from scheduler_service.executors.local_executor import LocalExecutor, lane_of, p
 from scheduler_service.executors.reports import run_closed
 from scheduler_service.gates.ask import Gates
 from scheduler_service.models import Event, Symbol
-from scheduler_service.processors.base import Processor, Retention, SourcePolicy
+from scheduler_service.processors.base import Processor, Retention, SourcePolicy, exchange_of
 from scheduler_service.processors.base import discover as discover_processors
 from scheduler_service.sandbox.memory import BASE
 from scheduler_service.sandbox.routed import RoutedTransport
@@ -37,6 +37,7 @@ from scheduler_service.stores.database import Ledger
 from scheduler_service.stores.publisher import Publisher
 from scheduler_service.stores.raw_store import RawStore
 from scheduler_service.triggers import exchanges_of
+from scheduler_service.windows import usual_hours
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from scheduler_service.models import Publish
     from scheduler_service.settings.loaded import Settings
     from scheduler_service.settings.providers import ProviderOptions
+    from scheduler_service.windows import Calendars
 
 T = TypeVar("T")
 
@@ -66,12 +68,15 @@ class Engine:
         publish: Publish,
         transport: Transport | None = None,
         compute_sessions: Compute | None = None,
+        patience: int = 1,
+        durable: bool = True,
     ) -> None:
         self.settings = settings
+        self._patience = patience
         self.clock = clock
         self.publish = publish
         self.directory = DataDirectory(settings.service.data_dir)
-        self.ledger = Ledger(self.directory.ledger)
+        self.ledger = Ledger(self.directory.ledger, durable=durable)
         self.sandboxed = frozenset(name for name in settings.used_providers if settings.uses_sandbox(name))
         self._disk = ThreadPoolExecutor(DISK_THREADS, thread_name_prefix="disk")
         self._parsing = ThreadPoolExecutor(PARSE_THREADS, thread_name_prefix="parse")
@@ -79,7 +84,15 @@ class Engine:
         self._transport = transport
         self.options = provider_options(settings)
         clients = self._clients()
-        self.processors = build_processors(settings, clients)
+        self.calendars = CalendarUpkeep(
+            folder=self.directory.calendars,
+            exchanges=exchanges_needed(settings),
+            clock=clock,
+            publish=publish,
+            pool=self._disk,
+            compute=compute_sessions,
+        )
+        self.processors = build_processors(settings, clients, self.calendars.calendar)
         self.publisher = Publisher(
             folder=self.directory.documents,
             ledger=self.ledger,
@@ -88,18 +101,12 @@ class Engine:
             sandbox=settings.sandbox,
             clock=clock,
             publish=publish,
+            patience=patience,
+            durable=durable,
         )
         self._gates: Gates | None = None
         self.executors: list[Executor] = []
         self._client_objects = clients
-        self.calendars = CalendarUpkeep(
-            folder=self.directory.calendars,
-            exchanges={name for s in settings.schedules if s.enabled for name in exchanges_of(s.trigger)},
-            clock=clock,
-            publish=publish,
-            pool=self._disk,
-            compute=compute_sessions,
-        )
         self.dispatcher = Dispatcher(
             ledger=self.ledger,
             schedules=settings.schedules,
@@ -121,6 +128,10 @@ class Engine:
         """There may be tasks to run."""
         for executor in self.executors:
             executor.notify()
+
+    def _pass_on(self) -> None:
+        for executor in self.executors:
+            executor.pass_on()
 
     async def open_ledger(self) -> None:
         """Opens the ledger of a directory that is already held, and claims it for this mode."""
@@ -188,6 +199,8 @@ class Engine:
                 committed=self.publisher.notify,
                 yielding=paid,
                 run_id=run_id,
+                patience=self._patience,
+                passed_on=self._pass_on,
             )
             for kind, planned, deadline in kinds
         ]
@@ -260,7 +273,18 @@ def provider_options(settings: Settings) -> dict[str, ProviderOptions]:
     }
 
 
-def build_processors(settings: Settings, clients: Mapping[str, Client]) -> dict[str, Processor[Any]]:
+def exchanges_needed(settings: Settings) -> set[str]:
+    """Those whose sessions decide when a schedule is due, or how old a stock's data is."""
+    domains = discover_processors()
+    of_triggers = {name for s in settings.schedules if s.enabled for name in exchanges_of(s.trigger)}
+    if not any(domains[domain].in_market_time for domain in settings.domains):
+        return of_triggers
+    return of_triggers | {exchange_of(symbol) for symbol in settings.watchlist}
+
+
+def build_processors(
+    settings: Settings, clients: Mapping[str, Client], calendars: Calendars = usual_hours
+) -> dict[str, Processor[Any]]:
     """The configured domains, each with those of its sources that are enabled and whose provider is on."""
     found = discover_processors()
     built: dict[str, Processor[Any]] = {}
@@ -273,7 +297,7 @@ def build_processors(settings: Settings, clients: Mapping[str, Client]) -> dict[
         ]
         kept = settings.retention.of(domain)
         if policies:
-            built[domain] = found[domain](clients, policies, Retention(kept.age, kept.items))
+            built[domain] = found[domain](clients, policies, Retention(kept.age, kept.items), calendars)
     return built
 
 

@@ -14,6 +14,7 @@
           RateLimited         the upstream asks for fewer requests; the gate shuts for everyone
         PermanentClientError  trying again will not help
           NotFound            the upstream does not know the thing
+          NotKept             nobody was asked, for only kept answers were wanted, and there is none
           Refused             the upstream does not accept who asks: the key, or its account's credit
           EndpointGone        what is asked exists there no more; the gate shuts for a day
       ParseError              the answer was kept, but is not what was asked for
@@ -122,6 +123,10 @@ class PermanentClientError(ClientError):
 
 class NotFound(PermanentClientError):
     """The upstream does not know the thing asked for."""
+
+
+class NotKept(PermanentClientError):
+    """Only a kept answer was wanted, and there is none."""
 
 
 class Refused(PermanentClientError):

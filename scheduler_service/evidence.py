@@ -8,10 +8,15 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from scheduler_service.calls import Cost
+from scheduler_service.clock import DAY, StoppedClock
 from scheduler_service.definitions import fingerprint, restore
 from scheduler_service.engine import provider_options
 from scheduler_service.gates.gate import Gate
-from scheduler_service.models import Reason, ScheduleOrigin, StockState
+from scheduler_service.market_time import ELAPSED
+from scheduler_service.models import Reason, ScheduleOrigin, StockState, Symbol
+from scheduler_service.processors.base import ageing_of
+from scheduler_service.processors.base import discover as discover_processors
 from scheduler_service.stores import call_store, gate_store, schedule_store, stock_state_store, traces
 from scheduler_service.stores.schedule_store import EVERYTHING
 
@@ -20,6 +25,7 @@ if TYPE_CHECKING:
 
     from scheduler_service.clock import Instant, Micros
     from scheduler_service.errors import Held
+    from scheduler_service.market_time import Ageing
     from scheduler_service.settings.loaded import Schedule, Settings
     from scheduler_service.stores.database import Connection
     from scheduler_service.stores.history import TaskRow
@@ -99,6 +105,7 @@ class SourceEvidence:
     off: str | None = None
     state: StockState = _UNTRIED
     newest: TaskRow | None = None
+    ageing: Ageing = ELAPSED
     obstacle: Held | None = None
 
 
@@ -114,22 +121,6 @@ class Evidence:
 
     def sources_of(self, domain: str) -> tuple[SourceEvidence, ...]:
         return tuple(source for source in self.sources if source.domain == domain)
-
-
-class _At:
-    """A clock that stands still."""
-
-    def __init__(self, instant: Instant) -> None:
-        self._instant = instant
-
-    def now(self) -> Instant:
-        return self._instant
-
-    def monotonic(self) -> float:
-        return 0.0
-
-    async def sleep(self, seconds: float) -> None:
-        raise AssertionError("nobody waits here")
 
 
 def names_known(conn: Connection | None, settings: Settings) -> dict[str, str]:
@@ -152,7 +143,9 @@ def gather(
     wanted.sort(key=lambda name: (name != question.name, name))
     schedules = [_schedule(conn, settings, calendars, known.get(name), name, question) for name in wanted]
     domains = dict.fromkeys([*(s.domain for s in schedules), *_as_domain(settings, question.name)])
-    sources = [source for domain in domains for source in _sources(conn, settings, providers, domain, question)]
+    sources = [
+        source for domain in domains for source in _sources(conn, settings, providers, domain, question, calendars)
+    ]
     by_name = [s for s in schedules if s.id == question.name]
     by_domain = [s for s in schedules if s not in by_name and not s.is_over]
     return Evidence(
@@ -233,6 +226,7 @@ def _sources(
     providers: Mapping[str, Mapping[str, str]],
     domain: str,
     question: Question,
+    calendars: Calendars,
 ) -> list[SourceEvidence]:
     configured = settings.domains.get(domain)
     if configured is None:
@@ -242,7 +236,7 @@ def _sources(
     if conn is not None and question.symbol is not None:
         states = stock_state_store.states_of(conn, question.symbol, domain)
         newest = traces.newest_tasks(conn, domain, question.symbol, names)
-    obstacles = _obstacles(conn, settings, question)
+    obstacles, ageing = _obstacles(conn, settings, question), _ageing(settings, domain, question, calendars)
     found = []
     for place, source in enumerate(configured.sources):
         provider = providers[domain][source.use]
@@ -258,10 +252,18 @@ def _sources(
                 off=_off(settings, provider, enabled=source.enabled),
                 state=states.get(source.use, _UNTRIED),
                 newest=newest.get(source.use),
+                ageing=ageing,
                 obstacle=obstacles.get(provider),
             )
         )
     return found
+
+
+def _ageing(settings: Settings, domain: str, question: Question, calendars: Calendars) -> Ageing:
+    if question.symbol is None:
+        return ELAPSED
+    watched = next((s for s in settings.watchlist if s.symbol == question.symbol), Symbol(question.symbol))
+    return ageing_of(watched, calendars, in_market_time=discover_processors()[domain].in_market_time)
 
 
 def _off(settings: Settings, provider: str, *, enabled: bool) -> str | None:
@@ -277,11 +279,12 @@ def _obstacles(conn: Connection | None, settings: Settings, question: Question) 
     if conn is None:
         return {}
     rows, spent = gate_store.gates(conn, question.now), call_store.spent(conn)
+    recent = gate_store.recent_calls(conn, question.now - DAY)
     found = {}
     for provider, options in provider_options(settings).items():
-        gate = Gate(provider, options, _At(question.instant))
-        gate.restore(rows, spent.get(provider, {}))
-        held = gate.obstacle(round(options.usd_per_call * 1e6))
+        gate = Gate(provider, options, StoppedClock(question.instant))
+        gate.restore(rows, spent.get(provider, {}), recent.get(provider, ()))
+        held = gate.obstacle(Cost(usd_micros=round(options.usd_per_call * 1e6)))
         # asked for a moment only, in the ordinary course of its rate
         if held is not None and not (held.reason is Reason.RATE_LIMITED and held.until <= question.instant):
             found[provider] = held

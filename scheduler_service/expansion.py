@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from scheduler_service.executors.local_executor import lane_of
 from scheduler_service.executors.reports import run_closed
 from scheduler_service.first_fetch import tried
-from scheduler_service.models import Reason, RunOrigin
+from scheduler_service.models import A_PERSONS, Reason, RunOrigin
 from scheduler_service.stores import open_tasks, schedule_store, stock_state_store, task_store
 from scheduler_service.stores.task_store import NewTask, Rank
 
@@ -101,9 +101,17 @@ class Expander:
         last = start + len(symbols) == len(expansion.symbols)
         waiting = open_tasks.open_keys(conn, schedule_id=run.schedule_id) if run.schedule_id else Counter()
         initial = run.origin is RunOrigin.INITIAL
+        fresh = self._fresh(conn, run, now)
         done = not_lacking(conn, run.domain, self._processors.get(run.domain)) if initial else set()
         tasks = [
-            self._task(run, expansion, symbol, source, overlaps=waiting[symbol, source] > expansion.queue)
+            self._task(
+                run,
+                expansion,
+                symbol,
+                source,
+                overlaps=waiting[symbol, source] > expansion.queue,
+                is_fresh=(symbol, source) in fresh,
+            )
             for symbol in symbols
             for source in expansion.sources
             if (symbol, source) not in done
@@ -114,7 +122,22 @@ class Expander:
         queued = Counter((run.domain, task.source) for task in tasks if task.ended is None)
         return _Slice(closed or schedule_store.get_run(conn, run.id), closed is not None, queued)
 
-    def _task(self, run: RunRow, expansion: Expansion, symbol: str, source: str, *, overlaps: bool) -> NewTask:
+    def _fresh(self, conn: Connection, run: RunRow, now: Instant) -> set[tuple[str, str]]:
+        """The (symbol, source) pairs that a slot finds fresh as it is expanded: no worker need look at them again."""
+        processor = self._processors.get(run.domain)
+        if run.origin is not RunOrigin.SCHEDULE or run.force or processor is None:
+            return set()
+        states = stock_state_store.states(conn, domain=run.domain)
+        return {
+            (symbol, source)
+            for (symbol, _, source), state in states.items()
+            if (watched := self._watchlist.get(symbol)) is not None
+            and processor.finds_fresh(source, watched, state, run.due_at, now)
+        }
+
+    def _task(
+        self, run: RunRow, expansion: Expansion, symbol: str, source: str, *, overlaps: bool, is_fresh: bool
+    ) -> NewTask:
         """A task; it ends at once where the configuration of today, or the tasks before it, leave nothing to do."""
         processor = self._processors.get(run.domain)
         asked = processor is not None and source in processor.policies
@@ -122,10 +145,12 @@ class Expander:
         ended = None
         if not asked:
             ended = Reason.PROVIDER_OFF
-        elif watched is None and run.origin is not RunOrigin.MANUAL:
+        elif watched is None and run.origin not in A_PERSONS:
             ended = Reason.NOT_WATCHED
         elif overlaps:
             ended = Reason.OVERLAP
+        elif is_fresh:
+            ended = Reason.FRESH
         return NewTask(
             symbol=symbol,
             source=source,

@@ -20,6 +20,7 @@ from scheduler_service.findings import (
     failed,
     fresh,
     in_hand,
+    left_alone,
     next_slot,
     no_slot_then,
     obstacles,
@@ -213,6 +214,7 @@ def _now(case: Case) -> Iterator[Finding]:
     yield from overdue(case)
     yield from in_hand(case)
     yield from obstacles(case)
+    yield from left_alone(case)
     yield from failed(case)
     yield from fresh(case, decides=False)
     yield next_slot(case)
@@ -237,6 +239,7 @@ def _future(case: Case) -> Iterator[Finding]:
     yield from symbols(case)
     yield paused(case)
     yield from obstacles(case)
+    yield from left_alone(case)
     yield from fresh(case, decides=True)
     yield service(case)
     runs = "" if case.service is not None else ", if a service runs then"

@@ -46,11 +46,17 @@ def check_request(request: FetchRequest, processors: Mapping[str, Processor[Any]
 
 
 async def make_run(engine: Engine, request: FetchRequest) -> RunRow:
-    """The run of a person's request, its tasks queued. Forced, what is asked only when missing must be named."""
+    """The run of a person's request, its tasks queued. Forced, what is asked only when missing must be named.
+
+    Raises ``ConfigurationError`` where it is to be asked by force and not at all.
+    """
+    if request.force and request.reparse:
+        raise ConfigurationError([Problem("", request.domain, "kept answers are parsed anew, or asked for, not both")])
     policies = engine.processors[request.domain].policies.values()
     wanted = [policy.name for policy in policies if not (request.force and policy.only_when_missing)]
     sources = [request.source] if request.source else wanted
-    return await engine.dispatcher.fetch(request.domain, request.symbols, sources, force=request.force)
+    domain, force, reparse = request.domain, request.force, request.reparse
+    return await engine.dispatcher.fetch(domain, request.symbols, sources, force=force, reparse=reparse)
 
 
 async def follow(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from scheduler_service.clock import BUILT_AT
+from scheduler_service.failure_memory import pause_of
 from scheduler_service.marks import marks
 from scheduler_service.models import Reason, TaskState
 from scheduler_service.processors.base import is_fresh
@@ -181,6 +182,16 @@ def obstacles(case: Case) -> Iterator[Finding]:
             yield Finding(f"gate of {source.provider}", said, path, decides=len(held) == len(case.asked))
 
 
+def left_alone(case: Case) -> Iterator[Finding]:
+    """It decides only where nobody is left to ask."""
+    paused = [(s, pause) for s in case.asked if (pause := pause_of(s.state, s.fresh_for, case.at)) is not None]
+    if paused:
+        symbol, first = case.question.symbol, paused[0][0]
+        said = together((source.source, pause.in_words()) for source, pause in paused)
+        how = f"let go with `scheduler-service release {symbol} {case.known.domain}`"
+        yield Finding("failures", f"{symbol}: {said}; {how}", first.place, decides=len(paused) == len(case.asked))
+
+
 def failed(case: Case) -> Iterator[Finding]:
     for source in case.asked:
         task = source.newest
@@ -195,8 +206,8 @@ def fresh(case: Case, *, decides: bool) -> Iterator[Finding]:
     required = [source for source in case.asked if not source.only_when_missing]
     if case.question.symbol is None or not required:
         return
-    is_found_fresh = [is_fresh(s.state, case.at, s.fresh_for, case.question.now) for s in required]
-    said = together((s.source, fresh_until(s.state, s.fresh_for, case.at, case.zone)) for s in required)
+    is_found_fresh = [is_fresh(s.state, case.at, s.fresh_for, case.question.now, s.ageing) for s in required]
+    said = together((s.source, fresh_until(s.state, s.fresh_for, case.at, case.zone, s.ageing)) for s in required)
     settled = decides and all(is_found_fresh)
     told = f"its tasks will be skipped (fresh): {said}" if settled else said
     yield Finding("fresh", told, f"{required[0].place}.fresh_for", decides=settled)
@@ -238,8 +249,11 @@ def of_source(evidence: Evidence, source: SourceEvidence, zone: str) -> Iterator
     when = " only while no better source has anything fresh" if source.only_when_missing else ""
     yield Finding("in use", f"yes{when}", f"{source.place}.when" if when else source.place)
     if question.symbol is not None:
-        said = of_state(source.state, source.fresh_for, question.instant, zone)
+        said = of_state(source.state, source.fresh_for, question.instant, zone, source.ageing)
         yield Finding("fresh", said, f"{source.place}.fresh_for")
+        pause = pause_of(source.state, source.fresh_for, question.instant)
+        if pause is not None:
+            yield Finding("failures", pause.in_words(), source.place)
         if source.newest is not None:
             yield Finding("last task", f"task {source.newest.id}: {of_task(source.newest, zone)}")
     if source.obstacle is None:

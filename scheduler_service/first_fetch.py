@@ -13,6 +13,7 @@ from scheduler_service.settings.units import format_usd
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
+    from scheduler_service.calls import Cost
     from scheduler_service.models import StockState, Symbol
     from scheduler_service.settings.loaded import Settings
     from scheduler_service.settings.providers import ProviderOptions
@@ -23,7 +24,9 @@ _HOPELESS = USELESS_ANSWERS | {Reason.POISON}
 
 @dataclass(frozen=True, slots=True)
 class FirstFetch:
-    """One provider's share. ``seconds`` is what its rate allows; the budgets are those of a day, None: no limit."""
+    """One provider's share. ``seconds`` is what its rate allows; the budgets are those of a day, None: no limit, and
+    ``reserve`` of them is not for this.
+    """
 
     provider: str
     calls: int
@@ -31,12 +34,14 @@ class FirstFetch:
     usd: float
     budget_usd: float | None
     budget_calls: int | None = None
+    reserve: float = 0.0
 
     @property
     def days(self) -> int:
         """The days whose budgets it takes; 0 where a budget allows nothing."""
         shares = [(self.usd, self.budget_usd), (self.calls, self.budget_calls)]
-        limited = [(wanted, limit) for wanted, limit in shares if limit is not None and wanted > 0]
+        usable = 1.0 - self.reserve
+        limited = [(wanted, limit * usable) for wanted, limit in shares if limit is not None and wanted > 0]
         if any(limit <= 0 for _, limit in limited):
             return 0
         return max((math.ceil(wanted / limit) for wanted, limit in limited), default=1)
@@ -55,24 +60,31 @@ def tried(
 
 
 def plan(
-    settings: Settings, sources: Mapping[str, Mapping[str, str]], counts: Mapping[tuple[str, str], int]
+    settings: Settings,
+    sources: Mapping[str, Mapping[str, str]],
+    counts: Mapping[tuple[str, str], int],
+    prices: Mapping[tuple[str, str], Cost] | None = None,
 ) -> tuple[FirstFetch, ...]:
     """What each provider will be asked, by name. ``counts`` is how many symbols each (domain, source) lacks, and
-    ``sources`` maps each domain's sources to their providers.
+    ``sources`` maps each domain's sources to their providers; ``prices`` is what one call of each may cost, where that
+    is not the provider's dearest.
 
     One call a symbol and source, or one at each address. Sources with ``when: missing`` are left out: they are asked
     only where the better ones came back with nothing.
     """
     calls: Counter[str] = Counter()
+    usd: Counter[str] = Counter()
     for domain, domain_settings in settings.domains.items():
         for source in domain_settings.enabled_sources:
             provider = sources.get(domain, {}).get(source.use, "")
             lacking = counts.get((domain, source.use), 0)
             if source.when == "always" and provider in settings.used_providers and lacking > 0:
-                calls[provider] += math.ceil(
-                    lacking * calls_per_symbol(settings.providers[provider], settings.watchlist)
-                )
-    return tuple(_first_fetch(settings, provider, calls[provider]) for provider in sorted(calls))
+                options = settings.providers[provider]
+                several = math.ceil(lacking * calls_per_symbol(options, settings.watchlist))
+                price = (prices or {}).get((domain, source.use), options.expected(""))
+                calls[provider] += several
+                usd[provider] += 0 if settings.uses_sandbox(provider) else several * price.usd_micros
+    return tuple(_first_fetch(settings, name, calls[name], usd[name]) for name in sorted(calls))
 
 
 def in_words(plans: Iterable[FirstFetch]) -> list[str]:
@@ -93,11 +105,11 @@ def calls_per_symbol(options: ProviderOptions, watchlist: Sequence[Symbol]) -> f
     return sum(map(options.calls_for, watchlist)) / len(watchlist) if watchlist else 1.0
 
 
-def _first_fetch(settings: Settings, provider: str, calls: int) -> FirstFetch:
+def _first_fetch(settings: Settings, provider: str, calls: int, usd_micros: int) -> FirstFetch:
     options = settings.providers[provider]
-    price = 0.0 if settings.uses_sandbox(provider) else options.usd_per_call
-    budget = options.budget
-    return FirstFetch(provider, calls, calls / _rate(options), calls * price, budget.usd_per_day, budget.calls_per_day)
+    budget, seconds = options.budget, calls / _rate(options)
+    limits = (budget.usd_per_day, budget.calls_per_day, budget.reserve)
+    return FirstFetch(provider, calls, seconds, usd_micros / 1e6, *limits)
 
 
 def _rate(options: ProviderOptions) -> float:

@@ -52,6 +52,7 @@ class Reason(StrEnum):
     LOST = "lost"
     DISK_LOW = "disk_low"
     DISK_FAILED = "disk_failed"
+    NOT_KEPT = "not_kept"
     BACKING_OFF = "backing_off"
     QUARANTINED = "quarantined"
     INTERNAL_ERROR = "internal_error"
@@ -79,8 +80,15 @@ class RunOrigin(StrEnum):
     SCHEDULE = "schedule"
     INITIAL = "initial"
     MANUAL = "manual"
+    REPARSE = "reparse"
     FOLLOW_UP = "follow_up"
     RETRY = "retry"
+
+
+A_PERSONS = frozenset({RunOrigin.MANUAL, RunOrigin.REPARSE})
+"""Asked for by a person: carried out also for what is not watched, and never paused."""
+URGENT = A_PERSONS | {RunOrigin.RETRY}
+"""Somebody waits for it: it may use what budgets keep back."""
 
 
 class SlotOutcome(StrEnum):
@@ -187,7 +195,9 @@ class Contribution(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """The unit of work, as claimed by a worker. ``attempt`` fences late writers."""
+    """The unit of work, as claimed by a worker. ``attempt`` fences late writers. ``urgent``: a person's, or of high
+    priority; it may use what budgets keep back.
+    """
 
     id: int
     run_id: int
@@ -202,6 +212,7 @@ class Task:
     expires_at: Instant | None = None
     held_reason: Reason | None = None
     force: bool = False
+    urgent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

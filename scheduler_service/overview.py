@@ -10,21 +10,22 @@ from zoneinfo import ZoneInfo
 from scheduler_service import __version__
 from scheduler_service.clock import to_datetime, to_iso_seconds
 from scheduler_service.errors import Held
+from scheduler_service.failure_memory import quarantined_until
 from scheduler_service.gates.keys import KeyState
-from scheduler_service.models import TaskState
+from scheduler_service.models import StockState, TaskState
 from scheduler_service.pausing import pauses
 from scheduler_service.processors.base import is_fresh
 from scheduler_service.stores import stock_state_store, task_store
 from scheduler_service.web.views import DomainFreshness, KeyView, NextSlot, ProviderState, Readiness, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from scheduler_service.clock import Instant
     from scheduler_service.engine import Engine
     from scheduler_service.gates.gate import Gate
     from scheduler_service.gates.keys import KeyStanding
-    from scheduler_service.models import Reason, StockState
+    from scheduler_service.models import Reason
     from scheduler_service.processors.base import Processor
     from scheduler_service.stores.stock_state_store import Key
 
@@ -36,7 +37,7 @@ async def overview(engine: Engine, readiness: Readiness, started_at: Instant, im
         lambda conn: (stock_state_store.states(conn), task_store.state_counts(conn))
     )
     watched = list(engine.dispatcher.watchlist)
-    freshness = tuple(_freshness(p, watched, states, now) for p in engine.processors.values())
+    freshness = tuple(_freshness(engine, p, watched, states, now) for p in engine.processors.values())
     asked = [_provider(engine, gate, now) for gate in engine.gates.by_provider.values()]
     off = [ProviderState(provider=name, off=why) for name, why in sorted(engine.settings.off.items())]
     providers = (*asked, *off)
@@ -57,7 +58,7 @@ async def overview(engine: Engine, readiness: Readiness, started_at: Instant, im
         providers=providers,
         pauses=await pauses(engine),
         problems=(*_problems(readiness), *impaired, *_shut(providers), *_failing(freshness)),
-        warnings=tuple(engine.calendars.warnings()),
+        warnings=(*engine.calendars.warnings(), *_quarantined(engine, watched, states, now)),
     )
 
 
@@ -79,25 +80,50 @@ async def in_one_line(engine: Engine, impaired: Sequence[str]) -> str:
 
 
 def _freshness(
-    processor: Processor[Any], watched: list[str], states: Mapping[Key, StockState], now: Instant
+    engine: Engine, processor: Processor[Any], watched: list[str], states: Mapping[Key, StockState], now: Instant
 ) -> DomainFreshness:
-    counts = {"fresh": 0, "stale": 0, "never": 0, "failing": 0}
+    counts = {"fresh": 0, "stale": 0, "never": 0, "failing": 0, "quarantined": 0}
     for symbol in watched:
+        ageing = processor.ageing(engine.symbol(symbol))
         for source in processor.required:
             state = states.get((symbol, processor.domain, source))
             if state is None or state.checked_at is None:
                 counts["never"] += 1
             else:
-                fresh = is_fresh(state, now, processor.policies[source].fresh_for, now)
+                fresh = is_fresh(state, now, processor.policies[source].fresh_for, now, ageing)
                 counts["fresh" if fresh else "stale"] += 1
-            counts["failing"] += state is not None and state.status == stock_state_store.FAILED
+            if state is not None and state.status == stock_state_store.FAILED:
+                counts["quarantined" if _quarantine(state, now) else "failing"] += 1
     return DomainFreshness(domain=processor.domain, watched=len(watched) * len(processor.required), **counts)
+
+
+def _quarantine(state: StockState, now: Instant) -> Instant | None:
+    """Until when it lasts."""
+    until = quarantined_until(state)
+    return until if state.tried_at is not None and state.tried_at <= now and until is not None and now < until else None
+
+
+def _quarantined(
+    engine: Engine, watched: Sequence[str], states: Mapping[Key, StockState], now: Instant
+) -> Iterator[str]:
+    """A sentence for each watched stock that a source does not know."""
+    for symbol in watched:
+        held = {
+            f"{domain} from {source}": until
+            for domain, processor in engine.processors.items()
+            for source in processor.policies
+            if (until := _quarantine(states.get((symbol, domain, source), StockState()), now)) is not None
+        }
+        if held:
+            first = to_iso_seconds(min(held.values()))
+            how = f"take it off the watchlist, give it an alias, or: scheduler-service release {symbol}"
+            yield f"{symbol} is unknown ({', '.join(held)}) and left alone until {first}; {how}"
 
 
 def _provider(engine: Engine, gate: Gate, now: Instant) -> ProviderState:
     spent, budget = gate.spent_today(now), gate.options.budget
     until, reason = _shut_until(gate, now)
-    exhausted = gate.exhausted(now)
+    exhausted = gate.account.exhausted(now)
     return ProviderState(
         provider=gate.provider,
         sandbox=engine.gates.is_sandbox(gate.provider),
@@ -114,8 +140,8 @@ def _provider(engine: Engine, gate: Gate, now: Instant) -> ProviderState:
 
 def _shut_until(gate: Gate, now: Instant) -> tuple[Instant | None, Reason | None]:
     """By itself, or because every key of it is set aside."""
-    if gate.closed is not None and gate.closed.until > now:
-        return gate.closed.until, gate.closed.reason
+    if (shut := gate.shut(now)) is not None:
+        return shut.until, shut.reason
     try:
         if gate.keys is not None:
             gate.keys.check(now)

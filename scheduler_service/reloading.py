@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from loguru import logger
 from pydantic import BaseModel
 
-from scheduler_service import log_setup
+from scheduler_service import cost_change, log_setup
 from scheduler_service.background_scheduler import BackgroundScheduler, Owner
 from scheduler_service.clock import SECOND
 from scheduler_service.errors import ConfigurationError, Problem, SchedulerServiceError
@@ -125,6 +125,7 @@ class ReloadingService:
             return False
         self._supervisor.ready(self._scheduler.summary)
         self._be_patient(0)
+        await cost_change.note(self._scheduler.engine.ledger, self._configured.settings, self._clock.now())
         if not self._configured.token:  # the start may have made one
             self._configured = await asyncio.to_thread(with_token, self._configured.settings, self._configured.note)
         return True
@@ -196,7 +197,9 @@ class ReloadingService:
         if serves:
             await self._scheduler.forget_refusals()
             took = self._clock.monotonic() - started
-            self._reloaded("restarted", f"the service has restarted with the changed configuration, in {took:.1f} s")
+            asks = await asyncio.to_thread(cost_change.between, before.settings, changed.settings, self._clock.now())
+            message = f"the service has restarted with the changed configuration, in {took:.1f} s"
+            self._reloaded("restarted", f"{message}; {asks}" if asks else message)
         return serves
 
     def _reject(self, problems: list[str]) -> None:

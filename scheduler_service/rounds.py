@@ -37,8 +37,10 @@ class Rounds:
         publish: Publish,
         calendars: Calendars,
         swept: Callable[[], Awaitable[None]],
+        patience: int = 1,
     ) -> None:
-        """``swept`` is awaited after every sweep."""
+        """``swept`` is awaited after every sweep; with more ``patience`` they come less often."""
+        self._every = SWEEP_EVERY * patience
         self._dispatcher = dispatcher
         self._clock = clock
         self._publish = publish
@@ -83,7 +85,7 @@ class Rounds:
 
     def makes_progress(self) -> bool:
         """Whether both tasks come round. That the ledger cannot be written is no hindrance: they say so and go on."""
-        return comes_round(self._swept_at, self._reconciling_since, self._clock.monotonic(), SWEEP_EVERY)
+        return comes_round(self._swept_at, self._reconciling_since, self._clock.monotonic(), self._every)
 
     def _ring(self, schedule_id: str) -> None:
         self._rung.add(schedule_id)
@@ -108,7 +110,7 @@ class Rounds:
         """Every 30 s: every schedule is looked at, and the alarm clock is healed. Bounds every delay."""
         while not self._stop.is_set():
             with suppress(TimeoutError):
-                async with asyncio.timeout(SWEEP_EVERY):
+                async with asyncio.timeout(self._every):
                     await self._sweep_wanted.wait()
             self._sweep_wanted.clear()
             if self._stop.is_set():

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from scheduler_service.clock import MINUTE, SECOND, to_datetime, to_iso_seconds
+from scheduler_service.market_time import ELAPSED
 from scheduler_service.marks import calendar_behind
 from scheduler_service.models import Reason, SlotOutcome, TaskState
 from scheduler_service.settings.model import good_for_slots
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from scheduler_service.clock import Instant, Micros
     from scheduler_service.errors import Held
+    from scheduler_service.market_time import Ageing
     from scheduler_service.models import StockState
     from scheduler_service.stores.history import TaskRow
     from scheduler_service.stores.schedule_store import PauseRow, RunRow
@@ -163,11 +165,11 @@ def of_pause(pause: PauseRow, timezone: str) -> str:
     return f"{what} since {moment(pause.since, timezone)}, {until}{why}"
 
 
-def of_state(state: StockState, fresh_for: Micros, at: Instant, timezone: str) -> str:
+def of_state(state: StockState, fresh_for: Micros, at: Instant, timezone: str, ageing: Ageing = ELAPSED) -> str:
     """How fresh a source is for a slot due at ``at``."""
     if state.checked_for is None or state.checked_at is None:
         return "never fetched"
-    until = state.checked_for + good_for_slots(fresh_for)
+    until = ageing.after(state.checked_for, good_for_slots(fresh_for))
     kind = "fresh" if at < until else "stale"
     checked = f"checked at {moment(state.checked_at, timezone)}"
     failures = f", {several(state.failures, 'failure')} since" if state.failures else ""
@@ -175,11 +177,11 @@ def of_state(state: StockState, fresh_for: Micros, at: Instant, timezone: str) -
     return f"{kind}, good for slots before {moment(until, timezone)} ({why})"
 
 
-def fresh_until(state: StockState, fresh_for: Micros, at: Instant, timezone: str) -> str:
+def fresh_until(state: StockState, fresh_for: Micros, at: Instant, timezone: str, ageing: Ageing = ELAPSED) -> str:
     """The same in two words."""
     if state.checked_for is None:
         return "never fetched"
-    until = state.checked_for + good_for_slots(fresh_for)
+    until = ageing.after(state.checked_for, good_for_slots(fresh_for))
     return f"{'fresh until' if at < until else 'stale since'} {moment(until, timezone)}"
 
 

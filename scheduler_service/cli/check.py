@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from scheduler_service.cli.budget import forecast_as_json, known_of
 from scheduler_service.cli.calendars import informed
 from scheduler_service.cli.configuration import settings_of, source_providers
-from scheduler_service.cli.estimate import covered, estimate
 from scheduler_service.cli.figures import local, local_iso, several
 from scheduler_service.cli.ledger import look
 from scheduler_service.cli.terminal import line, print_json, table
 from scheduler_service.cli.upcoming import slots
 from scheduler_service.clock import DAY, SystemClock, to_iso
+from scheduler_service.cost_change import changes, daily, from_text
 from scheduler_service.errors import ConfigurationError, DataDirectoryError, Problem
-from scheduler_service.first_fetch import in_words, plan, tried
+from scheduler_service.estimate import covered, estimate, usual_prices
+from scheduler_service.first_fetch import in_words as first_in_words
+from scheduler_service.first_fetch import plan, tried
+from scheduler_service.forecast import Known, forecasts, in_words
 from scheduler_service.settings.units import format_usd
 from scheduler_service.stores.data_directory import LIVE, SANDBOX, DataDirectory, check_mode
-from scheduler_service.stores.stock_state_store import states
+from scheduler_service.stores.spending import noted_estimate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from scheduler_service.calendar_file import Compute
-    from scheduler_service.cli.estimate import Estimate
     from scheduler_service.cli.upcoming import Slot
-    from scheduler_service.clock import Clock
+    from scheduler_service.clock import Clock, Instant
+    from scheduler_service.cost_change import Change, Noted
+    from scheduler_service.estimate import Estimate
     from scheduler_service.first_fetch import FirstFetch
+    from scheduler_service.forecast import Forecast
     from scheduler_service.models import StockState
     from scheduler_service.settings.loaded import Schedule, Settings
     from scheduler_service.stores.database import Connection
@@ -44,15 +50,16 @@ def check(paths: Sequence[Path], *, as_json: bool, clock: Clock | None = None, c
 
     ``compute`` stands in for the process that computes sessions.
     """
+    now = (clock or SystemClock()).now()
     try:
         settings = settings_of(paths)
-        known = _known(settings)
+        known = _known(settings, now)
     except ConfigurationError as error:
         if not as_json:
             raise
         print_json({"valid": False, "problems": [asdict(problem) for problem in error.problems]})
         return 2
-    now = (clock or SystemClock()).now()
+    as_written = settings
     settings, _, calendar_warnings = informed(settings, now, compute)
     settings = replace(settings, warnings=(*settings.warnings, *calendar_warnings))
     ahead = {
@@ -61,33 +68,53 @@ def check(paths: Sequence[Path], *, as_json: bool, clock: Clock | None = None, c
     }
     sources = source_providers()
     estimates = estimate(settings, sources, now)
-    first = plan(settings, sources, _never_fetched(settings, sources, known))
+    first = plan(settings, sources, _never_fetched(settings, sources, known.states), usual_prices(settings))
+    change = _change(as_written, known.before)
+    foreseen = forecasts(settings, sources, known.spending, now)
     if as_json:
-        print_json(_as_json(settings, ahead, estimates, first))
+        print_json(_as_json(settings, ahead, estimates, first, change, foreseen, now))
     else:
         _print(settings, ahead, estimates, first)
+        _print_budgets(settings, change, foreseen, now)
     return 0
 
 
-def _known(settings: Settings) -> Mapping[Key, StockState]:
-    """What the ledger knows of every stock and source.
+@dataclass(frozen=True, slots=True)
+class _FromLedger:
+    """What the ledger knows of every stock and source, of what was spent, and of what ran before."""
+
+    states: Mapping[Key, StockState] = field(default_factory=dict)
+    spending: Known = field(default_factory=Known)
+    before: Noted | None = None
+
+
+def _known(settings: Settings, now: Instant) -> _FromLedger:
+    """What is known of the data directory.
 
     Raises ``ConfigurationError`` where ``run`` would refuse the data directory, as far as a look can tell.
     """
     directory = DataDirectory(settings.service.data_dir)
     if not directory.ledger.exists():
-        return {}
+        return _FromLedger()
     mode = SANDBOX if settings.sandbox else LIVE
     try:
-        return look(settings, partial(_look, mode=mode, data_dir=str(directory.root)))
+        return look(settings, partial(_look, mode=mode, data_dir=str(directory.root), now=now))
     except DataDirectoryError as error:
         path = "service.data_dir"
         raise ConfigurationError([Problem(settings.line_of(path), path, str(error))]) from error
 
 
-def _look(conn: Connection, mode: str, data_dir: str) -> Mapping[Key, StockState]:
+def _look(conn: Connection, mode: str, data_dir: str, now: Instant) -> _FromLedger:
     check_mode(conn, mode, data_dir)
-    return states(conn)
+    known = known_of(conn, now)
+    return _FromLedger(known.states, known, from_text(noted_estimate(conn)))
+
+
+def _change(settings: Settings, before: Noted | None) -> list[Change]:
+    """What it asks more or less than the configuration that the service ran with last. Both are estimated as of the
+    same time, without what calendars know, so that nothing else makes a difference.
+    """
+    return [] if before is None else changes(before.by_provider, daily(settings, before.at))
 
 
 def _never_fetched(
@@ -107,7 +134,13 @@ def _never_fetched(
 
 
 def _as_json(
-    settings: Settings, ahead: dict[str, list[Slot]], estimates: list[Estimate], first: Sequence[FirstFetch]
+    settings: Settings,
+    ahead: dict[str, list[Slot]],
+    estimates: list[Estimate],
+    first: Sequence[FirstFetch],
+    change: Sequence[Change],
+    foreseen: Sequence[Forecast],
+    now: Instant,
 ) -> dict[str, object]:
     return {
         "valid": True,
@@ -136,6 +169,10 @@ def _as_json(
         ],
         "estimate": [asdict(one) for one in estimates],
         "first_fetch": [asdict(one) for one in first],
+        "change": [
+            {"provider": one.provider, "before": one.before._asdict(), "now": one.now._asdict()} for one in change
+        ],
+        "forecast": [forecast_as_json(one, now, settings.service.timezone) for one in foreseen],
     }
 
 
@@ -164,7 +201,7 @@ def _print(
             line("  no slot to come" if schedule.enabled else "  switched off (enabled: false)")
     line()
     _print_estimates(estimates)
-    if words := in_words(first):
+    if words := first_in_words(first):
         line()
         line("The first fetch, of what was never fetched:")
         for sentence in words:
@@ -195,6 +232,19 @@ def _print_estimates(estimates: list[Estimate]) -> None:
             line(f"{one.provider}: {sentence}")
 
 
+def _print_budgets(settings: Settings, change: Sequence[Change], foreseen: Sequence[Forecast], now: Instant) -> None:
+    if foreseen:
+        line()
+        line("The budgets, from what is spent so far and the slots to come:")
+        for one in foreseen:
+            line(f"  {one.provider}: {in_words(one, now, settings.service.timezone)}")
+    if change:
+        line()
+        line("Against the configuration that the service ran with last, on the busiest day:")
+        for difference in change:
+            line(f"  {difference.in_words()}")
+
+
 def _about_money(one: Estimate) -> list[str]:
     said = []
     if one.calls_when_missing:
@@ -207,6 +257,8 @@ def _about_money(one: Estimate) -> list[str]:
         said.append(f"at most about {format_usd(one.usd_in_28_days)} in 28 days")
     if one.usd_limit is not None and one.usd_per_day > one.usd_limit:
         said.append(f"the budget of {format_usd(one.usd_limit)} a day holds the rest back on such a day")
+    if one.usd_month_limit is not None and one.usd_in_28_days > one.usd_month_limit:
+        said.append(f"the budget of {format_usd(one.usd_month_limit)} a month does not last for 28 days")
     return said
 
 

@@ -128,16 +128,27 @@ def next_slots(
 @click.argument("domain")
 @click.argument("symbols", nargs=-1, required=True, metavar="SYMBOL...")
 @click.option("--source", help="Only from this source.")
-@click.option("--force", is_flag=True, help="Also what is fresh. Never past rate, budget or a closed gate.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Also what is fresh, backing off or quarantined. Never past rate, budget or a closed gate.",
+)
+@click.option("--reparse", is_flag=True, help="Ask nobody: parse the kept answers anew, say after an update.")
 @as_json
 @click.pass_obj
 def fetch(
-    paths: tuple[Path, ...], domain: str, symbols: tuple[str, ...], source: str | None, force: bool, as_json: bool
+    paths: tuple[Path, ...],
+    domain: str,
+    symbols: tuple[str, ...],
+    source: str | None,
+    force: bool,
+    reparse: bool,
+    as_json: bool,
 ) -> int:
     """Fetch now, through the running service or without one."""
     from scheduler_service.cli.fetch import fetch as fetch_now
 
-    return fetch_now(paths, domain, symbols, source=source, force=force, as_json=as_json)
+    return fetch_now(paths, domain, symbols, source=source, force=force, reparse=reparse, as_json=as_json)
 
 
 @cli.command()
@@ -196,6 +207,29 @@ def why(paths: tuple[Path, ...], name: str, symbol: str | None, at: str | None, 
 
 
 @cli.command()
+@click.option("--days", type=click.IntRange(1, 366), default=7, show_default=True, help="How many days.")
+@click.option("--from", "start", metavar="DATE", help="The first day, such as 2027-01-04; today by default.")
+@click.option("--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="What chance is drawn from.")
+@click.option(
+    "--fault",
+    "faults",
+    metavar="SPEC",
+    multiple=True,
+    help="What goes wrong, repeatable: outage:PROVIDER:2h@day3, 429:PROVIDER:30m@day3T14:30, 500:..., slow:..., "
+    "crash@day3, clock:+1h@day3.",
+)
+@as_json
+@click.pass_obj
+def simulate(
+    paths: tuple[Path, ...], days: int, start: str | None, seed: int, faults: tuple[str, ...], as_json: bool
+) -> int:
+    """Run that many days on a virtual clock, against the sandbox: what will be done, and what it will cost."""
+    from scheduler_service.cli.simulate import simulate_configuration
+
+    return simulate_configuration(paths, days=days, start=start, seed=seed, faults=faults, as_json=as_json)
+
+
+@cli.command()
 @click.argument("job", required=False)
 @click.option("--all", "everything", is_flag=True, help="All schedules.")
 @click.option("--for", "span", metavar="DURATION", help="So long, such as 2h or 7d; else until someone resumes.")
@@ -228,6 +262,35 @@ def resume(paths: tuple[Path, ...], job: str | None, everything: bool, as_json: 
     from scheduler_service.cli.pause import resume as resume_schedule
 
     return resume_schedule(paths, job, everything=everything, as_json=as_json)
+
+
+@cli.command()
+@click.argument("symbol")
+@click.argument("domain", required=False)
+@as_json
+@click.pass_obj
+def release(paths: tuple[Path, ...], symbol: str, domain: str | None, as_json: bool) -> int:
+    """Have the running service ask again for a stock that it leaves alone.
+
+    What failed before counts no more: its sources are asked at their next slot, quarantined or not. Exit code 3 when
+    none runs.
+    """
+    from scheduler_service.cli.release import release as release_stock
+
+    return release_stock(paths, symbol, domain, as_json=as_json)
+
+
+@cli.command()
+@as_json
+@click.pass_obj
+def budget(paths: tuple[Path, ...], as_json: bool) -> int:
+    """Show what was spent at each provider, what is left, and how long it lasts.
+
+    Works beside the running service and without one.
+    """
+    from scheduler_service.cli.budget import budget as show_budget
+
+    return show_budget(paths, as_json=as_json)
 
 
 @cli.command()

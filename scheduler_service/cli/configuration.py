@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from pydantic import BaseModel, SecretStr
 
+from scheduler_service import estimate
 from scheduler_service.cli.terminal import line
 from scheduler_service.clients.base import discover as discover_clients
-from scheduler_service.processors.base import discover as discover_processors
 from scheduler_service.redaction import escape, register_secret
 from scheduler_service.settings.explain import closest, did_you_mean
 from scheduler_service.settings.load import Found, find_config, find_data_dir, load
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from scheduler_service.settings.loaded import Settings
+
+source_providers = estimate.source_providers
 
 
 def find(given: Sequence[Path]) -> Found:
@@ -55,21 +57,13 @@ def data_dir_of(given: Sequence[Path]) -> Path:
     return data_dir
 
 
-def read(found: Found) -> Settings:
+def read(found: Found, environ: Mapping[str, str] = os.environ) -> Settings:
     """The settings of these files and the environment; none of their secrets is shown from now on."""
     providers = {name: client.Options for name, client in discover_clients().items()}
-    settings = load(found.paths, os.environ, providers=providers, sources=source_providers())
+    settings = load(found.paths, environ, providers=providers, sources=source_providers())
     for secret in secrets_in([getattr(settings, field.name) for field in fields(settings)]):
         register_secret(secret)
     return settings
-
-
-def source_providers() -> dict[str, dict[str, str]]:
-    """Each domain's sources, and the provider that each of them asks."""
-    return {
-        domain: {source.name: source.provider for source in processor.sources}
-        for domain, processor in discover_processors().items()
-    }
 
 
 def secrets_in(value: Any) -> Iterator[str]:

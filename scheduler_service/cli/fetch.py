@@ -8,6 +8,7 @@ from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from scheduler_service import log_setup
@@ -28,16 +29,24 @@ if TYPE_CHECKING:
     from scheduler_service.settings.loaded import Settings
     from scheduler_service.web.views import TaskReport
 
-NOTHING_TO_DO = (Reason.FRESH, Reason.NOT_NEEDED)
+THERE_ALREADY = (Reason.FRESH, Reason.NOT_NEEDED)
+NOTHING_TO_DO = (*THERE_ALREADY, Reason.NOT_KEPT)
 FILES_SHOWN = 4
 
 
 def fetch(
-    paths: Sequence[Path], domain: str, symbols: Sequence[str], *, source: str | None, force: bool, as_json: bool
+    paths: Sequence[Path],
+    domain: str,
+    symbols: Sequence[str],
+    *,
+    source: str | None,
+    force: bool,
+    reparse: bool = False,
+    as_json: bool,
 ) -> int:
     """1 when a task failed, or was not carried out for another reason than that nothing was to be done."""
     settings = settings_of(paths)
-    request = request_of(settings, domain, symbols, source=source, force=force)
+    request = request_of(settings, domain, symbols, source=source, force=force, reparse=reparse)
     try:
         latest = asyncio.run(_follow(settings, request, as_json=as_json))
     except KeyboardInterrupt:
@@ -57,13 +66,15 @@ def fetch(
     unfinished = [report for report in latest if not report.state.ended]
     if unfinished:
         raise SchedulerServiceError(f"{several(len(unfinished), 'task')} had not ended when the report of them did")
-    return 0 if all(_is_well(report) for report in latest) else 1
+    return 0 if all(map(_is_well, latest)) and not all(r.reason is Reason.NOT_KEPT for r in latest) else 1
 
 
 def request_of(
-    settings: Settings, domain: str, symbols: Sequence[str], *, source: str | None, force: bool
+    settings: Settings, domain: str, symbols: Sequence[str], *, source: str | None, force: bool, reparse: bool = False
 ) -> FetchRequest:
     """What is asked for, in the names that are known here. Raises ``click.UsageError``."""
+    if force and reparse:
+        raise click.UsageError("--reparse asks nobody, --force asks again: give one of them")
     choose("domain", domain, source_providers())
     choose("configured domain", domain, settings.domains)
     if source is not None:
@@ -72,9 +83,9 @@ def request_of(
     watched = {symbol.symbol for symbol in settings.watchlist}
     wanted = tuple(dict.fromkeys(map(read_symbol, symbols)))
     for symbol in wanted:
-        if symbol not in watched:
+        if symbol not in watched and not reparse:
             line(f"{symbol} is not on the watchlist and is fetched this once{perhaps(symbol, watched)}", err=True)
-    return FetchRequest(domain=domain, symbols=wanted, source=source, force=force)
+    return FetchRequest(domain=domain, symbols=wanted, source=source, force=force, reparse=reparse)
 
 
 async def _follow(settings: Settings, request: FetchRequest, *, as_json: bool) -> list[TaskReport]:
@@ -165,7 +176,9 @@ def _is_well(report: TaskReport) -> bool:
 
 
 def _documents(settings: Settings, latest: Sequence[TaskReport]) -> list[Path]:
-    """Where the documents of what did not fail are."""
+    """Where the documents of what did not fail are; of what was skipped there may be none yet."""
     folder = DataDirectory(settings.service.data_dir.absolute()).documents
+    there = {(r.domain, r.symbol) for r in latest if r.state is TaskState.COMPLETED or r.reason in THERE_ALREADY}
     known = dict.fromkeys((r.domain, r.symbol) for r in latest if r.state in (TaskState.COMPLETED, TaskState.SKIPPED))
-    return [folder / domain / file_name(symbol) for domain, symbol in known]
+    files = {key: folder / key[0] / file_name(key[1]) for key in known}
+    return [path for key, path in files.items() if key in there or path.exists()]

@@ -52,6 +52,12 @@ def sparkline(values: Sequence[Decimal]) -> str:
     return "".join(_BARS[int((value - low) / span * (len(_BARS) - 1))] for value in values)
 
 
+def bars(counts: Sequence[int]) -> str:
+    """One bar a count, the highest one full, ``·`` for none."""
+    most = max(counts, default=0)
+    return "".join(_BARS[-(-count * len(_BARS) // most) - 1] if count else "·" for count in counts)
+
+
 def ago(at: Instant | None, now: Instant) -> str:
     """``5 min ago``."""
     if at is None:

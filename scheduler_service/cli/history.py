@@ -15,16 +15,19 @@ from scheduler_service.cli.terminal import line, print_json, table
 from scheduler_service.clock import SystemClock, to_iso_seconds
 from scheduler_service.models import SlotOutcome, TaskState
 from scheduler_service.settings.units import parse_duration
+from scheduler_service.stores.call_store import Use
 from scheduler_service.stores.history import recent_runs, recent_slots, recent_tasks
+from scheduler_service.stores.traces import calls_of_tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from scheduler_service.clock import Clock, Instant
     from scheduler_service.stores.database import Connection
     from scheduler_service.stores.history import TaskRow
     from scheduler_service.stores.schedule_store import RunRow, SlotRow
+    from scheduler_service.stores.traces import CallTrace
 
 MOST = 1_000
 """Of each kind."""
@@ -48,6 +51,8 @@ class Happened:
     slots: Sequence[tuple[str, SlotRow]]
     runs: Sequence[RunRow]
     tasks: Sequence[TaskRow]
+    calls: Mapping[int, Sequence[CallTrace]]
+    """By task: those that it asked for, joined, or was served the kept answers of."""
 
 
 def history(
@@ -94,6 +99,7 @@ def _read(conn: Connection, wanted: Wanted) -> Happened:
         slots=slots if (anything or outcome is not None) and wanted.symbol is None else [],
         runs=[r for r in runs if anything or _has(r, state)] if wanted.symbol is None else [],
         tasks=tasks if anything or state is not None else [],
+        calls=calls_of_tasks(conn, [task.id for task in tasks]),
     )
 
 
@@ -155,9 +161,21 @@ def _as_json(happened: Happened) -> dict[str, object]:
                 "due_at": _iso(task.due_at),
                 "started_at": _iso(task.started_at),
                 "ended_at": _iso(task.ended_at),
+                "calls": [_call(call) for call in happened.calls.get(task.id, ())],
             }
             for task in happened.tasks
         ],
+    }
+
+
+def _call(call: CallTrace) -> dict[str, object]:
+    return {
+        "call_id": call.id,
+        "provider": call.provider,
+        "resource": call.resource,
+        "how": call.how,
+        "state": call.state,
+        "cost_usd": call.usd_micros / 1e6,
     }
 
 
@@ -191,7 +209,12 @@ def _print(happened: Happened) -> None:
             "Tasks (UTC)",
             ["task", "ended", "what", "state"],
             [
-                (task.id, _iso(task.ended_at) or UNKNOWN, f"{task.symbol} {task.domain} {task.source}", _said(task))
+                (
+                    task.id,
+                    _iso(task.ended_at) or UNKNOWN,
+                    f"{task.symbol} {task.domain} {task.source}",
+                    _told(task, happened),
+                )
                 for task in happened.tasks[:SHOWN]
             ],
             numbers=("task",),
@@ -219,6 +242,13 @@ def _counts(run: RunRow) -> str:
         "failed": run.failed,
     }
     return ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "none"
+
+
+def _told(task: TaskRow, happened: Happened) -> str:
+    """What became of it, and whose calls served it."""
+    calls = happened.calls.get(task.id, ())
+    joined = ", ".join(str(call.id) for call in calls if call.how is Use.JOINED)
+    return _said(task) + (f"; joined call {joined}" if joined else "")
 
 
 def _said(task: TaskRow) -> str:

@@ -18,7 +18,7 @@ import click
 from scheduler_service.cli.configuration import read_symbol
 from scheduler_service.cli.figures import several
 from scheduler_service.cli.terminal import line
-from scheduler_service.clients.perplexity_client import PerplexityClient
+from scheduler_service.clients.perplexity_client import EXPECTED_ANSWER, EXPECTED_SEARCH
 from scheduler_service.settings.load import LOCAL_CONFIG
 from scheduler_service.settings.units import format_usd
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 CONFIG, WATCHLIST, SECRETS, IGNORED = "scheduler.yaml", "watchlist.csv", "scheduler.env", ".gitignore"
-CALLS_A_DAY = 2.32
-"""Of Perplexity for one stock, with the sources and schedules of the template: a test counts them."""
-FIRST_CALLS = 2
+USD_A_DAY = 0.01393
+"""At Perplexity for one stock, with the sources and schedules of the template: a test counts."""
+FIRST_USD = 0.025
 
 COMPANY_FEEDS = {
     "AAPL": "https://www.apple.com/newsroom/rss-feed.rss",
@@ -149,14 +149,15 @@ def _next_steps(folder: Path, configuration: str, watchlist: str) -> list[str]:
 
 
 def _configuration(user_agent: str | None, stocks: Sequence[str]) -> str:
-    price, count = PerplexityClient.Options().usd_per_call, len(stocks)
+    count = len(stocks)
     known = {symbol: url for symbol, url in COMPANY_FEEDS.items() if symbol in stocks}
     values = {
         "USER_AGENT": _user_agent(user_agent),
-        "PRICE": format_usd(price),
+        "SEARCH": format_usd(EXPECTED_SEARCH.usd_micros / 1e6),
+        "PRICE": format_usd(EXPECTED_ANSWER.usd_micros / 1e6),
         "STOCKS": several(count, "stock"),
-        "COST": format_usd(count * CALLS_A_DAY * price),
-        "FIRST": format_usd(count * FIRST_CALLS * price),
+        "COST": format_usd(count * USD_A_DAY),
+        "FIRST": format_usd(count * FIRST_USD),
         "FEEDS": _feeds(known),
         "USE_FEEDS": f"      {USE_FEEDS}" if known else f"      # {USE_FEEDS}       # once providers.feeds names some",
     }

@@ -168,9 +168,12 @@ fetched.
 {table(iter([*settings_of(DomainSettings), *_below("sources[]", settings_of(SourceSettings))]))}
 
 A source is fresh for a slot when it was last checked for one that is younger than `fresh_for`, less a tolerance of
-10 %, at most 90 minutes: so a daily schedule with `24h` fetches daily. A source that answered, but said nothing useful
-(`no_data`, `unreadable` and the like), is left alone for 15 minutes, then for twice as long each time, at most for
-`fresh_for` (`backing_off`). `fetch --force` asks all the same.
+10 %, at most 90 minutes: so a daily schedule with `24h` fetches daily.
+
+A source that failed for a stock is left alone for it for 15 minutes, then for twice as long each time, at most for
+`fresh_for`; after an outage at most for an hour (`backing_off`). A stock that it does not know three times in a row,
+over more than a day, is quarantined there for 7 days, then for 14, then for 28 each time (`quarantined`; `status` names
+it). `fetch --force` asks all the same, and `release` has the next slot ask.
 """
 
 

@@ -61,11 +61,11 @@ def print_status(said: Status) -> None:
         for step in said.readiness.steps:
             line(f"  {step.name}: {step.state}{f', {step.error}' if step.error else ''}")
     line()
-    counts = ["watched", "fresh", "stale", "never", "failing"]
+    counts = ["watched", "fresh", "stale", "never", "failing", "quarantined"]
     table(
         "What is known, by symbol and source",
         ["domain", *counts],
-        [(f.domain, f.watched, f.fresh, f.stale, f.never, f.failing) for f in said.freshness],
+        [(f.domain, f.watched, f.fresh, f.stale, f.never, f.failing, f.quarantined) for f in said.freshness],
         numbers=counts,
     )
     table(

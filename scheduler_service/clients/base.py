@@ -8,6 +8,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from scheduler_service.clients.quota_headers import until_reset
 from scheduler_service.clock import SECOND, from_datetime
 from scheduler_service.errors import NotFound, PermanentClientError, RateLimited, Refused, TransientClientError
 from scheduler_service.models import Reason
@@ -65,6 +66,8 @@ def check_status(response: Response, now: Instant, *, missing: Reason = Reason.N
         message += f" (Retry-After: {response.headers['retry-after'][:40]!r}, taken as {wait:.0f} s)"
     match status:
         case 429:
+            if wait is None and (wait := until_reset(response.headers, now)) is not None:
+                message += f" (its quota is whole again in {wait:.0f} s)"
             raise RateLimited(message, Reason.RATE_LIMITED, status=status, retry_after=wait)
         case 401 | 403:
             raise Refused(message, Reason.REFUSED, status=status)

@@ -48,7 +48,7 @@ class EdgarClient:
         user_agent: str | None = None
         """Who asks: a name and an e-mail address. Needed for everything but the sandbox."""
         requests_per_second: float | None = Field(default=5.0, gt=0, le=10)
-        max_body: Size = 50_000_000
+        max_body: Size = Field(default=12_000_000, gt=0)
 
     def __init__(self, options: Options, clock: Clock) -> None:
         self._options = options
@@ -58,19 +58,20 @@ class EdgarClient:
 
     def tickers(self) -> Resource:
         """The table of all tickers, their CIKs and company names."""
-        return self._resource("edgar:tickers", f"{self._www}/files/company_tickers.json", MAX_AGE_TICKERS)
+        return self._resource("tickers", "edgar:tickers", f"{self._www}/files/company_tickers.json", MAX_AGE_TICKERS)
 
     def submissions(self, cik: int | str) -> Resource:
         """A company's master data and its newest thousand filings."""
         number = _padded(cik)
         url = f"{self._data}/submissions/CIK{number}.json"
-        return self._resource(f"{_SUBMISSIONS}{number}", url, MAX_AGE_SUBMISSIONS)
+        return self._resource("submissions", f"{_SUBMISSIONS}{number}", url, MAX_AGE_SUBMISSIONS)
 
     def company_facts(self, cik: int | str, revision: str | None) -> Resource:
         """Every figure a company filed in XBRL; ``revision`` is the newest filing that may have changed them."""
         number = _padded(cik)
         url = f"{self._data}/api/xbrl/companyfacts/CIK{number}.json"
-        return self._resource(f"edgar:companyfacts:{number}", url, MAX_AGE_COMPANY_FACTS, revision)
+        key = f"edgar:companyfacts:{number}"
+        return self._resource("companyfacts", key, url, MAX_AGE_COMPANY_FACTS, revision)
 
     def filing_url(self, cik: int | str, accession: str, document: str = "") -> str:
         """Where people read a filing: its document, or the list of its documents."""
@@ -90,12 +91,13 @@ class EdgarClient:
         if _is_markup(response):
             raise PermanentClientError(f"{where} is a page instead of JSON", Reason.UNREADABLE, status=status)
 
-    def _resource(self, key: str, url: str, max_age: Micros, revision: str | None = None) -> Resource:
+    def _resource(self, endpoint: str, key: str, url: str, max_age: Micros, revision: str | None = None) -> Resource:
         headers = [("Accept-Encoding", "gzip, deflate")]
         if self._options.user_agent:
             headers.append(("User-Agent", self._options.user_agent))
         limits = Limits(max_bytes=self._options.max_body, timeout=self._options.timeout / SECOND)
-        return Resource(self.provider, key, Request(url, headers=tuple(headers)), max_age, revision, limits)
+        request = Request(url, headers=tuple(headers))
+        return Resource(self.provider, key, request, max_age, revision, limits, endpoint=endpoint)
 
 
 def _padded(cik: int | str) -> str:

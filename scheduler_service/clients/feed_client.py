@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import quote, urlsplit
 
 from pydantic import Field, field_validator
@@ -14,6 +14,7 @@ from scheduler_service.clients.base import check_status
 from scheduler_service.clock import MINUTE, SECOND
 from scheduler_service.settings.model import parse_symbol
 from scheduler_service.settings.providers import ProviderOptions
+from scheduler_service.settings.units import Size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,13 +36,18 @@ class FeedClient:
     provider = "feeds"
 
     class Options(ProviderOptions):
-        """RSS and Atom feeds. Mind each publisher's terms of use."""
+        """RSS and Atom feeds. Mind each publisher's terms of use. `requests_per_second` and `requests_per_minute` hold
+        for each host, the other limits for all feeds together.
+        """
+
+        hosts_apart: ClassVar[bool] = True
 
         urls: tuple[str, ...] = ()
         """Templates: `{symbol}` stands for the symbol; a URL without it serves all symbols."""
         companies: dict[str, tuple[str, ...]] = Field(default_factory=dict)
         """Feeds of one company's own, by symbol: asked for that symbol, beside `urls`."""
         requests_per_minute: float | None = Field(default=60.0, gt=0)
+        max_body: Size = Field(default=1_000_000, gt=0)
 
         @field_validator("urls")
         @classmethod

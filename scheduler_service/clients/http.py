@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import zlib
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ from yarl import URL
 from scheduler_service import __version__
 from scheduler_service.calls import FREE, Request, Response
 from scheduler_service.clients.base import shown
+from scheduler_service.clients.inflating import ENCODINGS, Inflating
 from scheduler_service.errors import ClientError, PermanentClientError, TransientClientError
 from scheduler_service.models import Reason
 
@@ -67,7 +69,7 @@ class AiohttpTransport:
         except TimeoutError:
             message = f"{shown(request.url)} did not answer within {limits.timeout:g} s"
             raise TransientClientError(message, Reason.TIMEOUT) from None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, OSError, ValueError, zlib.error) as error:
             # "from None": the text of a library's error may hold the whole URL, and with it a secret.
             translated = _translated(error, shown(request.url))
             if isinstance(error, aiohttp.ClientConnectorError | ValueError):
@@ -128,6 +130,7 @@ class AiohttpTransport:
                 headers={"User-Agent": USER_AGENT, "Accept-Encoding": "gzip, deflate"},
                 timeout=aiohttp.ClientTimeout(total=None),
                 trust_env=False,
+                auto_decompress=False,
                 max_line_size=LONGEST_HEADER,
                 max_field_size=LONGEST_HEADER,
                 max_headers=MOST_HEADERS,
@@ -181,26 +184,34 @@ def _redirect_refused(url: str, why: str) -> PermanentClientError:
 
 
 async def _read(answer: aiohttp.ClientResponse, most: int) -> bytes:
-    """The decoded body. aiohttp inflates in small steps, as fast as it is read: memory stays near ``most``."""
-    chunks: list[bytes] = []
-    size = 0
+    """The decoded body. It arrives as fast as it is read: memory stays near ``most``."""
+    where, encoding = shown(str(answer.url)), answer.headers.get("Content-Encoding", "").strip().lower()
+    if encoding not in ENCODINGS:
+        answer.close()
+        message = f"{where} is compressed in a way that was not asked for ({encoding[:40]!r})"
+        raise PermanentClientError(message, Reason.UNREADABLE, status=answer.status)
+    inflating, parts, size = Inflating(encoding), list[bytes](), 0
     async for chunk in answer.content.iter_any():
-        size += len(chunk)
-        if size > most:
-            answer.close()
-            raise PermanentClientError(
-                f"{shown(str(answer.url))} sent more than {most} bytes", Reason.TOO_LARGE, status=answer.status
-            )
-        chunks.append(chunk)
-    return b"".join(chunks)
+        for part in inflating.steps(chunk):
+            size += len(part)
+            if size > most:
+                answer.close()
+                message = f"{where} sent more than {most} bytes, its provider's max_body"
+                raise PermanentClientError(message, Reason.TOO_LARGE, status=answer.status)
+            parts.append(part)
+    if size and not inflating.is_whole:
+        raise aiohttp.ClientPayloadError
+    return b"".join(parts)
 
 
 def _plain_headers(answer: aiohttp.ClientResponse) -> dict[str, str]:
-    """Lower-case names, repeated values joined; no cookies, which nobody here wants kept."""
+    """Lower-case names, repeated values joined; no cookies, which nobody here wants kept, and nothing that is no text,
+    which could be neither kept nor sent back.
+    """
     headers: dict[str, str] = {}
     for name, value in answer.headers.items():
         key = name.lower()
-        if key != "set-cookie":
+        if key != "set-cookie" and value.isprintable():
             headers[key] = f"{headers[key]}, {value}" if key in headers else value
     return headers
 
@@ -222,7 +233,7 @@ def _trouble(error: Exception) -> str:
             return "the name cannot be resolved"
         case aiohttp.ClientConnectorError():
             return f"cannot connect ({error.os_error.strerror or type(error.os_error).__name__})"
-        case aiohttp.ClientResponseError() | aiohttp.ClientPayloadError():
+        case aiohttp.ClientResponseError() | aiohttp.ClientPayloadError() | zlib.error():
             return "the answer is cut off, or is not HTTP with headers of usual size"
         case _:
             return f"connection lost ({type(error).__name__})"

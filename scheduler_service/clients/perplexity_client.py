@@ -23,7 +23,7 @@ from scheduler_service.clock import DAY, HOUR, SECOND
 from scheduler_service.errors import TransientClientError
 from scheduler_service.models import Reason
 from scheduler_service.settings.providers import Budget, KeyedOptions
-from scheduler_service.settings.units import Duration, Share
+from scheduler_service.settings.units import Duration, Share, Size
 
 if TYPE_CHECKING:
     from scheduler_service.calls import Response
@@ -37,13 +37,16 @@ WITHOUT_SEARCH = DAY
 MOST_RESULTS = 20
 EXPECTED_SEARCH = Cost(usd_micros=5_000)
 """5 USD per 1,000 requests, whatever they find."""
-EXPECTED_ANSWER = Cost(usd_micros=20_000)
+EXPECTED_ANSWER = Cost(usd_micros=20_000, tokens=15_000)
 """A search (0.005 USD) and, at about 1 USD a million, the pages it puts before the model and 4,096 tokens of answer;
 rounded up. Recorded answers cost 0.0012 and 0.0050 USD.
 """
 MOST_USD = Decimal(100)
 MOST_TOKENS = 10**9
 
+SEARCH_PATH = "/search"
+SEARCHES, ANSWERS = "search", "answers"
+"""Its endpoints: what is asked there fails, and costs, alike."""
 _SEARCH = "perplexity:search:"
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -98,6 +101,7 @@ class PerplexityClient:
         requests_per_minute: float | None = Field(default=50.0, gt=0)
         budget: PerplexityBudget = PerplexityBudget()
         timeout: Duration = Field(default=90 * SECOND, gt=0)
+        max_body: Size = Field(default=500_000, gt=0)
 
         @property
         def whereabouts(self) -> str:
@@ -106,6 +110,9 @@ class PerplexityClient:
         @property
         def usd_per_call(self) -> float:
             return EXPECTED_ANSWER.usd_micros / 1e6
+
+        def expected(self, endpoint: str) -> Cost:
+            return EXPECTED_SEARCH if endpoint == SEARCHES and self.api == "agent" else EXPECTED_ANSWER
 
     def __init__(self, options: Options, clock: Clock) -> None:
         self._options = options
@@ -138,7 +145,7 @@ class PerplexityClient:
         body: dict[str, Any] = {"query": query, "max_results": min(max(1, most), MOST_RESULTS)}
         if recency is not None:
             body["search_recency_filter"] = recency
-        return self._resource(f"{_SEARCH}{quote(symbol.symbol, safe='')}", "/search", body, EXPECTED_SEARCH)
+        return self._resource(f"{_SEARCH}{quote(symbol.symbol, safe='')}", SEARCH_PATH, body, EXPECTED_SEARCH)
 
     def signed(self, request: Request, key: str) -> Request:
         return replace(request, headers=(*request.headers, ("Authorization", f"Bearer {key}")))
@@ -150,7 +157,7 @@ class PerplexityClient:
         if said is None:
             message = f"{shown(response.url)} answered {response.status} with something other than a JSON object"
             raise TransientClientError(message, Reason.PROVIDER_DOWN, status=response.status)
-        cost = _cost(said)
+        cost = _cost(said, resource.expected.tokens)
         failed = failure(said, response, resource.request)
         if failed is not None:
             failed.cost = cost
@@ -195,7 +202,8 @@ class PerplexityClient:
         sent = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
         request = Request(f"{self._base}{path}", "POST", headers, sent)
         limits = Limits(max_bytes=self._options.max_body, timeout=self._options.timeout / SECOND)
-        return Resource(self.provider, key, request, MAX_AGE, limits=limits, expected=expected)
+        endpoint = SEARCHES if path == SEARCH_PATH else ANSWERS
+        return Resource(self.provider, key, request, MAX_AGE, limits=limits, expected=expected, endpoint=endpoint)
 
 
 def _format(question: Question) -> dict[str, Any]:
@@ -203,9 +211,9 @@ def _format(question: Question) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": schema}
 
 
-def _cost(said: dict[str, Any]) -> Cost | None:
+def _cost(said: dict[str, Any], usual_tokens: int) -> Cost | None:
     """``usage.cost`` in whole millionths, rounded up: an object with ``total_cost``, at some gateways a number. None
-    where it is missing or cannot be.
+    where it is missing or cannot be. Tokens that it does not tell are the usual ones.
     """
     usage = said.get("usage")
     usage = usage if isinstance(usage, dict) else {}
@@ -217,5 +225,5 @@ def _cost(said: dict[str, Any]) -> Cost | None:
     micros = Decimal(str(cost)).scaleb(6).to_integral_value(ROUND_CEILING)
     tokens = usage.get("total_tokens")
     if isinstance(tokens, bool) or not isinstance(tokens, int) or not 0 <= tokens <= MOST_TOKENS:
-        tokens = 0
+        tokens = usual_tokens
     return Cost(int(micros), tokens)

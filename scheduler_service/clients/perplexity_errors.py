@@ -5,14 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
-from scheduler_service.clients.base import LONGEST_WAIT, check_status, shown
-from scheduler_service.clock import SECOND
+from scheduler_service.clients.base import check_status, shown
 from scheduler_service.errors import (
     ClientError,
     EndpointGone,
     NotFound,
+    ParseError,
     PermanentClientError,
     RateLimited,
     Refused,
@@ -20,16 +18,13 @@ from scheduler_service.errors import (
 )
 from scheduler_service.models import Reason
 from scheduler_service.redaction import MARK, escape, redact
+from scheduler_service.strict_json import load_object
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from scheduler_service.calls import Request, Response
     from scheduler_service.clock import Instant
 
 _REFUSED, _MISSING, _UNSOUND = (401, 402, 403), (404, 405, 410), (400, 413, 422)
-_SECONDS = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
-_EARLIEST_EPOCH = 1e9
 _KEY = re.compile(r"(?:pplx-|sk-|Bearer\s)\S+", re.IGNORECASE)
 _LONGEST_QUOTE = 200
 _SHORTEST_OF_OURS = 12
@@ -38,10 +33,9 @@ _SHORTEST_OF_OURS = 12
 def json_object(body: bytes) -> dict[str, Any] | None:
     """The JSON object, or None for anything else."""
     try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        return load_object(body)
+    except ParseError:
         return None
-    return value if isinstance(value, dict) else None
 
 
 def raise_for_status(response: Response, request: Request, now: Instant, gone: str | None) -> None:
@@ -53,10 +47,6 @@ def raise_for_status(response: Response, request: Request, now: Instant, gone: s
     if status in _REFUSED:
         why = "the key is wrong, or its account is out of credit"
         raise Refused(f"{message}: {why}", Reason.REFUSED, status=status)
-    if status == 429 and "retry-after" not in response.headers:
-        wait = _until_reset(response.headers, now)
-        message += "" if wait is None else f" (X-RateLimit-Reset, taken as {wait:.0f} s)"
-        raise RateLimited(message, Reason.RATE_LIMITED, status=status, retry_after=wait)
     if status in _MISSING and gone is None:
         raise NotFound(f"{message}: it is not served there", Reason.NO_DATA, status=status)
     if status in _MISSING:
@@ -122,14 +112,3 @@ def _sent_lines(request: Request) -> list[str]:
     texts += [message.get("content") for message in body.get("messages", ())]
     lines = {line.strip() for text in texts if isinstance(text, str) for line in text.splitlines()}
     return sorted((line for line in lines if len(line) >= _SHORTEST_OF_OURS), key=len, reverse=True)
-
-
-def _until_reset(headers: Mapping[str, str], now: Instant) -> float | None:
-    """Seconds until X-RateLimit-Reset, written as seconds or as a Unix time; None where it makes no sense."""
-    text = headers.get("x-ratelimit-reset", "").strip()
-    if not _SECONDS.fullmatch(text):
-        return None
-    seconds = float(text)
-    if seconds >= _EARLIEST_EPOCH:
-        seconds -= now / SECOND
-    return seconds if 0 < seconds <= LONGEST_WAIT else None

@@ -13,7 +13,7 @@ from loguru import logger
 from scheduler_service.clock import MINUTE, SECOND
 from scheduler_service.errors import Fenced, Held, StoreError
 from scheduler_service.executors.commit import commit
-from scheduler_service.executors.reports import deferred, run_closed, task_ended
+from scheduler_service.executors.reports import deferred, quarantined, run_closed, task_ended
 from scheduler_service.executors.turns import Turns
 from scheduler_service.models import Event, Outcome, Reason, RunOrigin, StockState, TaskState
 from scheduler_service.stores import stock_state_store, task_store
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LONGEST_REST = 5.0
-LONGEST_REST_OF_WHO_WAITS = 1.0
-"""That it is a task's turn now is not told to its lane."""
 SHORTEST_REST = 0.05
 REST_AFTER_FAILURE = 2.0
 LONGEST_WAIT_OF_A_PERSON = MINUTE
@@ -57,10 +55,16 @@ class Executor:
         committed: Callable[[], None],
         yielding: Collection[str] = (),
         run_id: int | None = None,
+        patience: int = 1,
+        passed_on: Callable[[], None] = lambda: None,
     ) -> None:
         """``lanes``: name to number of workers. ``yielding``: the lanes, here and elsewhere, that let a stock's other
-        sources go first. ``deadline``: seconds a task may take. ``run_id``: only that run's tasks.
+        sources go first. ``deadline``: seconds a task may take. ``run_id``: only that run's tasks. With more
+        ``patience`` an idle lane looks less often by itself. ``passed_on`` is told too when a task that goes first
+        has ended, or waits for its gate.
         """
+        self._passed_on = passed_on
+        self._longest_rest = LONGEST_REST * patience
         self.lanes = lanes
         self._deadline = deadline
         self._ledger = ledger
@@ -73,6 +77,8 @@ class Executor:
         self._yielding = frozenset(yielding)
         self._run_id = run_id
         self._wakes = {lane: asyncio.Event() for lane in lanes}
+        self._waiting_their_turn = set(self._yielding & self._wakes.keys())
+        """Lanes that may hold tasks whose turn is still to come."""
         self._working: dict[str, set[asyncio.Task[None]]] = {lane: set() for lane in lanes}
         self._claiming = {lane: asyncio.Lock() for lane in lanes}
         self._turns = {lane: Turns() for lane in lanes}
@@ -80,8 +86,14 @@ class Executor:
 
     def notify(self) -> None:
         """There may be work."""
+        self._waiting_their_turn = set(self._yielding & self._wakes.keys())
         for wake in self._wakes.values():
             wake.set()
+
+    def pass_on(self) -> None:
+        """It may be the turn of tasks that let others go first."""
+        for lane in self._waiting_their_turn:
+            self._wakes[lane].set()
 
     @property
     def running(self) -> int:
@@ -155,6 +167,11 @@ class Executor:
         if task.interrupted:
             self.notify()  # the next suspect may be another lane's
         self._wakes[lane].set()
+        if lane in self._yielding:
+            self._waiting_their_turn.add(lane)
+        else:
+            self.pass_on()
+            self._passed_on()
         if not worker.cancelled() and (error := worker.exception()) is not None:
             message = f"task {task.id} is left as it is until the next start: {type(error).__name__}: {error}"
             self._publish(Event("task.crashed", message, {"task_id": task.id}, "CRITICAL"))
@@ -162,12 +179,15 @@ class Executor:
     async def _until_next(self, lane: str) -> float:
         """Seconds until it is worth claiming. Only looks: an idle lane writes nothing."""
         if len(self._working[lane]) >= self.lanes[lane]:
-            return LONGEST_REST
+            return self._longest_rest
         look = partial(task_store.next_due, lane=lane, now=self._clock.now(), run_id=self._run_id)
-        due, longest = await self._ledger.read(look), LONGEST_REST
-        if due is not None and lane in self._yielding:
-            due, longest = await self._ledger.read(partial(look, yielding=self._yielding)), LONGEST_REST_OF_WHO_WAITS
-        return longest if due is None else min((due - self._clock.now()) / SECOND, longest)
+        due = await self._ledger.read(partial(look, yielding=self._yielding))
+        if due is None and lane in self._waiting_their_turn:
+            self._waiting_their_turn.discard(lane)
+            if await self._ledger.read(look) is not None:
+                self._waiting_their_turn.add(lane)
+        rest = self._longest_rest
+        return rest if due is None else min((due - self._clock.now()) / SECOND, rest)
 
     async def _work(self, task: Task, states: Mapping[str, StockState]) -> None:
         context = {
@@ -208,7 +228,10 @@ class Executor:
             done = await self._stored(task, partial(store, outcome=outcome))
         took = round((self._clock.monotonic() - started) * 1000)
         self._publish(task_ended(task, outcome, done, took))
-        self._committed()
+        if done.quarantined_until is not None:
+            self._publish(quarantined(task, done.quarantined_until))
+        if outcome.state is not TaskState.SKIPPED:  # which changes nothing that readers see
+            self._committed()
         return done.run
 
     async def _outcome(self, task: Task, states: Mapping[str, StockState]) -> Outcome | Held:

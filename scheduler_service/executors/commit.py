@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from scheduler_service.models import Contribution, TaskState
+from scheduler_service.failure_memory import quarantined_until
+from scheduler_service.models import Contribution, RunOrigin, TaskState
 from scheduler_service.processors.base import content_hash
 from scheduler_service.stores import call_store, document_store, schedule_store, stock_state_store, task_store
 from scheduler_service.stores.document_store import ContributionRow
@@ -23,10 +24,14 @@ LAZY_PUBLICATION: Micros = 60_000_000
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What a commit changed. ``run`` is as it stands now; closed when this was its last task."""
+    """What a commit changed. ``run`` is as it stands now; closed when this was its last task.
+
+    ``quarantined_until``: from now on the stock is left alone at this source.
+    """
 
     changed: bool
     run: RunRow
+    quarantined_until: Instant | None = None
 
 
 def commit(conn: Connection, task: Task, outcome: Outcome, processor: Processor[Any] | None, now: Instant) -> Committed:
@@ -38,17 +43,21 @@ def commit(conn: Connection, task: Task, outcome: Outcome, processor: Processor[
     if changed and processor is not None:
         data = _merged(conn, task, processor)
         changed = document_store.put_document(conn, task.domain, task.symbol, data, now)
-    completed = outcome.state is TaskState.COMPLETED
+    completed, reread = outcome.state is TaskState.COMPLETED, task.origin is RunOrigin.REPARSE
     task_store.end(conn, task, outcome, unchanged=completed and not changed, now=now)
     stock = (task.symbol, task.domain, task.source)
-    first = completed and stock_state_store.checked(conn, *stock, due_at=task.due_at, changed=changed, now=now)
-    if outcome.state is TaskState.FAILED:
-        stock_state_store.failed(conn, *stock, reason=outcome.reason, now=now)
+    first, quarantined = False, None
+    if completed and reread:
+        stock_state_store.reread(conn, *stock, as_of=outcome.as_of, changed=changed, now=now)
+    elif completed:
+        first = stock_state_store.checked(conn, *stock, due_at=task.due_at, changed=changed, now=now)
+    elif outcome.state is TaskState.FAILED and not reread:
+        quarantined = quarantined_until(stock_state_store.failed(conn, *stock, reason=outcome.reason, now=now))
     if not changed and outcome.state is not TaskState.SKIPPED:
         pause = 0 if first else LAZY_PUBLICATION  # the first check may make the document complete
         document_store.refresh_envelope(conn, task.domain, task.symbol, pause=pause, now=now)
     call_store.consume(conn, task.id, outcome.calls, now)
-    return Committed(changed, schedule_store.get_run(conn, task.run_id))
+    return Committed(changed, schedule_store.get_run(conn, task.run_id), quarantined)
 
 
 def _contribute(conn: Connection, task: Task, outcome: Outcome, processor: Processor[Any], now: Instant) -> bool:

@@ -7,9 +7,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scheduler_service.clock import to_iso_seconds
-from scheduler_service.models import Event, RunOrigin, TaskState
+from scheduler_service.models import Event, Reason, RunOrigin, TaskState
 
 if TYPE_CHECKING:
+    from scheduler_service.clock import Instant
     from scheduler_service.errors import Held
     from scheduler_service.executors.commit import Committed
     from scheduler_service.models import Outcome, Task
@@ -33,6 +34,14 @@ def task_ended(task: Task, outcome: Outcome, done: Committed, took_ms: int) -> E
     if outcome.state is TaskState.SKIPPED:
         return Event("task.skipped", f"{what}: skipped, {why}", fields, "DEBUG")
     return Event("task.failed", f"{what}: failed, {why}", fields, "WARNING")
+
+
+def quarantined(task: Task, until: Instant) -> Event:
+    """Said once for each time that it is tried in vain."""
+    what = f"{task.symbol} is unknown to the source {task.source} of {task.domain}"
+    how = f"take it off the watchlist, give it an alias, or: scheduler-service release {task.symbol} {task.domain}"
+    message = f"{what} and is left alone until {to_iso_seconds(until)}; {how}"
+    return Event("symbol.quarantined", message, {"task_id": task.id, "reason": Reason.UNKNOWN_SYMBOL}, "WARNING")
 
 
 def deferred(task: Task, held: Held) -> Event:

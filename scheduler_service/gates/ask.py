@@ -10,16 +10,18 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from scheduler_service.calls import Answer
 from scheduler_service.clients.base import shown
-from scheduler_service.clock import HOUR
+from scheduler_service.clock import DAY, HOUR
 from scheduler_service.errors import Held, ParseError, PermanentClientError, TransientClientError
 from scheduler_service.gates.call import AnotherKeyMayDo, Caller, Kept, Waiting
 from scheduler_service.gates.gate import Gate
+from scheduler_service.gates.kept_ask import KeptAsk
 from scheduler_service.gates.request import is_good, request_hash
-from scheduler_service.models import Event, Reason
+from scheduler_service.models import Event, Reason, RunOrigin
 from scheduler_service.stores import call_store, gate_store, task_store
 
 if TYPE_CHECKING:
@@ -43,16 +45,17 @@ UNREADABLE_FOR = HOUR
 SECONDS_TO_LAND = 5.0
 SMALL_BODY = 64 * 1024
 """Bytes that are parsed faster on the loop than on the way to a thread."""
-PARSED_ANSWERS = 8
+PARSED_ANSWERS = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Asker:
     """Who asks, and what would not do: an answer checked before ``checked_since`` (a person forced it), a body fetched
-    before ``fetched_since``.
+    before ``fetched_since``. ``urgent``: a person, or a task of high priority.
     """
 
     task_id: int
+    urgent: bool = False
     checked_since: Instant | None = None
     fetched_since: Instant = 0
 
@@ -97,7 +100,7 @@ class Gates:
             publish=publish,
         )
         self._flights: dict[tuple[str, bytes], _Flight] = {}
-        self._parsed: OrderedDict[tuple[int, Callable[[bytes], Any]], asyncio.Future[Any]] = OrderedDict()
+        self._parsed: OrderedDict[tuple[bytes, object], asyncio.Future[Any]] = OrderedDict()
         self._closing = False
         self.by_provider = {name: Gate(name, options[name], clock) for name in clients}
 
@@ -105,9 +108,11 @@ class Gates:
         """Takes up what the ledger remembers; returns how many calls a crash lost."""
         now = self._clock.now()
         lost = await self._ledger.run(lambda conn: call_store.mark_lost(conn, now))
-        rows, spent = await self._ledger.read(lambda conn: (gate_store.gates(conn, now), call_store.spent(conn)))
+        rows, spent, recent = await self._ledger.read(
+            lambda conn: (gate_store.gates(conn, now), call_store.spent(conn), gate_store.recent_calls(conn, now - DAY))
+        )
         for name, gate in self.by_provider.items():
-            gate.restore(rows, spent.get(name, {}))
+            gate.restore(rows, spent.get(name, {}), recent.get(name, ()))
         return lost
 
     async def close(self, seconds: float = SECONDS_TO_LAND) -> None:
@@ -126,8 +131,10 @@ class Gates:
                 landing.cancel()
         await asyncio.gather(*landings, *self._parsed.values(), return_exceptions=True)
 
-    def for_task(self, task: Task) -> TaskAsk:
+    def for_task(self, task: Task) -> TaskAsk | KeptAsk:
         """The ``Ask`` of one task."""
+        if task.origin is RunOrigin.REPARSE:
+            return KeptAsk(self._ledger, self._raw, self.parsed)
         return TaskAsk(self, task, self._clock)
 
     async def kept(self, resource: Resource, asker: Asker) -> Kept:
@@ -145,30 +152,39 @@ class Gates:
                 if error.reason is not Reason.LOST:
                     raise
                 continue  # lost to the one who led; whoever joined may still ask
+            except Held as held:
+                if held.reason is not Reason.BUDGET_EXHAUSTED or flight.waiting.urgent or not asker.urgent:
+                    raise
+                continue  # what a budget keeps back is for whoever joined
             if self._serves(answer, resource, asker):
                 return answer
 
     async def parsed(self, answer: Kept, parse: Callable[[bytes], T]) -> T:
-        """What the parser says of a kept answer; large bodies are parsed off the loop, and once for all who ask
-        alike.
+        """What the parser says of a kept answer. It says it once of the same bytes; large bodies are parsed off the
+        loop.
         """
-        key = (answer.row.call_id, parse)
+        key = (answer.row.sha256, _known_as(parse))
         future = self._parsed.get(key)
         if future is None:
-            if len(answer.body) <= SMALL_BODY:
-                return parse(answer.body)
-            future = asyncio.ensure_future(self._off_loop(parse, answer.body))
-            future.add_done_callback(_retrieve)
-            self._parsed[key] = future
+            future = self._parsed[key] = self._parse(answer.body, parse)
             while len(self._parsed) > PARSED_ANSWERS:
                 self._parsed.popitem(last=False)
         self._parsed.move_to_end(key)
         try:
-            value: T = await asyncio.shield(future)
+            value: T = future.result() if future.done() else await asyncio.shield(future)
         except Exception:
             self._parsed.pop(key, None)
             raise
         return value
+
+    def _parse(self, body: bytes, parse: Callable[[bytes], Any]) -> asyncio.Future[Any]:
+        if len(body) > SMALL_BODY:
+            parsing = asyncio.ensure_future(self._off_loop(parse, body))
+            parsing.add_done_callback(_retrieve)
+            return parsing
+        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        done.set_result(parse(body))
+        return done
 
     async def forget_refusals(self) -> None:
         """Refused keys and endpoints that were gone may be tried again, and the tasks that wait for them at once: a
@@ -199,7 +215,7 @@ class Gates:
         return answer.asked or is_good(row, resource, asker.checked_since, self._clock.now())
 
     def _start(self, key: tuple[str, bytes], resource: Resource, asker: Asker) -> _Flight:
-        waiting = Waiting([asker.task_id])
+        waiting = Waiting([asker.task_id], urgent=asker.urgent)
         landing = asyncio.create_task(self._fly(key, resource, waiting, asker), name=f"call {resource.key}")
         landing.add_done_callback(_retrieve)
         self._flights[key] = _Flight(waiting, landing)
@@ -215,7 +231,8 @@ class Gates:
         try:
             return await self._retry.run(lambda: self._try(resource, waiting, asker), on_retry=on_retry)
         except TransientClientError:
-            self.by_provider[resource.provider].check_closed()  # told to come back later: held, not failed
+            gate = self.by_provider[resource.provider]
+            gate.check_closed(gate.door(resource), resource.endpoint)  # told to come back later: held, not failed
             raise
         finally:
             del self._flights[key]
@@ -234,7 +251,8 @@ class Gates:
             if before is not None and is_good(row, resource, asker.checked_since, self._clock.now()):
                 return before
         if lost >= MOST_LOST:
-            message = f"the answer of {resource.key} was lost {lost} times; it is not asked for again by this task"
+            message = f"the answer of {resource.key} was lost {lost} times, or failed and may have been charged"
+            message += "; it is not asked for again by this task"
             raise PermanentClientError(message, Reason.LOST)
         gate = self.by_provider[resource.provider]
         for _ in range(len(gate.keys) - 1 if gate.keys is not None else 0):
@@ -253,7 +271,7 @@ class TaskAsk:
     def __init__(self, gates: Gates, task: Task, clock: Clock) -> None:
         self._gates = gates
         self._clock = clock
-        self._asker = Asker(task.id, task.due_at if task.force else None)
+        self._asker = Asker(task.id, task.urgent, task.due_at if task.force else None)
         self.used: list[int] = []
         self.as_of: Instant = 0
 
@@ -286,6 +304,13 @@ class TaskAsk:
 
 def _event(name: str, message: str, resource: Resource, level: str, **fields: object) -> Event:
     return Event(name, message, {"provider": resource.provider, **fields}, level)
+
+
+def _known_as(parse: Callable[[bytes], Any]) -> object:
+    """The same for two that say the same: a function, or one with the same arguments."""
+    if not isinstance(parse, partial):
+        return parse
+    return (parse.func, parse.args, tuple(sorted(parse.keywords.items())))
 
 
 def _retrieve(future: asyncio.Future[Any]) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from scheduler_service.calls import FREE, Signer
 from scheduler_service.clients.base import shown
+from scheduler_service.clients.quota_headers import until_more
 from scheduler_service.errors import (
     ClientError,
     Held,
@@ -19,7 +20,14 @@ from scheduler_service.errors import (
     StoreError,
     TransientClientError,
 )
-from scheduler_service.gates.failure import cost_of, ending, is_ambiguous, quiet_after
+from scheduler_service.gates.failure import (
+    circuit_after,
+    cost_of,
+    ending,
+    is_ambiguous,
+    quiet_after,
+    quiet_when_used_up,
+)
 from scheduler_service.gates.request import conditional, request_hash
 from scheduler_service.models import Event, Reason
 from scheduler_service.stores import call_store
@@ -27,10 +35,11 @@ from scheduler_service.stores.call_store import CallState, KeptRow, NewAnswer, N
 from scheduler_service.stores.gate_store import put_gate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from scheduler_service.calls import Client, Cost, Request, Resource, Response, Transport
     from scheduler_service.clock import Clock, Instant
+    from scheduler_service.gates.failure import Quiet
     from scheduler_service.gates.gate import Entry, Gate
     from scheduler_service.gates.keys import Key
     from scheduler_service.models import Publish
@@ -60,10 +69,11 @@ class Kept:
 class Waiting:
     """The tasks that wait for one answer, the one that asked first; more may join at any time. ``call_id`` is the last
     try's, ``in_the_air`` while one is reserved and not settled; ``ambiguous`` counts tries that may have been charged
-    though they failed.
+    though they failed. ``urgent``: the one that asked first may use what a budget keeps back.
     """
 
     tasks: list[int]
+    urgent: bool = False
     call_id: int | None = None
     in_the_air: bool = False
     ambiguous: int = 0
@@ -104,7 +114,7 @@ class Caller:
         self._transport = transport
         self._clock = clock
         self._publish = publish
-        self._told_of_budget: dict[str, Instant] = {}
+        self._told_of_budget: dict[tuple[str, bool], Instant] = {}
 
     async def call(self, gate: Gate, resource: Resource, waiting: Waiting, before: Kept | None) -> Kept:
         """One HTTP try; ``before`` makes it conditional.
@@ -112,7 +122,7 @@ class Caller:
         Raises ``Held`` when the gate is shut for long, ``ClientError``, and ``StoreError`` when the answer could not be
         kept: it is lost.
         """
-        entry = await self._enter(gate, resource)
+        entry = await self._enter(gate, resource, urgent=waiting.urgent)
         waiting.in_the_air = True
         try:
             known = tuple(waiting.tasks)
@@ -121,7 +131,7 @@ class Caller:
             this = _Try(gate, resource, waiting, entry, call_id)
             try:
                 await self._tell(call_id, waiting.tasks[len(known) :])
-                await gate.leave()
+                await gate.leave(entry)
                 return await self._request(this, before)
             except BaseException as error:  # cancelled too: however it ends, it is settled
                 await self._settle_failed(this, error)
@@ -130,6 +140,7 @@ class Caller:
                 raise
         finally:
             waiting.in_the_air = False
+            gate.exit()
 
     def _instead(self, this: _Try, error: ClientError) -> ClientError | None:
         """Another key may do at once what this one may not; and an answer that may have been paid for twice is not
@@ -145,12 +156,13 @@ class Caller:
                 return PermanentClientError(f"{error}; it may have been charged, and is not asked again", error.reason)
         return None
 
-    async def _enter(self, gate: Gate, resource: Resource) -> Entry:
+    async def _enter(self, gate: Gate, resource: Resource, *, urgent: bool) -> Entry:
         try:
-            return await gate.enter(resource.expected.usd_micros)
+            return await gate.enter(resource.expected, gate.door(resource), resource.endpoint, urgent=urgent)
         except Held as held:
-            if held.reason is Reason.BUDGET_EXHAUSTED and self._told_of_budget.get(gate.provider) != held.until:
-                self._told_of_budget[gate.provider] = held.until
+            who = (gate.provider, urgent)
+            if held.reason is Reason.BUDGET_EXHAUSTED and self._told_of_budget.get(who) != held.until:
+                self._told_of_budget[who] = held.until
                 fields = {"provider": gate.provider, "reason": held.reason}
                 self._publish(Event("provider.budget_exhausted", str(held), fields, "WARNING"))
             raise
@@ -165,11 +177,22 @@ class Caller:
 
     async def _reserve(self, gate: Gate, entry: Entry, resource: Resource, tasks: tuple[int, ...]) -> int:
         now = self._clock.now()
-        new = NewCall(resource.key, resource.provider, tasks, entry.usd_micros, entry.day, entry.rate_until)
+        new = NewCall(
+            resource.key,
+            resource.provider,
+            tasks,
+            entry.expected.usd_micros,
+            entry.day,
+            entry.rate_until,
+            entry.door.rate_row,
+            entry.expected.tokens,
+        )
         try:
             return await self._ledger.run(lambda conn: call_store.reserve(conn, new, now))
-        except Exception:  # not on cancellation: what is queued is still committed
-            gate.give_back(entry)
+        except BaseException as error:
+            circuit_after(gate, entry, error, now)
+            if isinstance(error, Exception):  # not on cancellation: what is queued is still committed
+                gate.give_back(entry)
             raise
 
     async def _tell(self, call_id: int, late: list[int]) -> None:
@@ -197,7 +220,7 @@ class Caller:
         response = await self._transport.send(request, resource.limits)
         if response.status == NOT_MODIFIED and before is not None and asked_whether_changed:
             this.cost = FREE
-            answer = await self._confirm(this, before)
+            answer = await self._confirm(this, before, response)
         else:
             this.cost = self._clients[resource.provider].check(resource, response)
             answer = await self._keep(this, response)
@@ -232,11 +255,13 @@ class Caller:
             last_modified=response.headers.get("last-modified"),
         )
         now = self._clock.now()
+        quiet = self._after_answer(this, response, now)
 
         def unit(conn: Connection) -> None:
             call_store.keep(conn, call_id, resource.provider, resource.key, new, now)
             call_store.settle(conn, call_id, CallState.KEPT, now, status=response.status, size=len(response.body))
             _charge(conn, this, this.cost)
+            _remember(conn, this.gate, quiet)
 
         await self._ledger.run(unit)
         _settled(this, this.cost)
@@ -256,20 +281,32 @@ class Caller:
         )
         return Kept(row, response.body, now, asked=True)
 
-    async def _confirm(self, this: _Try, before: Kept) -> Kept:
+    async def _confirm(self, this: _Try, before: Kept, response: Response) -> Kept:
         resource, now, confirmed = this.resource, self._clock.now(), before.row.call_id
         tasks = tuple(this.waiting.tasks)
+        quiet = self._after_answer(this, response, now)
 
         def unit(conn: Connection) -> None:
             call_store.confirm(conn, resource.key, confirmed, resource.revision, now)
             call_store.settle(conn, this.call_id, CallState.UNCHANGED, now, status=NOT_MODIFIED)
             _charge(conn, this, FREE)
+            _remember(conn, this.gate, quiet)
             for task_id in tasks:  # after a crash they find that it was confirmed for them
                 call_store.use(conn, task_id, confirmed, Use.KEPT)
 
         await self._ledger.run(unit)
         _settled(this, FREE)
         return Kept(before.row, before.body, now, asked=True)
+
+    def _after_answer(self, this: _Try, response: Response, now: Instant) -> list[Quiet]:
+        gate, entry, left = this.gate, this.entry, until_more(response.headers, now)
+        return self._told(quiet_when_used_up(gate, entry, this.key, left, now), circuit_after(gate, entry, None, now))
+
+    def _told(self, *quiet: Quiet | None) -> list[Quiet]:
+        said = [one for one in quiet if one is not None]
+        for one in said:
+            self._publish(one.event)
+        return said
 
     async def _settle_failed(self, this: _Try, error: BaseException) -> None:
         gate, call_id, now = this.gate, this.call_id, self._clock.now()
@@ -278,15 +315,13 @@ class Caller:
         cost = cost_of(error, left=this.left) if this.cost is None else this.cost
         if isinstance(error, ClientError):
             self._publish(Event("call.failed", str(error), {"provider": gate.provider, "reason": error.reason}))
-        quiet = quiet_after(gate, this.key, error, now)
-        if quiet is not None:
-            self._publish(quiet.event)
+        circuit = circuit_after(gate, this.entry, error, now)
+        quiet = self._told(quiet_after(gate, this.entry, this.key, error, now), circuit)
 
         def unit(conn: Connection) -> None:
             if call_store.settle(conn, call_id, state, now, status=status, reason=reason):
                 _charge(conn, this, cost)
-            if quiet is not None:
-                put_gate(conn, gate.provider, quiet.name, quiet.row)
+            _remember(conn, gate, quiet)
 
         try:
             await self._ledger.run(unit)
@@ -296,10 +331,15 @@ class Caller:
             _settled(this, cost)
 
 
+def _remember(conn: Connection, gate: Gate, quiet: Iterable[Quiet]) -> None:
+    for one in quiet:
+        put_gate(conn, gate.provider, one.name, one.row)
+
+
 def _charge(conn: Connection, this: _Try, cost: Cost | None) -> None:
     if cost is not None:
         entry = this.entry
-        call_store.charge(conn, this.call_id, this.gate.provider, entry.day, entry.usd_micros, cost)
+        call_store.charge(conn, this.call_id, this.gate.provider, entry.day, entry.expected, cost)
 
 
 def _settled(this: _Try, cost: Cost | None) -> None:

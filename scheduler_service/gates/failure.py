@@ -1,4 +1,4 @@
-"""What a failed try means: how the call is settled, what it cost, and who is left alone for how long."""
+"""What a try means that is over: how the call is settled, what it cost, and who is left alone for how long."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from scheduler_service.errors import (
     StoreError,
     TransientClientError,
 )
+from scheduler_service.gates.breaker import ended_well
 from scheduler_service.gates.keys import REFUSED_FOR
 from scheduler_service.models import Event, Reason
 from scheduler_service.stores.call_store import CallState
@@ -25,7 +26,7 @@ from scheduler_service.stores.gate_store import GateRow
 if TYPE_CHECKING:
     from scheduler_service.calls import Cost
     from scheduler_service.clock import Instant
-    from scheduler_service.gates.gate import Gate
+    from scheduler_service.gates.gate import Entry, Gate
     from scheduler_service.gates.keys import Key
 
 QUIET_WITHOUT_RETRY_AFTER = 60.0
@@ -75,12 +76,40 @@ def is_ambiguous(error: ClientError) -> bool:
     return isinstance(error, TransientClientError) and (cost is None or cost.usd_micros > 0)
 
 
-def quiet_after(gate: Gate, key: Key | None, error: BaseException, now: Instant) -> Quiet | None:
+def circuit_after(gate: Gate, entry: Entry, error: BaseException | None, now: Instant) -> Quiet | None:
+    """The try counts for the circuit of its endpoint; what follows where that opens, or closes again."""
+    row = entry.door.finish(entry.endpoint, now, well=ended_well(error), probe=entry.probe)
+    if row is None:
+        return None
+    what, fields = entry.door.of(entry.endpoint), {"provider": gate.provider, "reason": row.reason}
+    if row.until > now:
+        message = f"{what} keeps failing and is not asked for {(row.until - now) / SECOND:.0f} s: {error}"
+        event = Event("provider.circuit_opened", message, fields, "WARNING")
+    else:
+        event = Event("provider.circuit_closed", f"{what} works again", fields)
+    return Quiet(entry.door.circuit_row(entry.endpoint), row, event)
+
+
+def quiet_when_used_up(gate: Gate, entry: Entry, key: Key | None, seconds: float | None, now: Instant) -> Quiet | None:
+    """After a good answer that says that no more requests are left for so many seconds (None: it does not)."""
+    if seconds is None:
+        return None
+    until = now + round(seconds * SECOND)
+    message = f"{entry.door.name}{f': {key.name}' if key is not None else ''} has no requests left for {seconds:.0f} s"
+    event = Event("call.throttled", message, {"provider": gate.provider, "reason": Reason.RATE_LIMITED})
+    if key is not None:
+        return _set_aside(gate, key, Reason.RATE_LIMITED, until, event, now)
+    row = entry.door.close_until(GateRow(until, now, Reason.RATE_LIMITED), "its requests are used up until then")
+    return Quiet(entry.door.closed_row, row, event)
+
+
+def quiet_after(gate: Gate, entry: Entry, key: Key | None, error: BaseException, now: Instant) -> Quiet | None:
     """Leaves alone whoever asked for it: a key cools down or is set aside where there is one, else the gate shuts."""
     match error:
         case EndpointGone():
-            message = f"{gate.provider} is not asked for a day, or until a reload: {error}"
-            return _shut(gate, now + GONE_FOR, Event("call.failed", message, _fields(gate, error), "ERROR"), error, now)
+            message = f"{entry.door.name} is not asked for a day, or until a reload: {error}"
+            event = Event("call.failed", message, _fields(gate, error), "ERROR")
+            return _shut(entry, now + GONE_FOR, event, error, now)
         case Refused() if key is not None:
             message = f"{gate.provider} refuses {key.name}, which is left alone for 6 h or until a reload: {error}"
             event = Event("provider.key_refused", message, _fields(gate, error), "ERROR")
@@ -92,14 +121,15 @@ def quiet_after(gate: Gate, key: Key | None, error: BaseException, now: Instant)
                 message = f"{gate.provider}: {key.name} cools down for {wait:.0f} s: {error}"
                 event = Event("call.throttled", message, fields, "WARNING")
                 return _set_aside(gate, key, Reason.RATE_LIMITED, until, event, now)
-            message = f"{gate.provider} is not asked for {wait:.0f} s: {error}"
-            return _shut(gate, until, Event("call.throttled", message, fields, "WARNING"), error, now)
+            message = f"{entry.door.name} is not asked for {wait:.0f} s: {error}"
+            return _shut(entry, until, Event("call.throttled", message, fields, "WARNING"), error, now)
         case _:
             return None
 
 
-def _shut(gate: Gate, until: Instant, event: Event, error: ClientError, now: Instant) -> Quiet:
-    return Quiet(gate.closed_row, gate.close_until(GateRow(until, now, error.reason), str(error)), event)
+def _shut(entry: Entry, until: Instant, event: Event, error: ClientError, now: Instant) -> Quiet:
+    door = entry.door
+    return Quiet(door.closed_row, door.close_until(GateRow(until, now, error.reason), str(error)), event)
 
 
 def _set_aside(gate: Gate, key: Key, reason: Reason, until: Instant, event: Event, now: Instant) -> Quiet | None:

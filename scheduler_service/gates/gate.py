@@ -1,6 +1,4 @@
-"""One provider's gate: closed or open, its keys, its budget, its rate, its concurrency. What it must remember lies in
-the ledger.
-"""
+"""One provider's gate: its doors, its keys, its budget, its concurrency. What it must remember lies in the ledger."""
 
 from __future__ import annotations
 
@@ -9,26 +7,28 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from scheduler_service.clock import DAY, SECOND, from_datetime, to_datetime, to_iso_seconds, utc_day
+from scheduler_service.clock import SECOND
 from scheduler_service.errors import Held
-from scheduler_service.gates.keys import KeyPool
-from scheduler_service.gates.rate import interval, permit
+from scheduler_service.gates.budget import Account, Period
+from scheduler_service.gates.door import LONGEST_WAIT_IN_PLACE, Door
+from scheduler_service.gates.keys import KeyPool, origin
+from scheduler_service.gates.rate import Daily, Line, interval
 from scheduler_service.models import Reason
 from scheduler_service.settings.providers import KeyedOptions
-from scheduler_service.stores.call_store import Spend
-from scheduler_service.stores.gate_store import CLOSED, RATE, GateRow
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from scheduler_service.calls import Cost
-    from scheduler_service.clock import Clock, Instant
+    from scheduler_service.calls import Cost, Resource
+    from scheduler_service.clock import Clock, Instant, Micros
+    from scheduler_service.gates.door import Standing
+    from scheduler_service.gates.rate import Limiter
     from scheduler_service.settings.providers import ProviderOptions
+    from scheduler_service.stores.call_store import Spend
+    from scheduler_service.stores.gate_store import GateRow, RecentCall
 
-LONGEST_WAIT_IN_PLACE = 10 * SECOND
-ENDPOINT_GONE = "what it was asked at is no longer there; see its base_url and api, and reload once they are right"
-LEFT_LATER = SECOND
-"""How long after its reservation a request may have left; after a restart nobody knows any more."""
+HEARD_OF_AFTER: Micros = 30 * SECOND
+"""After a crash, a request whose answer never came may still be worked on for so long: it takes up its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,11 @@ class Entry:
     """What the gate has charged, for the ledger to charge alike. ``rate_until``: when the next request may leave."""
 
     day: str
-    usd_micros: int
+    expected: Cost
     rate_until: Instant | None
+    door: Door
+    endpoint: str = ""
+    probe: bool = False
 
 
 class Gate:
@@ -48,170 +51,151 @@ class Gate:
         self.options = options
         self.concurrency = asyncio.Semaphore(options.concurrency)
         self.keys = _key_pool(provider, options)
-        self.closed: GateRow | None = None
-        self.closed_row = f"{CLOSED}:{hashlib.sha256(options.whereabouts.encode()).hexdigest()[:16]}"
-        """What the ledger calls that: it belongs to an address, not to the provider's name."""
-        self._why = ""
-        self._exhausted: Held | None = None
+        address = hashlib.sha256(options.whereabouts.encode()).hexdigest()[:16]
+        hosts = sorted({_host(url) for url in options.addresses().values()}) if options.hosts_apart else []
+        self.doors = {host: Door(provider, host, address, self._line()) for host in hosts or [""]}
+        self.account = Account(provider, options.budget)
         self._clock = clock
-        self._interval = interval(options.requests_per_second, options.requests_per_minute)
-        self._line_ends: Instant = 0
-        self._left_at: Instant = 0
-        self._spent: dict[str, Spend] = {}
+        self._daily = Daily(options.requests_per_day, LONGEST_WAIT_IN_PLACE)
+        self._unheard: list[Instant] = []
+        self._inside = 0
 
-    def restore(self, rows: Mapping[tuple[str, str], GateRow], spent: Mapping[str, Spend]) -> None:
-        """What the ledger remembers; ``spent`` by UTC day."""
-        self.closed = rows.get((self.provider, self.closed_row))
-        rate = rows.get((self.provider, RATE))
-        self._line_ends = rate.until + LEFT_LATER if rate else 0
-        self._spent = dict(spent)
+    def restore(
+        self,
+        rows: Mapping[tuple[str, str], GateRow],
+        spent: Mapping[str, Spend],
+        recent: Sequence[RecentCall] = (),
+    ) -> None:
+        """What the ledger remembers; ``spent`` by UTC day, ``recent``: the calls of the last 24 hours."""
+        for door in self.doors.values():
+            door.restore(rows)
+        takes = min(self.options.timeout, HEARD_OF_AFTER)
+        self._unheard = sorted(call.at + takes for call in recent if call.unheard)
+        self._daily.restore(call.at for call in recent)
+        self.account.restore(spent)
         if self.keys is not None:
             self.keys.restore(rows)
 
+    def door(self, resource: Resource) -> Door:
+        """The one its requests leave by."""
+        return self.doors.get(_host(resource.request.url)) or next(iter(self.doors.values()))
+
+    def shut(self, now: Instant) -> Held | None:
+        """What opens first, where nothing of the provider can be asked as far as is known."""
+        return _first_of([door.obstacle(now) for door in self.doors.values()])
+
+    def standings(self, now: Instant) -> tuple[Standing, ...]:
+        """Everything of the provider that is not asked now."""
+        return tuple(standing for door in self.doors.values() for standing in door.standings(now))
+
     def spent_today(self, now: Instant) -> Spend:
         """Calls and money since 00:00 UTC, reserved ones included."""
-        return self._spent.get(_day(now), Spend())
-
-    def close_until(self, row: GateRow, why: str) -> GateRow:
-        """No more calls, for anyone. Returns what holds now: the longer of two wishes."""
-        if self.closed is None or row.until > self.closed.until:
-            self.closed, self._why = row, why
-        return self.closed
+        return self.account.spent(Period.DAY, now)
 
     def forget_endpoint_gone(self, now: Instant) -> dict[str, GateRow]:
-        """A person says that it is there now; returns the row that says so to the ledger."""
-        if self.closed is None or self.closed.reason is not Reason.ENDPOINT_GONE:
-            return {}
-        self.closed = None
-        return {self.closed_row: GateRow(now, now, Reason.ENDPOINT_GONE)}
+        """A person says that it is there now; returns the rows that say so to the ledger."""
+        return {name: row for door in self.doors.values() for name, row in door.forget_endpoint_gone(now).items()}
 
-    def exhausted(self, now: Instant) -> Held | None:
-        """How the budget holds calls: the last one that wanted to leave, or any."""
-        try:
-            self._check_budget(1, now)
-        except Held as held:
-            return held
-        if self._exhausted is not None and self._exhausted.until <= now:
-            self._exhausted = None
-        return self._exhausted
-
-    def check_closed(self) -> None:
+    def check_closed(self, door: Door | None = None, endpoint: str | None = None) -> None:
         """Raises ``Held`` when it stays closed for longer than 10 seconds, or has no key to show."""
         now = self._clock.now()
         if self.keys is not None:
             self.keys.check(now)
-        if self._closed_until(now) - now > LONGEST_WAIT_IN_PLACE and self.closed is not None:
-            until = self.closed.until
-            reason = self.closed.reason or Reason.RATE_LIMITED
-            message = f"{self.provider} is not asked until {to_iso_seconds(until)}"
-            why = self._why or (ENDPOINT_GONE if reason is Reason.ENDPOINT_GONE else "")
-            raise Held(f"{message}: {why}" if why else message, reason, until)
+        (door or self._first).check(now, endpoint)
 
-    async def enter(self, usd_micros: int) -> Entry:
-        """Waits in line a short while if need be, then charges. Raises ``Held`` when the wait would be longer than 10
-        seconds, or the budget is used up.
+    async def enter(
+        self, expected: Cost, door: Door | None = None, endpoint: str = "", *, urgent: bool = False
+    ) -> Entry:
+        """Waits in line a short while if need be, then charges; to be followed by ``exit``. Raises ``Held`` when the
+        wait would be longer than 10 seconds, or the budget is used up.
         """
-        now = self._clock.now()
-        self.check_closed()
-        self._keep_to_budget(usd_micros, now)
-        place = permit(max(self._line(now), self._closed_until(now)), self._interval, now)
-        if place.at - now > LONGEST_WAIT_IN_PLACE:
-            raise self._at_its_limit(place.at)
-        self._line_ends = place.next_at  # before waiting: who comes meanwhile queues behind
-        if place.at > now:
-            await self._clock.sleep((place.at - now) / SECOND)
-            now = self._clock.now()
-            self.check_closed()
-            self._keep_to_budget(usd_micros, now)
-        entry = Entry(_day(now), usd_micros, now + self._interval if self._interval else None)
-        self._charge(entry, 1)
-        return entry
-
-    def obstacle(self, usd_micros: int) -> Held | None:
-        """What ``enter`` would say now to a call that may cost this; only looks."""
-        now = self._clock.now()
+        door, now = door or self._first, self._clock.now()
+        self._look(expected, door, endpoint, now, urgent=urgent)
+        earliest = max(door.closed_until(now), self._daily.opens(now), self._has_room(now))
+        at = await door.line.take(earliest, now + LONGEST_WAIT_IN_PLACE, now)
+        if at - now > LONGEST_WAIT_IN_PLACE:
+            raise self._at_its_limit(door, at)
+        self._inside += 1
+        self._daily.note(now)
         try:
-            self.check_closed()
-            self._check_budget(usd_micros, now)
-        except Held as held:
-            return held
-        opens = self._line(now)
-        return self._at_its_limit(opens) if opens - now > LONGEST_WAIT_IN_PLACE else None
+            if at > now:
+                await self._clock.sleep((at - now) / SECOND)
+                now = self._clock.now()
+                self._look(expected, door, endpoint, now, urgent=urgent)
+        except BaseException:
+            self._inside -= 1
+            self._daily.forget()
+            raise
+        probe = door.start(endpoint, now)
+        day = self.account.charge(expected, now)
+        return Entry(day, expected, door.line.kept_until(now), door, endpoint, probe)
+
+    def exit(self) -> None:
+        """One that entered is no longer on its way."""
+        self._inside -= 1
+
+    def obstacle(self, expected: Cost, *, urgent: bool = False) -> Held | None:
+        """What ``enter`` would say now to a call that may cost this, whichever it is; only looks."""
+        now = self._clock.now()
+        return _first_of([self._obstacle(expected, door, now, urgent=urgent) for door in self.doors.values()])
 
     def give_back(self, entry: Entry) -> None:
         """The ledger could not reserve it: nothing was charged, and nothing leaves."""
-        self._charge(entry, -1)
+        self.account.give_back(entry.day, entry.expected)
+        self._daily.forget()
 
     def settle(self, entry: Entry, cost: Cost) -> None:
         """What was reserved did cost this, as the ledger now says too."""
-        spent = self._spent.get(entry.day, Spend())
-        usd_micros = spent.usd_micros - entry.usd_micros + cost.usd_micros
-        self._spent[entry.day] = Spend(spent.calls, usd_micros, spent.tokens + cost.tokens)
+        self.account.settle(entry.day, entry.expected, cost)
 
-    async def leave(self) -> None:
+    async def leave(self, entry: Entry) -> None:
         """The last look before a reserved request leaves: a late wake-up or a slow disk must not let two leave
         together, nor one after the upstream asked for quiet. Raises ``Held``.
         """
+        door = entry.door
         while True:
-            self.check_closed()
+            self.check_closed(door, None if entry.probe else entry.endpoint)
             now = self._clock.now()
-            opens = max(self._left(now) + self._interval, self._closed_until(now))
+            opens = door.closed_until(now)
             if opens <= now:
-                break
+                opens = await door.line.leave(now)
+            if opens <= now:
+                return
             await self._clock.sleep((opens - now) / SECOND)
-        self._left_at = now
-        self._line_ends = max(self._line_ends, now + self._interval)
 
-    # Every instant remembered here may have been set by a clock that was wrong: one that could not have been set by
-    # now is void.
+    def _look(self, expected: Cost, door: Door, endpoint: str, now: Instant, *, urgent: bool) -> None:
+        self.check_closed(door, endpoint)
+        self.account.check(expected, now, urgent=urgent)
 
-    def _closed_until(self, now: Instant) -> Instant:
-        if self.closed is not None and not self.closed.set_at <= now < self.closed.until:
-            self.closed = None
-        return self.closed.until if self.closed is not None else 0
-
-    def _line(self, now: Instant) -> Instant:
-        if self._line_ends > now + LONGEST_WAIT_IN_PLACE + self._interval:
-            self._line_ends = 0
-        return self._line_ends
-
-    def _left(self, now: Instant) -> Instant:
-        if self._left_at > now:
-            self._left_at = 0
-        return self._left_at
-
-    def _charge(self, entry: Entry, calls: int) -> None:
-        spent = self._spent.get(entry.day, Spend())
-        self._spent[entry.day] = Spend(spent.calls + calls, spent.usd_micros + calls * entry.usd_micros, spent.tokens)
-
-    def _keep_to_budget(self, usd_micros: int, now: Instant) -> None:
-        self._exhausted = None
+    def _obstacle(self, expected: Cost, door: Door, now: Instant, *, urgent: bool) -> Held | None:
         try:
-            self._check_budget(usd_micros, now)
+            if self.keys is not None:
+                self.keys.check(now)
+            if (shut := door.obstacle(now)) is not None:
+                return shut
         except Held as held:
-            self._exhausted = held
-            raise
+            return held
+        if (held_by_budget := self.account.obstacle(expected, now, urgent=urgent)) is not None:
+            return held_by_budget
+        opens = max(door.line.opens(now), self._daily.opens(now))
+        return self._at_its_limit(door, opens) if opens - now > LONGEST_WAIT_IN_PLACE else None
 
-    def _check_budget(self, usd_micros: int, now: Instant) -> None:
-        budget, today = self.options.budget, self.spent_today(now)
-        tomorrow = now - now % DAY + DAY
-        if budget.calls_per_day is not None and today.calls + 1 > budget.calls_per_day:
-            self._out(f"{budget.calls_per_day} calls of today are used", tomorrow)
-        if budget.usd_per_day is not None and today.usd_micros + usd_micros > budget.usd_per_day * 1e6:
-            self._out(f"{budget.usd_per_day:.2f} USD of today are spent", tomorrow)
-        if budget.usd_per_month is not None and self._month(now) + usd_micros > budget.usd_per_month * 1e6:
-            self._out(f"{budget.usd_per_month:.2f} USD of this month are spent", _next_month(now))
+    def _has_room(self, now: Instant) -> Instant:
+        """When one more may be on its way, beside those a crash left there; 0: now."""
+        self._unheard = [until for until in self._unheard if now < until <= now + HEARD_OF_AFTER]
+        too_many = self._inside + len(self._unheard) - self.options.concurrency
+        return self._unheard[min(too_many, len(self._unheard) - 1)] if self._unheard and too_many >= 0 else 0
 
-    def _at_its_limit(self, until: Instant) -> Held:
-        return Held(f"{self.provider} is asked at its limit", Reason.RATE_LIMITED, until)
+    @property
+    def _first(self) -> Door:
+        return next(iter(self.doors.values()))
 
-    def _month(self, now: Instant) -> int:
-        month = _day(now)[:7]
-        return sum(spent.usd_micros for day, spent in self._spent.items() if day.startswith(month))
+    def _line(self) -> Limiter:
+        spacing = interval(self.options.requests_per_second, self.options.requests_per_minute)
+        return Line(spacing, LONGEST_WAIT_IN_PLACE)
 
-    def _out(self, what: str, until: Instant) -> None:
-        message = f"{self.provider}: the budget's {what}; it starts anew at {to_iso_seconds(until)}"
-        raise Held(message, Reason.BUDGET_EXHAUSTED, until)
+    def _at_its_limit(self, door: Door, until: Instant) -> Held:
+        return Held(f"{door.name} is asked at its limit", Reason.RATE_LIMITED, until)
 
 
 def _key_pool(provider: str, options: ProviderOptions) -> KeyPool | None:
@@ -220,11 +204,12 @@ def _key_pool(provider: str, options: ProviderOptions) -> KeyPool | None:
     return KeyPool(provider, [key.get_secret_value() for key in options.api_keys], options.base_url or "")
 
 
-def _day(now: Instant) -> str:
-    return utc_day(now).isoformat()
+def _first_of(held: Sequence[Held | None]) -> Held | None:
+    """What opens first; None where anything is open."""
+    known = [one for one in held if one is not None]
+    return min(known, key=lambda one: one.until) if len(known) == len(held) else None
 
 
-def _next_month(now: Instant) -> Instant:
-    first = to_datetime(now).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    year, month = (first.year + 1, 1) if first.month == 12 else (first.year, first.month + 1)
-    return from_datetime(first.replace(year=year, month=month))
+def _host(url: str) -> str:
+    """As it is told to people: ``feeds.example.com``."""
+    return origin(url).partition("://")[2].removesuffix(":443").removesuffix(":80")

@@ -55,7 +55,7 @@ class KeyPool:
     def __init__(self, provider: str, secrets: Sequence[str], base_url: str) -> None:
         count = len(secrets)
         self._provider = provider
-        self._origin = _origin(base_url)
+        self._origin = origin(base_url)
         self._keys = tuple(
             Key(f"key {place} of {count}" if count > 1 else "the key", _row(provider, secret), secret)
             for place, secret in enumerate(secrets, 1)
@@ -75,7 +75,7 @@ class KeyPool:
     def take(self, url: str, now: Instant) -> Key:
         """The key for a request to this address. Raises ``Held`` where all are set aside."""
         self.check(now)
-        if _origin(url) != self._origin:
+        if origin(url) != self._origin:
             message = f"{self._provider}: a key of {self._origin} is not sent to another address"
             raise PermanentClientError(message, Reason.BAD_REQUEST)
         return next(key for key in self._keys if self._row(key, now) is None)
@@ -136,7 +136,8 @@ def _row(provider: str, secret: str) -> str:
     return ROW + hashlib.sha256(f"{provider}\0{secret}".encode()).hexdigest()[:16]
 
 
-def _origin(url: str) -> str:
+def origin(url: str) -> str:
+    """Scheme, host and port."""
     parts = urlsplit(url)
     port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
     return f"{parts.scheme}://{parts.hostname}:{port}"

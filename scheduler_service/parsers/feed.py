@@ -11,6 +11,7 @@ import html
 import io
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -19,6 +20,7 @@ import feedparser
 from scheduler_service.clock import SECOND, from_iso
 from scheduler_service.errors import ParseError
 from scheduler_service.models import Reason
+from scheduler_service.parsers.feed_text import feed_text
 
 if TYPE_CHECKING:
     from scheduler_service.clock import Instant
@@ -32,7 +34,7 @@ EARLIEST = from_iso("1990-01-01T00:00:00Z")
 """Older dates in feeds are programs' zero values."""
 
 _LONGEST_MARKUP = 20_000
-_DECLARATION = re.compile(rb"<!\s*(?:DOCTYPE|ENTITY)", re.IGNORECASE)
+_DECODED = {"content-type": "application/xml; charset=utf-8"}
 _TAG = re.compile(r"<[/!?a-zA-Z][^<>]*>")
 _TAG_NAME = re.compile(r"</?([a-zA-Z0-9]*)")
 _INLINE_TAGS = frozenset(
@@ -69,12 +71,12 @@ class ParsedFeed:
 
 
 def parse_feed(body: bytes) -> ParsedFeed:
-    """Raises ``ParseError`` for everything that is not a feed, and for one with a DOCTYPE or entities of its own."""
-    # Without its NULs, UTF-16 hides nothing.
-    if _DECLARATION.search(body.replace(b"\0", b"")):
-        raise ParseError("the feed declares a DOCTYPE or entities, which is refused", Reason.UNREADABLE)
+    """Raises ``ParseError`` for all that is not a whole feed, and for one with a DOCTYPE or entities of its own."""
+    utf8 = feed_text(body).encode()
     try:
-        parsed = feedparser.parse(io.BytesIO(body), sanitize_html=False, resolve_relative_uris=False)
+        parsed = feedparser.parse(
+            io.BytesIO(utf8), sanitize_html=False, resolve_relative_uris=False, response_headers=_DECODED
+        )
     except Exception as error:
         # feedparser promises no error type, and hostile bodies find new ones.
         raise ParseError(f"the feed cannot be read ({type(error).__name__})", Reason.UNREADABLE) from error
@@ -192,6 +194,7 @@ def clean_url(url: str) -> str | None:
     return urlunsplit((parts.scheme, place, path, quote(query, safe=_URL_CHARACTERS), ""))
 
 
+@lru_cache(maxsize=4096)
 def fingerprint(text: str) -> str:
     """What is left of a title when case, spacing and punctuation do not count."""
     return "".join(c for c in text.casefold() if c.isalnum())

@@ -8,18 +8,16 @@ from the results, by the number the model gives.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit, urlunsplit
 
-import orjson
-
 from scheduler_service.errors import ParseError
 from scheduler_service.models import Reason
+from scheduler_service.parsers.json_values import as_date, as_int, as_list, as_object, as_text
 from scheduler_service.parsers.model_prose import as_amount, plain
-from scheduler_service.parsers.strict_json import as_date, as_int, as_list, as_object, as_text, load_object
+from scheduler_service.strict_json import load_object, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -37,9 +35,7 @@ __all__ = [
 ]
 
 LONGEST_URL = 2_000
-DEEPEST = 32
 
-_MOST_DIGITS = 25
 _MOST_TRIES = 20
 _TEXT_TYPES = ("output_text", "text", None)
 _THINKING, _THOUGHT = "<think>", "</think>"
@@ -170,7 +166,7 @@ def read_object(text: str) -> dict[str, Any]:
     rest = whole.rpartition(_THOUGHT)[2].strip()
     for candidate in dict.fromkeys((whole, _unfenced(whole), rest, _unfenced(rest))):
         try:
-            value = _strict(candidate)
+            value = read(candidate)
         except ValueError:
             continue
         if not isinstance(value, dict):
@@ -199,7 +195,7 @@ def _first_object(text: str) -> dict[str, Any]:
             _truncated()
         span = text[start : end + 1]
         try:
-            return as_object(_strict(span))
+            return as_object(read(span))
         except ValueError:
             start = -1 if '"' in span else text.find("{", end + 1)
     raise ParseError("the model's answer holds no sound JSON object", Reason.UNREADABLE)
@@ -218,38 +214,3 @@ def _closing_brace(text: str, start: int) -> int | None:
                 if depth == 0:
                     return token.start()
     return None
-
-
-def _strict(text: str) -> Any:
-    """Raises ``ValueError`` for all that RFC 8259 does not know, and for what is too much of it."""
-    orjson.loads(text)  # it refuses NaN, 1e999 and halves of a character; only json below sees a key that comes twice
-    try:
-        value = json.loads(text, parse_int=_whole, object_pairs_hook=_without_doubles)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-    layer, depth = [value], 0
-    while layer:
-        if depth > DEEPEST:
-            raise ValueError("nested too deeply")
-        layer = [inner for outer in layer for inner in _inside(outer)]
-        depth += 1
-    return value
-
-
-def _inside(value: Any) -> Iterable[Any]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
-
-
-def _whole(digits: str) -> int:
-    if len(digits) > _MOST_DIGITS:
-        raise ValueError("a number of too many digits")
-    return int(digits)
-
-
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        raise ValueError("a key twice")
-    return fields

@@ -10,6 +10,7 @@ from scheduler_service.clock import from_iso
 from scheduler_service.errors import ParseError
 from scheduler_service.models import Kind, Reason
 from scheduler_service.parsers.feed import LONGEST_SUMMARY, LONGEST_TITLE, clean_url, plain_text
+from scheduler_service.parsers.json_values import as_list, as_object, as_text
 from scheduler_service.parsers.model_answer import read_answer, read_object, read_search
 from scheduler_service.parsers.model_prose import plain
 from scheduler_service.parsers.news import NewsItem, web_story
@@ -24,7 +25,6 @@ from scheduler_service.parsers.stated import (
     strict_object,
 )
 from scheduler_service.parsers.stock_names import speaks_of
-from scheduler_service.parsers.strict_json import as_list, as_object, as_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from scheduler_service.parsers.json_values import as_text
 from scheduler_service.parsers.model_answer import cited, read_answer, read_object
 from scheduler_service.parsers.stock_names import require_company
-from scheduler_service.parsers.strict_json import as_text
 
 if TYPE_CHECKING:
     from scheduler_service.parsers.model_answer import SearchResult

@@ -20,6 +20,7 @@ from scheduler_service.parsers.earnings import (
     newest_first,
     same_period,
 )
+from scheduler_service.parsers.json_values import as_date, as_list, as_object, as_text
 from scheduler_service.parsers.model_prose import as_amount
 from scheduler_service.parsers.stated import (
     COMPANY,
@@ -40,7 +41,6 @@ from scheduler_service.parsers.stated import (
     source_of,
     strict_object,
 )
-from scheduler_service.parsers.strict_json import as_date, as_list, as_object, as_text
 
 if TYPE_CHECKING:
     from scheduler_service.calls import Answer

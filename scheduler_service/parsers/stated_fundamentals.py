@@ -13,6 +13,7 @@ from scheduler_service.clock import utc_day
 from scheduler_service.errors import ParseError
 from scheduler_service.models import Kind, Reason
 from scheduler_service.parsers.fundamental_analysis import Analysis, FundamentalsData, Metric
+from scheduler_service.parsers.json_values import as_date, as_list, as_object, as_text
 from scheduler_service.parsers.model_answer import cited
 from scheduler_service.parsers.model_prose import as_amount, plain
 from scheduler_service.parsers.stated import (
@@ -33,7 +34,6 @@ from scheduler_service.parsers.stated import (
     strict_object,
     without_addresses,
 )
-from scheduler_service.parsers.strict_json import as_date, as_list, as_object, as_text
 
 if TYPE_CHECKING:
     from scheduler_service.calls import Answer

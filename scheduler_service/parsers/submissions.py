@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from scheduler_service.errors import ParseError
 from scheduler_service.models import Reason
-from scheduler_service.parsers.strict_json import as_date, as_int, as_list, as_object, as_text, load_object
+from scheduler_service.parsers.json_values import as_date, as_int, as_list, as_object, as_text
+from scheduler_service.strict_json import load_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from scheduler_service.errors import ParseError
 from scheduler_service.models import Reason
+from scheduler_service.parsers.json_values import as_date, as_int, as_list, as_number, as_object, as_text
 from scheduler_service.parsers.series import Fact, FiledIn, Period, Series
-from scheduler_service.parsers.strict_json import as_date, as_int, as_list, as_number, as_object, as_text, load_object
 from scheduler_service.parsers.submissions import as_accession
+from scheduler_service.strict_json import members
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -83,15 +84,19 @@ class CompanyFacts:
 
 def parse_company_facts(body: bytes, concepts: Iterable[Concept]) -> CompanyFacts:
     """The wanted figures. ``ParseError``: ``UNREADABLE``, or ``NO_DATA`` where none of them is there."""
-    root = load_object(body)
-    cik = as_int(root.get("cik"))
-    taxonomies = root.get("facts")
-    if not cik or not isinstance(taxonomies, dict):
-        raise ParseError("the companyfacts have no cik or no facts", Reason.UNREADABLE)
     wanted = tuple(concepts)
-    rows = {tag: _read_tag(taxonomies, tag) for concept in wanted for tag in concept.tags}
+    rows: dict[str, _RowsByUnit] = {tag: {} for concept in wanted for tag in concept.tags}
+    said: dict[str, Any] = {}
+    for keys, value in members(body, levels=3, wanted=lambda keys: len(keys) == 1 or _tag(keys) in rows):
+        if len(keys) == 1:
+            said[keys[0]] = value
+        else:
+            rows[_tag(keys)] = _read_tag(value)
+    cik = as_int(said.get("cik"))
+    if not cik or not isinstance(said.get("facts", {}), dict):
+        raise ParseError("the companyfacts have no cik or no facts", Reason.UNREADABLE)
     currency = _reporting_currency([rows[tag] for c in wanted if c.measure is Measure.MONEY for tag in c.tags])
-    name = as_text(root.get("entityName"))
+    name = as_text(said.get("entityName"))
     if currency is None:
         raise ParseError(f"the companyfacts of CIK {cik} ({name}) hold none of the figures looked for", Reason.NO_DATA)
     units = {Measure.MONEY: currency, Measure.PER_SHARE: f"{currency}/shares", Measure.SHARES: "shares"}
@@ -100,9 +105,12 @@ def parse_company_facts(body: bytes, concepts: Iterable[Concept]) -> CompanyFact
     return CompanyFacts(cik, name, currency, series, _fiscal_periods(money))
 
 
-def _read_tag(taxonomies: dict[str, Any], tag: str) -> _RowsByUnit:
-    taxonomy, _, name = tag.partition(":")
-    units = as_object(as_object(as_object(taxonomies.get(taxonomy)).get(name)).get("units"))
+def _tag(keys: Sequence[str]) -> str:
+    return ":".join(keys[1:]) if keys[0] == "facts" else ""
+
+
+def _read_tag(value: Any) -> _RowsByUnit:
+    units = as_object(as_object(value).get("units"))
     return {
         unit: [row for raw in as_list(raws) if (row := _row(as_object(raw))) is not None]
         for unit, raws in units.items()

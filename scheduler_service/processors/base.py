@@ -11,26 +11,32 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 import orjson
 
-from scheduler_service.clock import MINUTE, to_iso_seconds
-from scheduler_service.errors import ClientError, ParseError
+from scheduler_service.errors import ClientError, NotKept, ParseError
+from scheduler_service.exchanges import find_exchange
+from scheduler_service.failure_memory import pause_of
+from scheduler_service.market_time import ELAPSED, MarketTime
 from scheduler_service.models import (
-    USELESS_ANSWERS,
+    A_PERSONS,
     Contribution,
     Kind,
     Outcome,
     Reason,
     Record,
+    RunOrigin,
     StockState,
     TaskState,
 )
 from scheduler_service.settings.model import good_for_slots
+from scheduler_service.windows import usual_hours
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from scheduler_service.calls import Ask, Client, Source
     from scheduler_service.clock import Instant, Micros
+    from scheduler_service.market_time import Ageing
     from scheduler_service.models import Symbol, Task
+    from scheduler_service.windows import Calendars
 
 D = TypeVar("D", bound=Record)
 
@@ -38,8 +44,8 @@ MISSING_AFTER = 2
 """A source is missing once it has been silent for so many of its ``fresh_for``: while it is throttled or down for an
 hour, yesterday's filing is better than a model.
 """
-FIRST_PAUSE = 15 * MINUTE
-MOST_DOUBLINGS = 20
+HOME_EXCHANGE = "XNYS"
+"""Of a stock whose exchange the watchlist does not name."""
 FETCH_FIELDS = frozenset({"fetched_at", "call_id"})
 
 
@@ -60,24 +66,26 @@ class SourcePolicy:
     only_when_missing: bool = False
 
 
-def is_fresh(state: StockState, due_at: Instant, fresh_for: Micros, now: Instant) -> bool:
+def is_fresh(state: StockState, due_at: Instant, fresh_for: Micros, now: Instant, ageing: Ageing = ELAPSED) -> bool:
     """Whether a slot due at ``due_at`` finds this source fresh. A check in the future was noted by a wrong clock:
-    void.
+    void. ``ageing``: which time counts.
     """
     if state.checked_for is None or state.checked_for > now:
         return False
-    return due_at - state.checked_for < good_for_slots(fresh_for)
+    return ageing.between(state.checked_for, due_at) < good_for_slots(fresh_for)
 
 
-def quiet_until(state: StockState, fresh_for: Micros, now: Instant) -> Instant | None:
-    """Until when a source is left alone that answered and said nothing; None: it may be asked. Each such answer doubles
-    the pause, up to ``fresh_for``. A try in the future was noted by a wrong clock: void.
-    """
-    if state.failures < 1 or state.reason not in USELESS_ANSWERS or state.tried_at is None or state.tried_at > now:
-        return None
-    pause = min(fresh_for, FIRST_PAUSE << min(state.failures - 1, MOST_DOUBLINGS))
-    until = state.tried_at + good_for_slots(pause)
-    return until if now < until else None
+def ageing_of(symbol: Symbol, calendars: Calendars, *, in_market_time: bool) -> Ageing:
+    """How what is known of a stock ages."""
+    return MarketTime(calendars(exchange_of(symbol))) if in_market_time else ELAPSED
+
+
+def exchange_of(symbol: Symbol) -> str:
+    """Its own where that is a known one, else the home exchange."""
+    try:
+        return find_exchange(symbol.exchange or HOME_EXCHANGE).name
+    except ValueError:
+        return HOME_EXCHANGE
 
 
 def content_hash(record: Record) -> bytes:
@@ -95,18 +103,28 @@ def _without_fetch(value: Any) -> Any:
 
 
 class Processor(ABC, Generic[D]):
-    """One domain. A subclass declares its name, its record, its sources and how contributions merge."""
+    """One domain. A subclass declares its name, its record, its sources and how contributions merge.
+
+    ``in_market_time``: what its sources say does not age while the stock's exchange is closed; ``fresh_for`` then
+    counts its sessions alone.
+    """
 
     domain: ClassVar[str]
     record: ClassVar[type[Record]]
     sources: ClassVar[tuple[type[Source], ...]]
+    in_market_time: ClassVar[bool] = False
 
     def __init__(
-        self, clients: Mapping[str, Client], policies: Sequence[SourcePolicy], retention: Retention | None = None
+        self,
+        clients: Mapping[str, Client],
+        policies: Sequence[SourcePolicy],
+        retention: Retention | None = None,
+        calendars: Calendars = usual_hours,
     ) -> None:
         by_name = {source.name: source for source in self.sources}
         self.policies = {p.name: p for p in policies}
         self.retention = retention
+        self._calendars = calendars
         self._sources: dict[str, Source] = {
             p.name: by_name[p.name](clients[by_name[p.name].provider]) for p in policies
         }
@@ -131,28 +149,49 @@ class Processor(ABC, Generic[D]):
 
         Raises ``Held`` when a gate is closed for long: the task is not over, only deferred.
         """
-        policy, state = self.policies[task.source], states.get(task.source, StockState())
-        if not task.force and is_fresh(state, task.due_at, policy.fresh_for, now):
-            return Outcome(TaskState.SKIPPED, Reason.FRESH)
-        if not task.force and policy.only_when_missing and (better := self._fresh_ones(task, states, now)):
-            return Outcome(TaskState.SKIPPED, Reason.NOT_NEEDED, f"{', '.join(better)} said it already")
-        if not task.force and (until := quiet_until(state, policy.fresh_for, now)):
-            message = f"asked again from {to_iso_seconds(until)} on: the last answer said nothing ({state.reason})"
-            return Outcome(TaskState.SKIPPED, Reason.BACKING_OFF, message)
+        state = states.get(task.source, StockState())
+        wanted = task.force or task.origin is RunOrigin.REPARSE
+        if not wanted and (needless := self._needless(task, states, symbol, now)) is not None:
+            return needless
         try:
             said = await self._sources[task.source].collect(ask, state, symbol)
+        except NotKept as error:
+            return Outcome(TaskState.SKIPPED, error.reason, str(error))
         except (ClientError, ParseError) as error:
             return Outcome(TaskState.FAILED, error.reason, str(error))
         contribution = said.data.model_dump_json().encode()
         return Outcome(TaskState.COMPLETED, message=said.warning, contribution=contribution, kind=said.kind)
 
-    def _fresh_ones(self, task: Task, states: Mapping[str, StockState], now: Instant) -> list[str]:
+    def finds_fresh(self, source: str, symbol: Symbol, state: StockState, due_at: Instant, now: Instant) -> bool:
+        """Whether a slot finds that source of a stock fresh."""
+        policy = self.policies.get(source)
+        return policy is not None and is_fresh(state, due_at, policy.fresh_for, now, self.ageing(symbol))
+
+    def ageing(self, symbol: Symbol) -> Ageing:
+        """The time in which a stock's freshness counts."""
+        return ageing_of(symbol, self._calendars, in_market_time=self.in_market_time)
+
+    def _needless(self, task: Task, states: Mapping[str, StockState], symbol: Symbol, now: Instant) -> Outcome | None:
+        """Why nobody is asked: it is fresh, others said it, or it failed lately."""
+        policy, state = self.policies[task.source], states.get(task.source, StockState())
+        if self.finds_fresh(task.source, symbol, state, task.due_at, now):
+            return Outcome(TaskState.SKIPPED, Reason.FRESH)
+        if policy.only_when_missing and (better := self._fresh_ones(task, states, symbol, now)):
+            return Outcome(TaskState.SKIPPED, Reason.NOT_NEEDED, f"{', '.join(better)} said it already")
+        pause = pause_of(state, policy.fresh_for, now)
+        if pause is None or (pause.is_passing and task.origin in A_PERSONS):
+            return None
+        how = "; --force asks all the same" if task.origin in A_PERSONS else ""
+        return Outcome(TaskState.SKIPPED, pause.reason, pause.in_words() + how)
+
+    def _fresh_ones(self, task: Task, states: Mapping[str, StockState], symbol: Symbol, now: Instant) -> list[str]:
         """The required sources that spoke lately: what is asked only when missing is not missing then."""
-        return [
-            name
-            for name in self.required
-            if is_fresh(states.get(name, StockState()), task.due_at, MISSING_AFTER * self.policies[name].fresh_for, now)
-        ]
+        ageing, found = self.ageing(symbol), []
+        for name in self.required:
+            known, long_enough = states.get(name, StockState()), MISSING_AFTER * self.policies[name].fresh_for
+            if is_fresh(known, task.due_at, long_enough, now, ageing):
+                found.append(name)
+        return found
 
     def read(self, contribution: bytes) -> D:
         """A stored contribution back as the domain's record."""

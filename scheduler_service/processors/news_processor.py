@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from scheduler_service.clients.perplexity_client import Question
-from scheduler_service.errors import ClientError, Held, NotFound, ParseError, PermanentClientError
+from scheduler_service.clients.perplexity_client import SEARCHES, Question
+from scheduler_service.errors import ClientError, Held, NotFound, NotKept, ParseError, PermanentClientError
 from scheduler_service.models import Contribution, Kind, Reason
 from scheduler_service.parsers.feed import parse_feed
 from scheduler_service.parsers.news import (
@@ -106,6 +106,7 @@ class PerplexityNews:
     provider: ClassVar[str] = "perplexity"
     kind: ClassVar[Kind] = Kind.MODEL
     slow: ClassVar[bool] = True
+    endpoint: ClassVar[str] = SEARCHES
 
     def __init__(self, client: PerplexityClient) -> None:
         self._client = client
@@ -132,6 +133,8 @@ class PerplexityNews:
         search = self._client.search(symbol, search_query(stock), recency="week")
         try:
             return await ask(search, partial(read_results, stock=stock))
+        except NotKept:
+            return None  # a model may have been asked then
         except NotFound as error:
             if self._client.serves_search:
                 self._untold = _dearer(error, search, instead)

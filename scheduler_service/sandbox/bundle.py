@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+TEMPLATE = "ACMEX.json"
+FIRST_CIK = 9_991_000_001
+"""The first of the stand-ins; EDGAR itself is far from such numbers."""
+
+
 @cache
 def bundled() -> tuple[Company, ...]:
     """Every bundled company, by symbol."""
@@ -22,6 +27,23 @@ def bundled() -> tuple[Company, ...]:
         entry.name: entry.read_text(encoding="utf-8") for entry in folder.iterdir() if entry.name.endswith(".json")
     }
     return tuple(parse(texts[name]) for name in sorted(texts))
+
+
+def with_stand_ins(names: Mapping[str, str]) -> tuple[Company, ...]:
+    """The bundled companies, and an invented one for each other symbol. ``names``: symbol to a company's name."""
+    known = {company.profile.symbol for company in bundled()}
+    invented = [
+        _renamed(symbol, name, FIRST_CIK + number)
+        for number, (symbol, name) in enumerate(sorted(names.items()))
+        if symbol not in known
+    ]
+    return (*bundled(), *invented)
+
+
+def _renamed(symbol: str, name: str, cik: int) -> Company:
+    """The figures of the invented company that all stand-ins are copies of, under another name."""
+    raw = json.loads((files("scheduler_service.sandbox") / "data" / TEMPLATE).read_text(encoding="utf-8"))
+    return _fictional({**raw, "symbol": symbol, "name": name, "cik": cik})
 
 
 def parse(text: str) -> Company:

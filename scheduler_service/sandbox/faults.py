@@ -1,5 +1,5 @@
-"""Misbehaviour on request: which requests it strikes. What it does to them is in ``wire_faults``, ``wrong_data`` and
-``model_faults``.
+"""Misbehaviour on request: which requests it strikes. What it does to them is in ``wire_faults``, ``wrong_data``,
+``hostile_bodies`` and ``model_faults``.
 """
 
 from __future__ import annotations
@@ -53,6 +53,28 @@ class WrongData(StrEnum):
     ZEROS = "zeros"
 
 
+class HostileBody(StrEnum):
+    """What is made to harm its reader, in JSON or as a feed."""
+
+    DEEP = "deep"
+    INFINITE = "infinite"
+    HALF_CHARACTER = "half_character"
+    UTF16 = "utf16"
+    MARKED = "marked"
+    WRONG_CHARSET = "wrong_charset"
+    MANY_VALUES = "many_values"
+    BLANKS = "blanks"
+    ATTRIBUTES = "attributes"
+    ENTITIES = "entities"
+    FILES = "files"
+    HIDDEN_ENTITIES = "hidden_entities"
+    UNCLOSED = "unclosed"
+    DEFLATE_BOMB = "deflate_bomb"
+    BROTLI = "brotli"
+    MANY_HEADERS = "many_headers"
+    LONG_HEADER = "long_header"
+
+
 class ModelFault(StrEnum):
     """What goes wrong with a language model; strikes only what one answers, ``NO_RESULTS`` searches too."""
 
@@ -77,7 +99,7 @@ class ModelFault(StrEnum):
     ABSURD_COST = "absurd_cost"
 
 
-Kind: TypeAlias = FaultKind | WrongData | ModelFault
+Kind: TypeAlias = FaultKind | WrongData | HostileBody | ModelFault
 
 
 class Fault(Record):

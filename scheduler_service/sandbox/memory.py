@@ -9,7 +9,7 @@ from urllib.parse import urljoin
 
 from scheduler_service.calls import Request, Response
 from scheduler_service.clients.base import shown
-from scheduler_service.clients.http import USER_AGENT
+from scheduler_service.clients.http import LONGEST_HEADER, MOST_HEADERS, USER_AGENT
 from scheduler_service.errors import PermanentClientError, TransientClientError
 from scheduler_service.models import Reason
 from scheduler_service.sandbox.reply import Reply, Wire
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 BASE = "https://sandbox.invalid"
 """Where the sandbox stands when it has no address; see ``upstream.urls``."""
+_INFLATED = {"": 0, "gzip": 31, "deflate": 15}
+"""The ``wbits`` of zlib by ``Content-Encoding``."""
 
 
 class MemoryTransport:
@@ -76,9 +78,14 @@ def _received(url: str, reply: Reply, most: int) -> Response:
         raise TransientClientError(f"{shown(url)}: connection lost (reset)", Reason.PROVIDER_DOWN)
     if reply.wire in (Wire.CUT, Wire.NOT_HTTP):
         raise TransientClientError(f"{shown(url)}: the answer is cut off or is not HTTP", Reason.PROVIDER_DOWN)
-    body = reply.body
-    if reply.headers.get("content-encoding") == "gzip":
-        body = zlib.decompressobj(wbits=31).decompress(body, most + 1)
+    if len(reply.headers) > MOST_HEADERS or any(len(value) > LONGEST_HEADER for value in reply.headers.values()):
+        raise TransientClientError(f"{shown(url)}: the answer has no headers of usual size", Reason.PROVIDER_DOWN)
+    body, encoding = reply.body, reply.headers.get("content-encoding", "")
+    if encoding not in _INFLATED:
+        message = f"{shown(url)} is compressed in a way that was not asked for ({encoding!r})"
+        raise PermanentClientError(message, Reason.UNREADABLE, status=reply.status)
+    if encoding:
+        body = zlib.decompressobj(_INFLATED[encoding]).decompress(body, most + 1)
     if len(body) > most or reply.wire is Wire.ENDLESS:
         raise PermanentClientError(f"{shown(url)} sent more than {most} bytes", Reason.TOO_LARGE, status=reply.status)
     return Response(reply.status, dict(reply.headers), body, url)

@@ -5,9 +5,10 @@ For whoever runs the service in another process, under the same port and without
 - ``GET /_sandbox/requests``: every request so far, oldest first, as ``upstream.Seen`` in JSON; ``DELETE`` forgets them.
 - ``GET /_sandbox/faults``: the faults in force, each with the count it has left; ``DELETE`` ends them all.
 - ``POST /_sandbox/faults``: one fault or a list, with the fields of ``faults.Fault`` and the kinds of ``FaultKind``,
-  ``WrongData`` and ``ModelFault``: ``{"kind": "error", "status": 429, "retry_after": "30", "provider": "perplexity",
-  "count": 2}``, ``{"kind": "older", "path": "/submissions/", "days": 90}``, ``{"kind": "prose"}``. The first that
-  concerns a request strikes it. One that is not understood is answered with 400 and an ``error`` that says why.
+  ``WrongData``, ``HostileBody`` and ``ModelFault``: ``{"kind": "error", "status": 429, "retry_after": "30",
+  "provider": "perplexity", "count": 2}``, ``{"kind": "older", "path": "/submissions/", "days": 90}``,
+  ``{"kind": "prose"}``. The first that concerns a request strikes it. One that is not understood is answered with 400
+  and an ``error`` that says why.
 """
 
 from __future__ import annotations

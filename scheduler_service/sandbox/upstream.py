@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from scheduler_service.clock import DAY, Clock, Instant, utc_day
-from scheduler_service.sandbox import edgar, feeds, model_faults, perplexity, wire_faults, wrong_data
+from scheduler_service.sandbox import edgar, feeds, hostile_bodies, model_faults, perplexity, wire_faults, wrong_data
 from scheduler_service.sandbox.bundle import bundled
-from scheduler_service.sandbox.faults import Fault, FaultKind, Faults, ModelFault, WrongData
+from scheduler_service.sandbox.faults import Fault, FaultKind, Faults, HostileBody, ModelFault, WrongData
 from scheduler_service.sandbox.reply import Reply
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class SandboxUpstream:
         now = self._clock.now()
         path = urlsplit(request.url).path
         headers = {name.lower(): value for name, value in request.headers}
-        provider = _provider_of(path)
+        provider = provider_of(path)
         key = self._number_of(perplexity.bearer(headers))
         body = request.body or b""
         digest = hashlib.sha256(body).hexdigest() if body else ""
@@ -86,6 +86,8 @@ class SandboxUpstream:
     ) -> Reply:
         if fault and fault.kind is WrongData.OLDER:
             now -= fault.days * DAY
+        if fault and isinstance(fault.kind, HostileBody):  # unchanged, it would have no body to be made worse
+            headers = {name: value for name, value in headers.items() if not name.startswith("if-")}
         served = self._served(fault)
         if provider == "perplexity":
             return perplexity.answer(request, path, headers, served, now)
@@ -106,7 +108,8 @@ class SandboxUpstream:
         return self._keys.setdefault(hashlib.sha256(key.encode()).hexdigest(), len(self._keys) + 1) if key else 0
 
 
-def _provider_of(path: str) -> str:
+def provider_of(path: str) -> str:
+    """Whose path it is."""
     if path.startswith("/feeds/"):
         return "feeds"
     return "perplexity" if perplexity.serves(path) else "edgar"
@@ -118,6 +121,8 @@ def _struck(fault: Fault, reply: Reply) -> Reply:
             reply = wire_faults.misbehave(kind, fault, reply)
         case WrongData() as kind:
             reply = wrong_data.misbehave(kind, reply)
+        case HostileBody() as kind:
+            reply = hostile_bodies.misbehave(kind, reply)
         case ModelFault() as kind:
             reply = model_faults.misbehave(kind, reply)
     return replace(reply, headers={**reply.headers, **fault.headers})

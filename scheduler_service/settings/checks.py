@@ -167,9 +167,6 @@ def _warn_of_what_is_to_come(configuration: Configuration, report: Report) -> No
     for setting in ("retention.history", "retention.raw", "retention.raw_size"):
         if report.written(setting):
             report.warn(setting, "no effect in this version yet: nothing is pruned")
-    for provider in configuration.provider_options():
-        if report.written(f"providers.{provider}.budget.reserve"):
-            report.warn(f"providers.{provider}.budget.reserve", "no effect in this version yet")
     for section in NOT_YET:
         if report.written(section):
             report.warn(section, "no effect in this version yet")

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 
+from scheduler_service.calls import Cost
 from scheduler_service.clock import MILLISECOND, MINUTE, SECOND
 from scheduler_service.settings.section import LocalPath, Section
 from scheduler_service.settings.units import Duration, Share, Size
@@ -28,12 +29,18 @@ class Budget(Section):
 
     calls_per_day: int | None = Field(default=None, ge=0)
     """At most so many calls a day."""
+    calls_per_month: int | None = Field(default=None, ge=0)
+    """At most so many calls a month."""
+    tokens_per_day: int | None = Field(default=None, ge=0)
+    """At most so many tokens a day."""
+    tokens_per_month: int | None = Field(default=None, ge=0)
+    """At most so many tokens a month."""
     usd_per_day: float | None = Field(default=None, ge=0)
     """At most so many US dollars a day."""
     usd_per_month: float | None = Field(default=None, ge=0)
     """At most so many US dollars a month."""
     reserve: Share = 0.0
-    """The share kept for what a person asks for. No effect in this version yet."""
+    """The share of each limit that is kept for what a person asks for and for high priority."""
 
 
 class ProviderOptions(Section):
@@ -41,6 +48,9 @@ class ProviderOptions(Section):
 
     knows_stocks_by_name: ClassVar[bool] = False
     """Whether what it says is told to be of a stock by the company's name."""
+
+    hosts_apart: ClassVar[bool] = False
+    """Whether each host asked is an upstream of its own: its rate and its wishes for quiet are not the others'."""
 
     enabled: bool = True
     """false: it is never asked."""
@@ -52,6 +62,8 @@ class ProviderOptions(Section):
     """At most so many requests a second."""
     requests_per_minute: float | None = Field(default=None, gt=0)
     """At most so many requests a minute."""
+    requests_per_day: int | None = Field(default=None, ge=1, le=1_000_000)
+    """At most so many requests within any 24 hours."""
     budget: Budget = Budget()
     """What may be spent."""
     timeout: Duration = Field(default=30 * SECOND, gt=0)
@@ -82,8 +94,13 @@ class ProviderOptions(Section):
 
     @property
     def usd_per_call(self) -> float:
-        """What one call may cost, for estimates."""
+        """What one call may cost, for estimates: the dearest."""
         return 0.0
+
+    def expected(self, endpoint: str) -> Cost:
+        """What one call there may cost. ``endpoint``: in the client's word, where a source asks; empty: anywhere."""
+        del endpoint
+        return Cost(round(self.usd_per_call * 1e6))
 
     def calls_for(self, symbol: Symbol) -> int:
         """How many calls one fetch of this symbol takes, for estimates: one at each of ``urls``."""

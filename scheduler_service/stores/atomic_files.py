@@ -26,10 +26,13 @@ Signature = tuple[int, int, int, int]
 """Inode, size, and when content and inode last changed: the same as long as nobody touches the file."""
 
 
-def _write_files(files: Sequence[tuple[Path, bytes]], root: Path | None = None) -> list[OSError | None]:
+def _write_files(
+    files: Sequence[tuple[Path, bytes]], root: Path | None = None, *, durable: bool = True
+) -> list[OSError | None]:
     """Writes each file whole or leaves it as it was; one error slot per file.
 
-    Missing folders are made from ``root`` down (by default the file's own); what holds ``root`` must be there.
+    Missing folders are made from ``root`` down (by default the file's own); what holds ``root`` must be there. Not
+    ``durable``: each is written in its place, and nothing is synced.
     """
     results: list[OSError | None] = []
     written: set[Path] = set()
@@ -37,13 +40,13 @@ def _write_files(files: Sequence[tuple[Path, bytes]], root: Path | None = None) 
         try:
             if path.parent not in written:
                 _make_folders(root or path.parent, path.parent)
-            _replace(path, body)
+            _replace(path, body) if durable else _write_anew(path, body)
         except OSError as error:
             results.append(error)
         else:
             results.append(None)
             written.add(path.parent)
-    synced = {folder: _sync_folder(folder) for folder in written}
+    synced = {folder: _sync_folder(folder) for folder in written} if durable else {}
     return [result or synced.get(path.parent) for (path, _), result in zip(files, results, strict=True)]
 
 
@@ -70,6 +73,12 @@ def _replace(path: Path, body: bytes) -> None:
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+def _write_anew(path: Path, body: bytes) -> None:
+    """A file that is cut short first, or replaced, may be flushed by the file system itself: it takes milliseconds."""
+    path.unlink(missing_ok=True)
+    path.write_bytes(body)
 
 
 def _sync_folder(folder: Path) -> OSError | None:

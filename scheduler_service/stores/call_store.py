@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, bindparam, exists, func, insert, select, update
+from sqlalchemy import Connection, Text, bindparam, exists, func, insert, select, update
 
 from scheduler_service.models import Reason
 from scheduler_service.stores.gate_store import RATE, GateRow, put_gate
@@ -91,6 +91,8 @@ class NewCall:
     usd_micros: int
     day: str
     rate_until: Instant | None
+    rate_row: str = RATE
+    tokens: int = 0
 
 
 # Built once: building a statement costs more than carrying it out.
@@ -114,12 +116,13 @@ _KEPT = (
     .join(answer, answer.c.call_id == resource.c.call_id)
     .where(resource.c.key == bindparam("wanted"))
 )
+_CHARGED_ALL_THE_SAME = (call.c.state == CallState.FAILED) & (call.c.usd_micros > 0)
 _LOST = (
     select(func.count())
     .select_from(call_use)
     .join(call, call.c.id == call_use.c.call_id)
     .where(call_use.c.task_id == bindparam("mine"), call.c.resource_key == bindparam("wanted"))
-    .where(call.c.state.in_([CallState.RESERVED, CallState.LOST]))
+    .where(call.c.state.in_([CallState.RESERVED, CallState.LOST]) | _CHARGED_ALL_THE_SAME)
 )
 _NEW_CALL, _NEW_USE, _NEW_ANSWER, _NEW_SPEND = insert(call), insert(call_use), insert(answer), insert(spend)
 _NEW_RESOURCE = insert(resource)
@@ -132,7 +135,11 @@ _CONSUME = (
 _SPEND = (
     update(spend)
     .where(spend.c.provider == bindparam("at"), spend.c.day == bindparam("on"))
-    .values(calls=spend.c.calls + 1, usd_micros=spend.c.usd_micros + bindparam("more_usd_micros"))
+    .values(
+        calls=spend.c.calls + 1,
+        usd_micros=spend.c.usd_micros + bindparam("more_usd_micros"),
+        tokens=spend.c.tokens + bindparam("more_tokens"),
+    )
 )
 _SETTLE = (
     update(call)
@@ -169,6 +176,11 @@ _CURRENT = (
         changed_at=bindparam("changed"),
     )
 )
+_CONFIRM = (
+    update(resource)
+    .where(resource.c.key == bindparam("wanted"), resource.c.call_id == bindparam("by_call"))
+    .values(checked_at=bindparam("now"), revision=func.coalesce(bindparam("under", type_=Text), resource.c.revision))
+)
 
 
 def kept(conn: Connection, key: str, task_id: int | None) -> KeptRow | None:
@@ -184,7 +196,7 @@ def reserve(conn: Connection, new: NewCall, now: Instant) -> int:
         "provider": new.provider,
         "state": CallState.RESERVED,
         "usd_micros": new.usd_micros,
-        "tokens": 0,
+        "tokens": new.tokens,
         "reserved_at": now,
     }
     result = conn.execute(_NEW_CALL, reserved)
@@ -196,9 +208,9 @@ def reserve(conn: Connection, new: NewCall, now: Instant) -> int:
     ]
     if uses:
         conn.execute(_NEW_USE, uses)
-    _spend(conn, new.provider, new.day, new.usd_micros)
+    _spend(conn, new)
     if new.rate_until is not None:
-        put_gate(conn, new.provider, RATE, GateRow(new.rate_until, now))
+        put_gate(conn, new.provider, new.rate_row, GateRow(new.rate_until, now))
     return call_id
 
 
@@ -208,10 +220,11 @@ def use(conn: Connection, task_id: int, call_id: int, how: Use) -> None:
         conn.execute(_NEW_USE, {"task_id": task_id, "call_id": call_id, "how": how})
 
 
-def _spend(conn: Connection, provider: str, day: str, usd_micros: int) -> None:
-    if conn.execute(_SPEND, {"at": provider, "on": day, "more_usd_micros": usd_micros}).rowcount == 0:
-        first = {"provider": provider, "day": day, "calls": 1, "usd_micros": usd_micros, "tokens": 0}
-        conn.execute(_NEW_SPEND, first)
+def _spend(conn: Connection, new: NewCall) -> None:
+    more = {"more_usd_micros": new.usd_micros, "more_tokens": new.tokens}
+    if conn.execute(_SPEND, {"at": new.provider, "on": new.day, **more}).rowcount == 0:
+        sums = {"calls": 1, "usd_micros": new.usd_micros, "tokens": new.tokens}
+        conn.execute(_NEW_SPEND, {"provider": new.provider, "day": new.day, **sums})
 
 
 def settle(
@@ -229,11 +242,11 @@ def settle(
     return conn.execute(_SETTLE, said).rowcount > 0
 
 
-def charge(conn: Connection, call_id: int, provider: str, day: str, reserved: int, cost: Cost) -> None:
-    """What a call did cost, in the place of what was reserved for it (millionths of a US dollar) on that UTC day."""
-    if cost.tokens or cost.usd_micros != reserved:
+def charge(conn: Connection, call_id: int, provider: str, day: str, reserved: Cost, cost: Cost) -> None:
+    """What a call did cost, in the place of what was reserved for it on that UTC day."""
+    if cost != reserved:
         conn.execute(_COST, {"this": call_id, "usd": cost.usd_micros, "count": cost.tokens})
-        change = {"usd": cost.usd_micros - reserved, "count": cost.tokens}
+        change = {"usd": cost.usd_micros - reserved.usd_micros, "count": cost.tokens - reserved.tokens}
         conn.execute(_CORRECT, {"at": provider, "on": day, **change})
 
 
@@ -285,11 +298,7 @@ def keep(conn: Connection, call_id: int, provider: str, key: str, new: NewAnswer
 
 def confirm(conn: Connection, key: str, call_id: int, revision: str | None, now: Instant) -> None:
     """The upstream said 304: the answer kept from this call is current."""
-    conn.execute(
-        update(resource)
-        .where(resource.c.key == key, resource.c.call_id == call_id)
-        .values(checked_at=now, revision=func.coalesce(revision, resource.c.revision))
-    )
+    conn.execute(_CONFIRM, {"wanted": key, "by_call": call_id, "under": revision, "now": now})
 
 
 def consume(conn: Connection, task_id: int, call_ids: Sequence[int], now: Instant) -> None:
@@ -305,8 +314,9 @@ def mark_lost(conn: Connection, now: Instant) -> int:
 
 
 def lost_calls(conn: Connection, task_id: int, key: str) -> int:
-    """How many answers of this resource were lost while this task waited for them. To be asked between two calls: one
-    that is still reserved then could not be settled, and is as good as lost.
+    """How many answers of this resource were lost, or failed though they were or may have been paid for, while this
+    task waited for them. To be asked between two calls: one that is still reserved then could not be settled, and is
+    as good as lost.
     """
     return conn.execute(_LOST, {"mine": task_id, "wanted": key}).scalar_one()
 

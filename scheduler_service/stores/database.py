@@ -15,7 +15,7 @@ import sqlite3
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from sqlalchemy import URL, Connection, create_engine, event, insert, inspect, select, update
 from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, ProgrammingError
@@ -23,6 +23,7 @@ from sqlalchemy.pool import StaticPool
 
 from scheduler_service.errors import DataDirectoryError, LedgerDamaged, StoreError
 from scheduler_service.stores import schema
+from scheduler_service.stores.prepared import PreparedConnection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,23 +49,25 @@ MIGRATIONS: dict[int, Callable[[Connection], None]] = {}
 class Ledger:
     """The ledger of one data directory."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, durable: bool = True) -> None:
+        """Not ``durable``: a commit does not wait for the disk, and a power cut may take it back."""
         self.path = path
+        self._durable = durable
         self.commits = 0
         self._waiting: deque[_Unit] = deque()
         self._wake = asyncio.Event()
         self._closing = False
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="ledger-writer")
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="ledger-reader")
-        self._write_connection: Connection | None = None
-        self._read_connection: Connection | None = None
+        self._write_connection: PreparedConnection | None = None
+        self._read_connection: PreparedConnection | None = None
         self.problem: str | None = None
         """Why nothing could be stored the last time that something was to be."""
 
     async def open(self) -> None:
         """Opens, checks and migrates. Raises ``LedgerDamaged`` or ``DataDirectoryError``."""
         loop = asyncio.get_running_loop()
-        self._write_connection = await loop.run_in_executor(self._writer, _open_for_writing, self.path)
+        self._write_connection = await loop.run_in_executor(self._writer, _open_for_writing, self.path, self._durable)
         self._read_connection = await loop.run_in_executor(self._reader, _open_for_reading, self.path)
 
     async def open_query_only(self) -> None:
@@ -127,6 +130,13 @@ class Ledger:
                 await loop.run_in_executor(pool, _close, connection)
             pool.shutdown(wait=True)
 
+    def abandon(self) -> None:
+        """As the end of the process leaves it: nothing more is committed, and the files are closed."""
+        for connection in (self._write_connection, self._read_connection):
+            raw = None if connection is None else connection.connection.dbapi_connection
+            if raw is not None:
+                raw.close()
+
     def _commit(self, units: list[Callable[[Connection], Any]]) -> list[_Result]:
         """Together if that is possible, else one by one, so that no unit fails for another's sake.
 
@@ -142,25 +152,25 @@ class Ledger:
 
     def _commit_together(self, units: list[Callable[[Connection], Any]]) -> list[_Result]:
         assert self._write_connection is not None
-        with self._write_connection.begin():
+        with self._write_connection.transaction("BEGIN IMMEDIATE"):
             results = [_in_savepoint(self._write_connection, unit) for unit in units]
         self.commits += 1
         return results
 
 
-def _read(connection: Connection, unit: Callable[[Connection], T]) -> T:
+def _read(connection: PreparedConnection, unit: Callable[[Connection], T]) -> T:
     try:
-        with connection.begin():
+        with connection.transaction("BEGIN"):
             return unit(connection)
     except DatabaseError as error:
         raise StoreError(f"the ledger could not be read: {error.orig}") from error
 
 
-def _in_savepoint(connection: Connection, unit: Callable[[Connection], Any]) -> _Result:
+def _in_savepoint(connection: PreparedConnection, unit: Callable[[Connection], Any]) -> _Result:
     """The unit's value or its error; a database that cannot is raised, for it ends the whole batch."""
     broken: DatabaseError | None = None
     try:
-        with connection.begin_nested():
+        with connection.savepoint():
             try:
                 return unit(connection), None
             except DatabaseError as error:
@@ -190,7 +200,7 @@ def _code(error: BaseException | None) -> int | None:
     return None if code is None else code & 0xFF
 
 
-def _connect(path: Path, *, query_only: bool) -> Connection:
+def _connect(path: Path, *, query_only: bool, durable: bool = True) -> PreparedConnection:
     engine = create_engine(
         URL.create("sqlite+pysqlite", database=str(path)),
         poolclass=StaticPool,
@@ -206,7 +216,7 @@ def _connect(path: Path, *, query_only: bool) -> Connection:
                 connection.execute("PRAGMA query_only=ON")
             else:
                 connection.execute("PRAGMA journal_mode=WAL")
-                connection.execute("PRAGMA synchronous=FULL")
+                connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
                 connection.execute("PRAGMA foreign_keys=ON")
         except sqlite3.Error:
             connection.close()
@@ -214,9 +224,10 @@ def _connect(path: Path, *, query_only: bool) -> Connection:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN" if query_only else "BEGIN IMMEDIATE")
+        if not cast("sqlite3.Connection", connection.connection.dbapi_connection).in_transaction:
+            connection.exec_driver_sql("BEGIN" if query_only else "BEGIN IMMEDIATE")
 
-    return engine.connect()
+    return PreparedConnection(engine)
 
 
 @contextmanager
@@ -239,7 +250,7 @@ def _explained(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _closed_on_error(connection: Connection) -> Iterator[Connection]:
+def _closed_on_error(connection: PreparedConnection) -> Iterator[PreparedConnection]:
     try:
         yield connection
     except BaseException:  # whatever it was, the connection has no owner now
@@ -247,12 +258,12 @@ def _closed_on_error(connection: Connection) -> Iterator[Connection]:
         raise
 
 
-def _open_for_reading(path: Path) -> Connection:
+def _open_for_reading(path: Path) -> PreparedConnection:
     with _explained(path):
         return _connect(path, query_only=True)
 
 
-def _open_beside(path: Path) -> Connection:
+def _open_beside(path: Path) -> PreparedConnection:
     """For a command that is not the service: nothing is made, and only the tables this program knows are read."""
     absent = DataDirectoryError(f"there is no ledger at {path}; nothing has run here yet")
     with _explained(path):
@@ -267,12 +278,12 @@ def _open_beside(path: Path) -> Connection:
     return connection
 
 
-def _open_for_writing(path: Path) -> Connection:
+def _open_for_writing(path: Path, durable: bool) -> PreparedConnection:
     with _explained(path):
         # Made here and not by SQLite, so that its companion files have the same mode from their first moment.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         path.chmod(0o600)
-        with _closed_on_error(_connect(path, query_only=False)) as connection, connection.begin():
+        with _closed_on_error(_connect(path, query_only=False, durable=durable)) as connection, connection.begin():
             problem = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
             if problem != "ok":
                 raise LedgerDamaged(f"{path} is damaged ({problem}); move it away and restore a backup")

@@ -91,6 +91,14 @@ _STRIKE = (
     )
 )
 
+_PLACE = (document.c.publish_after, document.c.domain, document.c.symbol)
+_ALL_WAITING = select(document.c.publish_after, *_COLUMNS).where(WAITING, document.c.publish_after <= bindparam("now"))
+_WAITING = _ALL_WAITING.order_by(*_PLACE).limit(bindparam("most"))
+_WAITING_BEHIND = _WAITING.where(
+    tuple_(*_PLACE) > tuple_(bindparam("since"), bindparam("of_domain"), bindparam("of_symbol"))
+)
+_NEXT_PUBLICATION = select(func.min(document.c.publish_after)).where(WAITING)
+
 
 def contributions(conn: Connection, domain: str, symbol: str) -> dict[str, ContributionRow]:
     """By source."""
@@ -149,16 +157,16 @@ def refresh_envelope(conn: Connection, domain: str, symbol: str, *, pause: int, 
 
 def waiting(conn: Connection, now: Instant, most: int, after: WaitingRow | None = None) -> list[WaitingRow]:
     """Documents whose newest version should be on disk and is not, longest waiting first; those behind ``after``."""
-    place = (document.c.publish_after, document.c.domain, document.c.symbol)
-    query = select(document.c.publish_after, *_COLUMNS).where(WAITING, document.c.publish_after <= now)
+    wanted: dict[str, object] = {"now": now, "most": most}
     if after is not None:
-        query = query.where(tuple_(*place) > tuple_(after.since, after.row.domain, after.row.symbol))
-    return [WaitingRow(since, DocumentRow(*row)) for since, *row in conn.execute(query.order_by(*place).limit(most))]
+        wanted |= {"since": after.since, "of_domain": after.row.domain, "of_symbol": after.row.symbol}
+    rows = conn.execute(_WAITING if after is None else _WAITING_BEHIND, wanted)
+    return [WaitingRow(since, DocumentRow(*row)) for since, *row in rows]
 
 
 def next_publication(conn: Connection) -> Instant | None:
     """When the next document is due on disk."""
-    due: Instant | None = conn.execute(select(func.min(document.c.publish_after)).where(WAITING)).scalar_one()
+    due: Instant | None = conn.execute(_NEXT_PUBLICATION).scalar_one()
     return due
 
 

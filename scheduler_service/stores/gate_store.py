@@ -1,4 +1,6 @@
-"""What the gates must remember: until when one is shut, when its next request may leave, which keys are set aside."""
+"""What the gates must remember: until when one is shut, when its next request may leave, which keys are set aside,
+which circuits are open; and what the calls in the ledger tell them.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +10,12 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from scheduler_service.models import Reason
-from scheduler_service.stores.schema import gate_state
+from scheduler_service.stores.schema import call, gate_state
 
 if TYPE_CHECKING:
     from scheduler_service.clock import Instant
 
-RATE, CLOSED = "rate", "closed"
+RATE, CLOSED, CIRCUIT = "rate", "closed", "circuit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +52,20 @@ def gates(conn: Connection, now: Instant) -> dict[tuple[str, str], GateRow]:
     """(provider, name) to what the gate remembers. What was set in the future was set by a wrong clock and is void."""
     rows = conn.execute(select(gate_state).where(gate_state.c.set_at <= now))
     return {(r.provider, r.name): GateRow(r.until_at, r.set_at, Reason(r.reason) if r.reason else None) for r in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class RecentCall:
+    """When it was reserved. ``unheard``: nobody knows that it is over, its answer was never kept."""
+
+    at: Instant
+    unheard: bool
+
+
+def recent_calls(conn: Connection, since: Instant) -> dict[str, list[RecentCall]]:
+    """The calls of each provider, oldest first."""
+    found: dict[str, list[RecentCall]] = {}
+    query = select(call.c.provider, call.c.reserved_at, call.c.state.in_(("reserved", "lost")))
+    for provider, at, unheard in conn.execute(query.where(call.c.reserved_at >= since).order_by(call.c.id)):
+        found.setdefault(provider, []).append(RecentCall(at, bool(unheard)))
+    return found

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
-from scheduler_service.models import RunOrigin
+from scheduler_service.models import A_PERSONS
 from scheduler_service.stores.schedule_store import EVERYTHING
 from scheduler_service.stores.schema import OPEN, run, task
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-_A_PERSONS = select(run.c.id).where(run.c.origin == RunOrigin.MANUAL)
+_A_PERSONS = select(run.c.id).where(run.c.origin.in_(sorted(A_PERSONS)))
 
 
 def open_keys(

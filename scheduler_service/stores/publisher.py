@@ -91,8 +91,15 @@ class Publisher:
         sandbox: bool,
         clock: Clock,
         publish: Publish,
+        patience: int = 1,
+        durable: bool = True,
     ) -> None:
+        """With more ``patience`` it looks less often by itself for what nobody told it of. Not ``durable``: what it
+        writes need not survive a power cut.
+        """
+        self._durable = durable
         self.folder = folder
+        self._patience = patience
         self._ledger = ledger
         self._pool = pool
         self._required = required
@@ -124,7 +131,7 @@ class Publisher:
             self._wake.clear()
             try:
                 await self.publish_due()
-                if self._clock.monotonic() - audited >= AUDIT_EVERY:
+                if self._clock.monotonic() - audited >= AUDIT_EVERY * self._patience:
                     audited = self._clock.monotonic()
                     await self.audit()
                 due = await self._ledger.read(document_store.next_publication)
@@ -147,13 +154,16 @@ class Publisher:
                 due = await self._ledger.read(partial(self._render_due, now=now, after=last))
                 if not due:
                     break
+                more = len(due) == BATCH
                 last = due[-1][0]
                 files = [(self.path(waiting.row.domain, waiting.row.symbol), body) for waiting, body in due]
-                errors = await write_files(files, root=self.folder, executor=self._pool)
+                errors = await write_files(files, root=self.folder, durable=self._durable, executor=self._pool)
                 written = [(w.row, body) for (w, body), error in zip(due, errors, strict=True) if error is None]
                 await self._strike(written)
             total += len(written)
             failures += [(path, error) for (path, _), error in zip(files, errors, strict=True) if error is not None]
+            if not more:
+                break
         if failures:
             path, error = failures[0]
             self._failed(f"{path} could not be written: {error.strerror}; it is tried again until it can be")
@@ -216,7 +226,8 @@ class Publisher:
         self.problem = message
 
     async def _rest(self, due: Instant | None) -> None:
-        rest = LONGEST_REST if due is None else min(max(0.0, (due - self._clock.now()) / SECOND), LONGEST_REST)
+        longest = LONGEST_REST * self._patience
+        rest = longest if due is None else min(max(0.0, (due - self._clock.now()) / SECOND), longest)
         if self.problem is not None:
             rest = REST_AFTER_FAILURE
         with suppress(TimeoutError):

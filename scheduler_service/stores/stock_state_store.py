@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
-from scheduler_service.models import Reason, StockState
+from scheduler_service.models import USELESS_ANSWERS, Reason, StockState
 from scheduler_service.stores.schema import stock_state
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ Key = tuple[str, str, str]
 """(symbol, domain, source)."""
 
 OK, FAILED = "ok", "failed"
+CURED_BY_READING = USELESS_ANSWERS | {Reason.INTERNAL_ERROR}
+"""Failures of whoever read the answer, as likely as of who gave it."""
 
 
 _MINE = (
@@ -85,11 +88,42 @@ def checked(
     return before.checked_at is None
 
 
-def failed(conn: Connection, symbol: str, domain: str, source: str, *, reason: Reason | None, now: Instant) -> None:
-    """The source failed; what was known before stays as it is, with its age."""
+def failed(
+    conn: Connection, symbol: str, domain: str, source: str, *, reason: Reason | None, now: Instant
+) -> StockState:
+    """The source failed; what was known before stays as it is, with its age. Returns the state afterwards.
+
+    That a stock is unknown is counted by itself: after ten timeouts, one such answer is the first of its kind.
+    """
     before = get_state(conn, symbol, domain, source)
-    values = {"status": FAILED, "reason": reason, "failures": before.failures + 1, "tried_at": now}
-    _put(conn, symbol, domain, source, values)
+    alike = (before.reason is Reason.UNKNOWN_SYMBOL) == (reason is Reason.UNKNOWN_SYMBOL)
+    failures = before.failures + 1 if alike else 1
+    _put(conn, symbol, domain, source, {"status": FAILED, "reason": reason, "failures": failures, "tried_at": now})
+    return replace(before, status=FAILED, reason=reason, failures=failures, tried_at=now)
+
+
+def reread(
+    conn: Connection, symbol: str, domain: str, source: str, *, as_of: Instant, changed: bool, now: Instant
+) -> None:
+    """A kept answer, fetched at ``as_of``, was parsed anew. That is no check of now; but where the last try failed by
+    what was answered, it is the check that the try had been.
+    """
+    before = get_state(conn, symbol, domain, source)
+    values: dict[str, object] = {"changed_at": now} if changed else {}
+    if before.status != OK and (before.reason is None or before.reason in CURED_BY_READING):
+        times = {"checked_for": before.checked_for, "checked_at": before.checked_at}
+        values |= {name: as_of if at is None or at > now else max(at, as_of) for name, at in times.items()}
+        values |= {"status": OK, "reason": None, "failures": 0, "tried_at": before.tried_at or as_of}
+    if values:
+        _put(conn, symbol, domain, source, values)
+
+
+def let_go(conn: Connection, symbol: str, domain: str | None = None) -> None:
+    """What failed before counts no more: its sources may be asked at the next slot. What is known stays."""
+    query = update(stock_state).where(stock_state.c.symbol == symbol, stock_state.c.failures > 0)
+    if domain is not None:
+        query = query.where(stock_state.c.domain == domain)
+    conn.execute(query.values(failures=0))
 
 
 def _put(conn: Connection, symbol: str, domain: str, source: str, values: Mapping[str, object]) -> None:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, exists, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
 from scheduler_service.clock import BUILT_AT
 from scheduler_service.errors import Fenced
-from scheduler_service.models import Reason, RunOrigin, Task, TaskState
+from scheduler_service.models import URGENT, Reason, RunOrigin, Task, TaskState
 from scheduler_service.stores import stock_state_store
-from scheduler_service.stores.open_tasks import is_paused
+from scheduler_service.stores.queue_queries import RUNNING_SUSPECT, SUSPECT, UNTROUBLED, narrowed, next_dues
 from scheduler_service.stores.schedule_store import RunRow, close_run_if_done, pauses_at
 from scheduler_service.stores.schema import OPEN, QUEUED, RUNNING, run, task
 from scheduler_service.stores.wrong_clock import void_deadlines
@@ -48,44 +48,6 @@ class NewTask:
     retry_of: int | None = None
 
 
-_older = task.alias("older")
-_FOLLOWS_NONE = ~exists().where(
-    _older.c.schedule_id == task.c.schedule_id,
-    _older.c.symbol == task.c.symbol,
-    _older.c.source == task.c.source,
-    _older.c.ended_at.is_(None),
-    _older.c.id < task.c.id,
-)
-"""One that waits for an open one of the same schedule, symbol and source never runs beside it."""
-_CLAIMABLE = (
-    select(
-        task.c.id,
-        task.c.run_id,
-        task.c.schedule_id,
-        run.c.origin,
-        task.c.domain,
-        task.c.symbol,
-        task.c.source,
-        run.c.due_at,
-        task.c.attempt,
-        task.c.interrupted,
-        task.c.expires_at,
-        task.c.held_reason,
-        run.c.force,
-    )
-    .join(run, run.c.id == task.c.run_id)
-    .where(QUEUED, task.c.lane == bindparam("lane"), task.c.not_before <= bindparam("now"), _FOLLOWS_NONE)
-)
-_UNTROUBLED = (
-    _CLAIMABLE.where(task.c.interrupted == 0, task.c.rank == bindparam("rank"))
-    .order_by(task.c.not_before, task.c.id)
-    .limit(bindparam("most"))
-)
-_SUSPECT = _CLAIMABLE.where(task.c.interrupted > 0).order_by(task.c.rank, task.c.not_before, task.c.id).limit(1)
-_RUNNING_SUSPECT = select(task.c.id).where(RUNNING, task.c.interrupted > 0).limit(1)
-_NEXT_DUE = select(func.min(task.c.not_before)).where(QUEUED, task.c.lane == bindparam("lane"), _FOLLOWS_NONE)
-_NEXT_UNTROUBLED = _NEXT_DUE.where(task.c.interrupted == 0, task.c.rank == bindparam("rank"))
-_NEXT_SUSPECT = _NEXT_DUE.where(task.c.interrupted > 0)
 _START = (
     update(task)
     .where(task.c.id == bindparam("key"))
@@ -102,16 +64,6 @@ _END = (
         ended_at=bindparam("now"),
     )
 )
-
-_before = task.alias("before")
-_ITS_TURN = ~exists().where(
-    _before.c.run_id == task.c.run_id,
-    _before.c.symbol == task.c.symbol,
-    _before.c.lane.not_in(bindparam("yielding", expanding=True)),
-    _before.c.ended_at.is_(None),
-    _before.c.held_reason.is_(None),
-)
-"""Nothing that goes first is still to be asked of the same run and symbol, but what its gate holds."""
 
 _COUNT = {
     state: update(run)
@@ -194,12 +146,13 @@ def claim(
     Tasks that a crash cut off are suspects: one of them runs at a time, in all lanes together, so that the one that
     brings the process down is found without condemning those that ran beside it.
     """
-    wanted = {"lane": lane, "now": now, "yielding": sorted(yielding)}
-    scopes = [p.scope for p in pauses_at(conn, now)]
-    rows: list[Any] = list(conn.execute(_narrowed(_SUSPECT, run_id, lane in yielding, scopes), wanted))
+    wanted = {"lane": lane, "now": now}
+    scopes = tuple(p.scope for p in pauses_at(conn, now))
+    first = tuple(sorted(yielding)) if lane in yielding else ()
+    rows: list[Any] = list(conn.execute(narrowed(SUSPECT, run_id, first, scopes), wanted))
     if rows and _suspect_runs(conn):
         rows = []
-    query, left = _narrowed(_UNTROUBLED, run_id, lane in yielding, scopes), most - len(rows)
+    query, left = narrowed(UNTROUBLED, run_id, first, scopes), most - len(rows)
     if left > 0:
         waiting = {rank: conn.execute(query, {**wanted, "rank": rank, "most": left}).all() for rank in Rank}
         rows += choose(waiting, left)
@@ -221,6 +174,7 @@ def claim(
             row.expires_at,
             Reason(row.held_reason) if row.held_reason else None,
             row.force,
+            row.rank == Rank.HIGH or row.origin in URGENT,
         )
         for row in rows
     ]
@@ -230,23 +184,15 @@ def next_due(
     conn: Connection, lane: str, now: Instant, *, run_id: int | None = None, yielding: Collection[str] = ()
 ) -> Instant | None:
     """When the lane's next queued task that is not paused now may start; a suspect not while another runs."""
-    wanted = {"lane": lane, "yielding": sorted(yielding)}
-    scopes = [p.scope for p in pauses_at(conn, now)]
-    untroubled = _narrowed(_NEXT_UNTROUBLED, run_id, lane in yielding, scopes)
-    dues = [conn.scalar(untroubled, {**wanted, "rank": rank}) for rank in Rank]
-    if not _suspect_runs(conn):
-        dues.append(conn.scalar(_narrowed(_NEXT_SUSPECT, run_id, lane in yielding, scopes), wanted))
+    scopes = tuple(p.scope for p in pauses_at(conn, now))
+    look = next_dues(tuple(Rank), run_id, tuple(sorted(yielding)) if lane in yielding else (), scopes)
+    suspect_runs, suspect, *untroubled = conn.execute(look, {"lane": lane}).one()
+    dues = untroubled if suspect_runs else [suspect, *untroubled]
     return min((due for due in dues if due is not None), default=None)
 
 
-def _narrowed(query: Select[Any], run_id: int | None, yields: bool, paused: Collection[str]) -> Select[Any]:
-    query = query if run_id is None else query.where(task.c.run_id == run_id)
-    query = query if not paused else query.where(~is_paused(paused))
-    return query.where(_ITS_TURN) if yields else query
-
-
 def _suspect_runs(conn: Connection) -> bool:
-    return conn.execute(_RUNNING_SUSPECT).first() is not None
+    return conn.execute(RUNNING_SUSPECT).first() is not None
 
 
 def end(conn: Connection, mine: Task, outcome: Outcome, *, unchanged: bool, now: Instant) -> RunRow | None:

@@ -112,9 +112,15 @@ def open_tasks(conn: Connection, schedule_id: str) -> Counter[str]:
 
 def calls_of_task(conn: Connection, task_id: int) -> list[CallTrace]:
     """In their order."""
-    query = select(call, call_use.c.how).join(call_use, call_use.c.call_id == call.c.id)
-    return [
-        CallTrace(
+    return calls_of_tasks(conn, [task_id]).get(task_id, [])
+
+
+def calls_of_tasks(conn: Connection, task_ids: Sequence[int]) -> dict[int, list[CallTrace]]:
+    """By task, in their order."""
+    query = select(call, call_use.c.how, call_use.c.task_id).join(call_use, call_use.c.call_id == call.c.id)
+    found: dict[int, list[CallTrace]] = {}
+    for r in conn.execute(query.where(call_use.c.task_id.in_(task_ids)).order_by(call.c.id)):
+        trace = CallTrace(
             r.id,
             r.provider,
             r.resource_key,
@@ -125,5 +131,5 @@ def calls_of_task(conn: Connection, task_id: int) -> list[CallTrace]:
             r.usd_micros,
             r.reserved_at,
         )
-        for r in conn.execute(query.where(call_use.c.task_id == task_id).order_by(call.c.id))
-    ]
+        found.setdefault(r.task_id, []).append(trace)
+    return found

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row, or_, select, update
 
-from scheduler_service.models import Reason, RunOrigin, TaskState
+from scheduler_service.models import A_PERSONS, Reason, TaskState
 from scheduler_service.stores.open_tasks import is_paused
 from scheduler_service.stores.schedule_store import pauses_at
 from scheduler_service.stores.schema import QUEUED, run, task
@@ -25,7 +25,7 @@ def skip_unwatched(conn: Connection, watched: Collection[str], now: Instant) -> 
     waiting = conn.execute(
         select(task.c.id, task.c.run_id, task.c.symbol)
         .join(run, run.c.id == task.c.run_id)
-        .where(QUEUED, run.c.origin != RunOrigin.MANUAL)
+        .where(QUEUED, run.c.origin.not_in(sorted(A_PERSONS)))
     ).all()
     return _skip(conn, [row for row in waiting if row.symbol not in watched], Reason.NOT_WATCHED, now)
 

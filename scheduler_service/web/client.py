@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import errno
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import aiohttp
 from pydantic import TypeAdapter, ValidationError
 
 from scheduler_service.errors import ConfigurationError, NotRunning, Problem, SchedulerServiceError
+from scheduler_service.models import Record
 from scheduler_service.stores.data_directory import DataDirectory
 from scheduler_service.web.control_socket import short_path
-from scheduler_service.web.views import PauseReport, Refusal, ReloadReport, Status, TaskReport
+from scheduler_service.web.views import PauseReport, Refusal, ReleaseReport, ReloadReport, Status, TaskReport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
     from pathlib import Path
 
-    from scheduler_service.web.views import FetchRequest, PauseRequest, ResumeRequest
+    from scheduler_service.web.views import FetchRequest, PauseRequest, ReleaseRequest, ResumeRequest
 
 SECONDS_FOR_AN_ANSWER = 10.0
+
+R = TypeVar("R", bound=Record)
 
 _BASE = "http://localhost"
 _NOBODY = (errno.ENOENT, errno.ENOTDIR, errno.ECONNREFUSED)
@@ -53,17 +56,21 @@ class ControlClient:
 
     async def pause(self, request: PauseRequest) -> PauseReport:
         """Raises ``ConfigurationError`` where the service knows no such schedule."""
-        return await self._post("/control/pause", request)
+        return await self._post("/control/pause", request, PauseReport)
 
     async def resume(self, request: ResumeRequest) -> PauseReport:
         """As ``pause``."""
-        return await self._post("/control/resume", request)
+        return await self._post("/control/resume", request, PauseReport)
 
-    async def _post(self, path: str, request: PauseRequest | ResumeRequest) -> PauseReport:
+    async def release(self, request: ReleaseRequest) -> ReleaseReport:
+        """Raises ``ConfigurationError`` where the service knows nothing of the stock, or no such domain."""
+        return await self._post("/control/release", request, ReleaseReport)
+
+    async def _post(self, path: str, request: Record, answer: type[R]) -> R:
         body = request.model_dump_json().encode()
         async with self._session(SECONDS_FOR_AN_ANSWER) as session, session.post(path, data=body) as response:
             await _check(response)
-            return PauseReport.model_validate_json(await response.read())
+            return answer.model_validate_json(await response.read())
 
     async def fetch(self, request: FetchRequest) -> AsyncGenerator[TaskReport, None]:
         """How each task stands, whenever that changes, until all have ended.

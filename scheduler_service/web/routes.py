@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from scheduler_service.errors import ConfigurationError, SchedulerServiceError
 from scheduler_service.settings.providers import is_loopback
-from scheduler_service.web.views import FetchRequest, PauseRequest, Refusal, ResumeRequest, Status
+from scheduler_service.web.views import FetchRequest, PauseRequest, Refusal, ReleaseRequest, ResumeRequest, Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,9 +30,9 @@ MOST_BODY = 1_000_000
 SECONDS_FOR_A_BODY = 10.0
 ALWAYS_OPEN = "/healthz"
 
-R = TypeVar("R", FetchRequest, PauseRequest, ResumeRequest)
+R = TypeVar("R", FetchRequest, PauseRequest, ReleaseRequest, ResumeRequest)
 
-_KINDS = {FetchRequest: "fetch", PauseRequest: "pause", ResumeRequest: "resume"}
+_KINDS = {FetchRequest: "fetch", PauseRequest: "pause", ReleaseRequest: "release", ResumeRequest: "resume"}
 _HEADERS = {"Server": "scheduler-service", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
@@ -86,6 +86,11 @@ def _control(facade: Facade) -> list[web.RouteDef]:
         _needs_ready(facade)
         return _said(await facade.resume(wanted))
 
+    async def release(request: web.Request) -> web.Response:
+        wanted = await _wanted(request, ReleaseRequest)
+        _needs_ready(facade)
+        return _said(await facade.release(wanted))
+
     async def fetch(request: web.Request) -> web.StreamResponse:
         wanted = await _wanted(request, FetchRequest)
         _needs_ready(facade)
@@ -109,6 +114,7 @@ def _control(facade: Facade) -> list[web.RouteDef]:
         web.post("/control/reload", reload),
         web.post("/control/pause", pause),
         web.post("/control/resume", resume),
+        web.post("/control/release", release),
         web.post("/control/fetch", fetch),
     ]
 

@@ -37,7 +37,7 @@ class Readiness(Record):
 
 class DomainFreshness(Record):
     """(symbol, source) pairs of a domain on the watchlist, by what is known of them now; without the sources that are
-    asked only when the others have nothing.
+    asked only when the others have nothing. ``failing`` without those that are ``quarantined``.
     """
 
     domain: str
@@ -46,6 +46,7 @@ class DomainFreshness(Record):
     stale: int
     never: int
     failing: int
+    quarantined: int = 0
 
 
 class KeyView(Record):
@@ -136,12 +137,29 @@ class Status(Record):
 
 
 class FetchRequest(Record):
-    """What a person asks to be fetched now. ``source`` None: every enabled source of the domain."""
+    """What a person asks to be fetched now. ``source`` None: every enabled source of the domain. ``reparse``: from
+    kept answers alone, nobody is asked.
+    """
 
     domain: str
     symbols: tuple[Ticker, ...]
     source: str | None = None
     force: bool = False
+    reparse: bool = False
+
+
+class ReleaseRequest(Record):
+    """``domain`` None: every domain of the stock."""
+
+    symbol: Ticker
+    domain: str | None = None
+
+
+class ReleaseReport(Record):
+    """What was let go: ``earnings from edgar (quarantined, unknown_symbol)``; nothing where nothing was held back."""
+
+    message: str
+    released: tuple[str, ...]
 
 
 class TaskReport(Record):
@@ -195,6 +213,9 @@ class Facade(Protocol):
 
     async def resume(self, request: ResumeRequest) -> PauseReport:
         """As ``pause``."""
+
+    async def release(self, request: ReleaseRequest) -> ReleaseReport:
+        """Raises ``ConfigurationError`` for a stock of which nothing is known, or an unknown domain."""
 
     async def reload(self) -> ReloadReport:
         """Reads the configuration anew; where it has changed the service starts anew after this answer."""

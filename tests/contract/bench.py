@@ -20,6 +20,7 @@ from scheduler_service.sandbox.memory import MemoryTransport
 from scheduler_service.sandbox.upstream import SandboxUpstream
 from scheduler_service.settings.load import load
 from scheduler_service.stores import document_store, stock_state_store, task_store
+from scheduler_service.stores.publisher import LONGEST_DELAY
 from tests.fakes import FakeClock
 
 if TYPE_CHECKING:
@@ -81,6 +82,14 @@ class Bench:
             return Stored(said.body if said else None, data, changed_at)
 
         return await self._engine.ledger.read(unit)
+
+    async def on_disk(self, symbol: str) -> dict[str, Any] | None:
+        """The document as its readers find it, with everything published that is to be."""
+        publisher = self._engine.publisher
+        await publisher.publish_due(ahead=LONGEST_DELAY)
+        path = publisher.path(self._domain, symbol)
+        said: dict[str, Any] | None = orjson.loads(path.read_bytes()) if path.exists() else None
+        return said
 
     def asked(self) -> list[str]:
         """The paths asked for since the last call of this."""

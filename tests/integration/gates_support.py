@@ -130,7 +130,7 @@ class House:
         self.pool = ThreadPoolExecutor(1)
         where = urls(BASE)
         self.edgar_options = EdgarClient.Options(**where["edgar"], **options.get("edgar", FAST))
-        self.feed_options = FeedClient.Options(**where["feeds"], **options.get("feeds", FAST))
+        self.feed_options = FeedClient.Options(**(where["feeds"] | options.get("feeds", FAST)))
         self.edgar = EdgarClient(self.edgar_options, clock)
         self.feeds = FeedClient(self.feed_options, clock)
         self.plain = PlainClient(clock)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
 from scheduler_service.clock import DAY, HOUR, MINUTE
 from scheduler_service.executors.commit import Committed
 from scheduler_service.executors.reports import task_ended
-from scheduler_service.models import USELESS_ANSWERS, Outcome, Reason, RunOrigin, StockState, Task, TaskState
-from scheduler_service.processors.base import SourcePolicy, quiet_until
+from scheduler_service.models import Outcome, Reason, RunOrigin, Task, TaskState
+from scheduler_service.processors.base import SourcePolicy
 from scheduler_service.stores.schedule_store import RunRow
 from tests.contract.bench import on_the_bench
 
@@ -20,39 +18,6 @@ if TYPE_CHECKING:
 NOW = 100 * DAY
 SLOT = 30 * MINUTE
 EMPTY = "NOSUCH"
-
-
-def failed(failures: int, tried_at: int | None, reason: Reason | None = Reason.NO_DATA) -> StockState:
-    return StockState(status="failed", reason=reason, failures=failures, tried_at=tried_at)
-
-
-@pytest.mark.parametrize(
-    ("failures", "fresh_for", "pause"),
-    [
-        (1, 12 * HOUR, 15 * MINUTE * 9 // 10),
-        (2, 12 * HOUR, 30 * MINUTE * 9 // 10),
-        (6, 12 * HOUR, 8 * HOUR * 9 // 10),
-        (7, 12 * HOUR, 12 * HOUR * 9 // 10),
-        (10**9, 12 * HOUR, 12 * HOUR * 9 // 10),
-        (9, DAY, 22 * HOUR + 30 * MINUTE),
-        (1, 5 * MINUTE, 5 * MINUTE * 9 // 10),
-    ],
-)
-def test_each_useless_answer_doubles_the_pause_up_to_fresh_for(failures: int, fresh_for: int, pause: int) -> None:
-    until = NOW + pause
-    assert quiet_until(failed(failures, NOW), fresh_for, NOW) == until
-    assert quiet_until(failed(failures, NOW), fresh_for, until - 1) == until
-    assert quiet_until(failed(failures, NOW), fresh_for, until) is None
-
-
-@pytest.mark.parametrize("reason", [*Reason, None])
-def test_only_what_was_answered_is_left_alone_for_a_while(reason: Reason | None) -> None:
-    assert (quiet_until(failed(3, NOW, reason), DAY, NOW) is not None) == (reason in USELESS_ANSWERS)
-
-
-@pytest.mark.parametrize("state", [StockState(), failed(0, NOW), failed(3, None), failed(3, NOW + 1)])
-def test_what_never_failed_or_failed_in_the_future_may_be_asked(state: StockState) -> None:
-    assert quiet_until(state, DAY, NOW) is None
 
 
 async def test_a_search_that_finds_nothing_is_asked_seldom_over_a_day_and_at_once_by_force(tmp_path: Path) -> None:
@@ -76,7 +41,7 @@ async def test_a_search_that_finds_nothing_is_asked_seldom_over_a_day_and_at_onc
         assert skipped.reason is Reason.BACKING_OFF
         assert skipped.message is not None
         assert "asked again from 2026-" in skipped.message
-        assert skipped.message.endswith("the last answer said nothing (no_data)")
+        assert skipped.message.endswith("on: it failed 9 times (no_data); --force asks all the same")
         assert (await bench.fetch(EMPTY, force=True)).reason is Reason.NO_DATA
 
 

@@ -223,7 +223,7 @@ def test_readiness_does_not_wait_and_slots_go_by_the_calendar_once_it_is_there(
         assert (await service.status()).warnings == ()
         due = service.dispatcher.next_due("close", clock.now())
         assert due == from_iso("2026-11-27T18:05:00Z")
-        assert service._rounds._alarm_clock.next_due("close") == due
+        assert service.rounds._alarm_clock.next_due("close") == due
         slots = service.engine.ledger
         await clock.sleep((start + 2 * HOUR - clock.now()) / SECOND)
         rows = await slots.read(

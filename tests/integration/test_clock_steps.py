@@ -108,7 +108,7 @@ def test_a_clock_that_goes_back_does_nothing_twice_and_is_never_silent(house: Ho
         clock.jump(-HOUR)
         await clock.sleep(31)
         assert house.names().count("clock.jumped") == 2, "the step, and what it takes back"
-        next_one = service._rounds._alarm_clock.next_due("news")
+        next_one = service.rounds._alarm_clock.next_due("news")
         assert next_one is not None
         assert clock_time(next_one) == "15:30"
         await clock.sleep(2 * 3600)  # 17:01

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scheduler_service.calls import FREE, Response
 from scheduler_service.clock import DAY, SECOND, from_iso, utc_day
 from scheduler_service.errors import Held, PermanentClientError, StoreError, TransientClientError
+from scheduler_service.gates.breaker import REMEMBERED_FOR
 from scheduler_service.models import Reason
 from tests.integration.gates_support import NEVER, KilledOnTheWay, every, house, plain, response, rows, sandbox
 from tests.integration.paid_support import EXPECTED, PRIMARY, PaidUpstream, answered, keys, paid
@@ -65,7 +66,7 @@ def accounts_agree(folder: Path, it: House | None = None) -> None:
         sums[:] = [sums[0] + 1, sums[1] + usd, sums[2] + tokens]
     assert {day: sums for day, *sums in spend(folder)} == by_day
     if it is not None:
-        remembered = it.gates.by_provider["paid"]._spent
+        remembered = it.gates.by_provider["paid"].account.by_day
         assert {day: [s.calls, s.usd_micros, s.tokens] for day, s in remembered.items() if s.calls} == by_day
 
 
@@ -79,7 +80,7 @@ def test_a_call_is_reserved_while_it_is_in_the_air_and_settled_by_what_its_answe
             asking = asyncio.create_task(it.ask(paid()))
             await clock.sleep(2)
             assert len(upstream.seen) == 1
-            assert spend(tmp_path) == [("2026-11-23", 1, RESERVED, 0)]
+            assert spend(tmp_path) == [("2026-11-23", 1, RESERVED, EXPECTED.tokens)]
             await asking
             assert spend(tmp_path) == [("2026-11-23", 1, 1_200, 900)]
             (done,) = [event for event in it.events if event.name == "call.completed"]
@@ -143,6 +144,7 @@ def test_a_paid_request_that_times_out_twice_is_not_asked_a_third_time_and_a_fre
                 await it.ask(paid())
             assert (caught.value.reason, len(upstream.seen)) == (Reason.TIMEOUT, 2)
             for resource in (paid("free", FREE), plain()):
+                await clock.sleep(REMEMBERED_FOR / SECOND)
                 with pytest.raises(TransientClientError):
                     await it.ask(resource)
             assert len(upstream.seen) == 2 + 4 + 4

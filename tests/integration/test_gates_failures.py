@@ -16,6 +16,7 @@ from scheduler_service.errors import (
     StoreError,
     TransientClientError,
 )
+from scheduler_service.gates.breaker import REMEMBERED_FOR
 from scheduler_service.models import Reason
 from scheduler_service.parsers.feed import parse_feed
 from scheduler_service.parsers.submissions import parse_submissions, parse_tickers
@@ -176,6 +177,7 @@ def test_it_tries_a_broken_upstream_three_more_times_and_accounts_for_each(tmp_p
             assert it.settled() == [("failed", Reason.PROVIDER_DOWN)] * 4
             assert {call.status for call in it.calls()} == {500}
             assert len(it.asked) == it.spent() == 4
+            await clock.sleep(REMEMBERED_FOR / SECOND)
             upstream.faults.add(Fault(kind=FaultKind.RESET, count=2))
             assert (await it.ask(it.edgar.submissions(AAPL))).asked
             assert len(it.asked) == it.spent() == len(it.settled()) == 7

@@ -140,7 +140,7 @@ def test_it_gives_no_budget_twice_when_the_clock_was_wrong(tmp_path: Path) -> No
 def test_it_never_lets_two_requests_leave_closer_than_the_interval(tmp_path: Path, seed: int) -> None:
     async def story(clock: VirtualClock) -> None:
         upstream = sandbox(clock)
-        upstream.faults.add(Fault(kind=FaultKind.STATUS, status=500, count=6))
+        upstream.faults.add(Fault(kind=FaultKind.STATUS, status=500, count=4))
         for _ in range(3):  # restarts at once
             async with house(tmp_path, clock, upstream, edgar={"requests_per_second": 4.0, "concurrency": 16}) as it:
                 for _ in range(2):
@@ -162,7 +162,11 @@ def test_it_keeps_the_interval_across_a_crash_with_requests_in_the_air(tmp_path:
     async def life(clock: VirtualClock) -> None:
         inner = MemoryTransport(upstream, clock)
         async with house(
-            tmp_path, clock, upstream, transport=KilledOnTheWay(inner, at=2), edgar={"requests_per_second": 2.0}
+            tmp_path,
+            clock,
+            upstream,
+            transport=KilledOnTheWay(inner, at=2),
+            edgar={"requests_per_second": 2.0, "concurrency": 16},
         ) as it:
             await ask_all(it)
 
@@ -294,12 +298,12 @@ def test_it_stops_a_request_whose_reservation_was_under_way_when_the_upstream_as
             asking = asyncio.create_task(it.ask(plain("first"), first))
             while not told.seen:
                 await clock.sleep(0.001)
-            gate = it.gates.by_provider["plain"]
+            door = it.gates.by_provider["plain"].doors[""]
             commit = it.ledger.run
 
             async def slowly(unit: Any) -> Any:
                 done = await commit(unit)
-                await clock.sleep(0.2 if gate.closed is None else 0)
+                await clock.sleep(0.2 if door.closed is None else 0)
                 return done
 
             it.ledger.run = slowly  # type: ignore[method-assign]

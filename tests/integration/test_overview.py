@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from scheduler_service.calls import Cost
 from scheduler_service.clock import HOUR, MINUTE, to_iso_seconds
 from scheduler_service.engine import Engine
 from scheduler_service.errors import Held
@@ -112,18 +113,14 @@ def test_the_money_of_today_stands_beside_its_limit_and_a_spent_budget_is_a_prob
         async with opened(tmp_path, clock) as engine:
             gate = engine.gates.by_provider["perplexity"]
             per_call = gate.options.usd_per_call
-            await gate.enter(1_000_000 - round(per_call * 1e6))
+            await gate.enter(Cost(1_000_000 - round(per_call * 1e6)), urgent=True)
             status, state = await look(engine)
             assert (state.calls_today, state.usd_today, state.usd_limit) == (1, 1 - per_call, 1.0)
-            assert not status.problems, "the next one may be paid"
+            assert "but for 0.20 USD kept for people and high priority" in status.problems[0]
             await clock.sleep(2)
-            await gate.enter(1)
-            assert not (await look(engine))[0].problems, "a cheaper one may still fit"
-            with pytest.raises(Held):
-                await gate.enter(round(per_call * 1e6))
-            status, _ = await look(engine)
-            (problem,) = status.problems
-            assert "the budget's 1.00 USD of today are spent; it starts anew at" in problem
+            await gate.enter(Cost(1), urgent=True)
+            with pytest.raises(Held, match=r"the budget's 1\.00 USD of today are spent; it starts anew at"):
+                await gate.enter(Cost(round(per_call * 1e6)), urgent=True)
             edgar = next(state for state in status.providers if state.provider == "edgar")
             assert (edgar.keys, edgar.usd_limit) == ((), None)
 

@@ -13,6 +13,7 @@ import pytest
 from scheduler_service import reloading
 from scheduler_service.background_scheduler import BackgroundScheduler, Owner
 from scheduler_service.clients.base import discover as discover_clients
+from scheduler_service.cost_change import Daily, from_text
 from scheduler_service.errors import DataDirectoryError, SchedulerServiceError, StoreError
 from scheduler_service.models import Event
 from scheduler_service.processors.base import discover as discover_processors
@@ -20,6 +21,7 @@ from scheduler_service.reloading import Configured, ReloadingService, difference
 from scheduler_service.sandbox.memory import MemoryTransport
 from scheduler_service.sandbox.upstream import SandboxUpstream
 from scheduler_service.settings.load import load
+from scheduler_service.stores.spending import noted_estimate
 from scheduler_service.supervisor import Supervisor
 from tests.virtual_time import VirtualClock, run
 
@@ -189,6 +191,20 @@ def test_a_restart_forgets_refused_keys_and_tells_of_itself_once(house: House, m
     (told,) = house.said("config.reloaded")
     assert told.startswith("the service has restarted with the changed configuration, in ")
     assert "restarting with the changed configuration (watchlist)" in house.said("service.stopping")[0]
+
+
+def test_a_restart_says_what_the_changed_configuration_asks_more_and_notes_it_for_the_next(house: House) -> None:
+    async def story(service: ReloadingService, clock: VirtualClock) -> None:
+        house.write("[AAPL, ACMEX]", "[AAPL, ACMEX, NVDA]")
+        await service.reload()
+        await clock.sleep(5)
+        noted = from_text(await house.built[-1].engine.ledger.read(noted_estimate))
+        assert noted is not None
+        assert noted.by_provider == {"feeds": Daily(3 * 48, 0.0)}
+
+    assert live(house, story) == 0
+    (told,) = house.said("config.reloaded")
+    assert told.endswith("; feeds: before 96 calls a day, now 144 (+48)")
 
 
 def test_who_asks_during_a_reading_hears_of_the_next_one(house: House) -> None:
@@ -431,7 +447,7 @@ def test_a_stuck_sweep_or_reconciler_leaves_the_watchdog_hungry(
 
     async def story(service: ReloadingService, clock: VirtualClock) -> None:
         monkeypatch.setattr(house.built[0].dispatcher, "reconcile", hang)
-        house.built[0]._rounds._ring("news")
+        house.built[0].rounds._ring("news")
         await clock.sleep(200)
         house.heard()
         await clock.sleep(WATCHDOG + 10)

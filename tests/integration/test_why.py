@@ -435,10 +435,11 @@ def test_a_gate_that_is_shut_then_or_a_used_up_budget_is_told_with_its_setting(
     serving(monkeypatch)
     house.serve()
     shut = GateRow(START + 2 * HOUR, START, Reason.RATE_LIMITED)
-    name = Gate("feeds", read(Found((house.config,), "")).providers["feeds"], FakeClock(START)).closed_row
+    gate = Gate("feeds", read(Found((house.config,), "")).providers["feeds"], FakeClock(START))
+    (name,) = (door.closed_row for door in gate.doors.values())
     house.write(lambda conn: gate_store.put_gate(conn, "feeds", name, shut))
     said, by = house.answer("hourly", at="2026-11-23T15:00:00Z")
-    assert said == "hourly: feeds is not asked until 2026-11-23T16:30:00Z (rate_limited)"
+    assert said == "hourly: feeds at a.example is not asked until 2026-11-23T16:30:00Z (rate_limited)"
     assert by == "providers.feeds c.yaml:5"
     assert "will be fetched" in house.answer("hourly", at="2026-11-23T17:00:00Z")[0]
     house.config.write_text(CONFIG.replace("calls_per_day: 500", "calls_per_day: 0"))

@@ -37,8 +37,11 @@ COMMANDS = [
     "status",
     "history",
     "why",
+    "simulate",
     "pause",
     "resume",
+    "release",
+    "budget",
     "reload",
     "version",
 ]

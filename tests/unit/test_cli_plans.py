@@ -14,10 +14,11 @@ from sqlalchemy import insert
 from scheduler_service.calendar_format import calendar_text
 from scheduler_service.cli.check import check
 from scheduler_service.cli.configuration import read, secrets_in, source_providers
-from scheduler_service.cli.estimate import DAYS_LOOKED_AT, Estimate, estimate, fetches_by_day
 from scheduler_service.cli.upcoming import upcoming
 from scheduler_service.clock import DAY, HOUR, MINUTE, SECOND, from_iso
 from scheduler_service.errors import CalendarsNotComputed, ConfigurationError
+from scheduler_service.estimate import DAYS_LOOKED_AT, Estimate, estimate, fetches_by_day, usual_prices
+from scheduler_service.first_fetch import plan
 from scheduler_service.models import Reason
 from scheduler_service.redaction import redact
 from scheduler_service.settings.load import Found
@@ -447,3 +448,28 @@ async def _written(folder: Path, unit: Callable[[Connection], None]) -> None:
     ledger.stop_writing()
     await writing
     await ledger.close()
+
+
+@pytest.mark.parametrize(("api", "usd"), [("agent", 0.005), ("chat", 0.02)])
+def test_a_source_is_estimated_at_the_price_of_what_it_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api: str, usd: float
+) -> None:
+    monkeypatch.setenv("PERPLEXITY_API_KEY", "pplx-one")
+    path = tmp_path / "priced.yaml"
+    path.write_text(
+        f"watchlist: [AAPL]\nproviders: {{perplexity: {{api: {api}}}}}\n"
+        "domains: {news: {sources: [{use: perplexity, fresh_for: 1h}]},"
+        " fundamentals: {sources: [{use: perplexity, fresh_for: 1h}]}}\n"
+        "schedules: [{id: n, domain: news, trigger: {every: 24h}},"
+        " {id: f, domain: fundamentals, trigger: {every: 24h}}]\n"
+    )
+    settings = read(Found((path,), ""))
+    prices = usual_prices(settings)
+    assert prices["news", "perplexity"].usd_micros == usd * 1e6
+    assert prices["fundamentals", "perplexity"].usd_micros == 20_000
+    (one,) = estimate(settings, source_providers(), from_iso(NOW))
+    assert one.calls_per_day == 2
+    assert one.usd_per_day == pytest.approx(usd + 0.02)
+    counts = {("news", "perplexity"): 1, ("fundamentals", "perplexity"): 1}
+    (first,) = plan(settings, source_providers(), counts, prices)
+    assert first.usd == pytest.approx(usd + 0.02)

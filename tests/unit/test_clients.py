@@ -239,7 +239,7 @@ def test_feeds_put_the_quoted_symbol_into_each_url() -> None:
     assert first.request.url == "https://a.example/rss?s=BRK%2FB%26X%3D1&lang=en"
     assert second.request.url == "https://b.example/BRK%2FB%26X%3D1.xml"
     assert first.limits.redirects == 3
-    assert first.limits.max_bytes == 5_000_000
+    assert first.limits.max_bytes == 1_000_000
 
 
 def test_feeds_use_the_name_they_know_the_stock_by() -> None:

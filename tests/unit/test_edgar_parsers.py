@@ -22,9 +22,9 @@ from scheduler_service.models import Kind, Provenance, Reason
 from scheduler_service.parsers import earnings, fundamental_analysis
 from scheduler_service.parsers.earnings import EarningsData, Report, read_earnings
 from scheduler_service.parsers.fundamental_analysis import FundamentalsData, read_fundamentals
-from scheduler_service.parsers.strict_json import load, load_object
 from scheduler_service.parsers.submissions import Submissions, find_cik, parse_submissions, parse_tickers
 from scheduler_service.parsers.xbrl import CompanyFacts, parse_company_facts
+from scheduler_service.strict_json import load, load_object
 
 SHARED = (Path(__file__).resolve().parents[2] / "../shared").resolve()
 RECORDED = SHARED / "fixtures/edgar"

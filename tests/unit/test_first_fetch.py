@@ -40,7 +40,7 @@ def test_it_counts_what_each_provider_will_be_asked(settings: Settings) -> None:
     assert plan(settings, source_providers(), counts) == (
         FirstFetch("edgar", 5, 1.0, 0.0, None),
         FirstFetch("feeds", 4, 4.0, 0.0, None),
-        FirstFetch("perplexity", 3, 6.0, 3 * price, 1.0, 10),
+        FirstFetch("perplexity", 3, 6.0, 3 * price, 1.0, 10, reserve=0.2),
     )
 
 
@@ -87,6 +87,10 @@ def test_the_sandbox_costs_nothing(tmp_path: Path) -> None:
             FirstFetch("p", 120, 144.0, 2.4, 1.0),
             "p: 120 calls, 3 min or more, at most about $2.40 of a budget of $1.00 a day: "
             "it takes the budget of 3 days",
+        ),
+        (
+            FirstFetch("p", 8, 1.0, 0.0, None, 10, reserve=0.25),
+            "p: 8 calls, 1 s or more: it takes the budget of 2 days",
         ),
         (FirstFetch("p", 21, 1.0, 0.0, None, 10), "p: 21 calls, 1 s or more: it takes the budget of 3 days"),
         (FirstFetch("p", 2, 1.0, 0.004, None), "p: 2 calls, 1 s or more, at most about $0.0040"),

@@ -13,10 +13,10 @@ from click.testing import CliRunner, Result
 
 from scheduler_service.cli.commands import cli
 from scheduler_service.cli.configuration import read, source_providers
-from scheduler_service.cli.estimate import estimate
-from scheduler_service.cli.init import CALLS_A_DAY, FIRST_CALLS, NewFile, new_files, write_all
+from scheduler_service.cli.init import FIRST_USD, USD_A_DAY, NewFile, new_files, write_all
 from scheduler_service.clock import from_iso
 from scheduler_service.errors import ConfigurationError
+from scheduler_service.estimate import estimate, usual_prices
 from scheduler_service.first_fetch import plan
 from scheduler_service.settings.load import Found
 
@@ -172,12 +172,12 @@ def test_what_it_says_of_costs_is_what_check_will_count(tmp_path: Path, monkeypa
     monkeypatch.setenv("PERPLEXITY_API_KEY", "pplx-one")
     run(str(tmp_path), "--user-agent", JANE)
     settings = read(Found((tmp_path / "scheduler.yaml",), ""))
-    stocks, price = len(settings.watchlist), settings.providers["perplexity"].usd_per_call
+    stocks = len(settings.watchlist)
     counted = {one.provider: one for one in estimate(settings, source_providers(), from_iso("2026-11-23T14:30:00Z"))}
-    assert counted["perplexity"].usd_in_28_days / 28 == pytest.approx(stocks * CALLS_A_DAY * price, rel=0.05)
+    assert counted["perplexity"].usd_in_28_days / 28 == pytest.approx(stocks * USD_A_DAY, rel=0.05)
     lacking = {(domain, source): stocks for domain, of in source_providers().items() for source in of}
-    first = {one.provider: one for one in plan(settings, source_providers(), lacking)}
-    assert first["perplexity"].calls == stocks * FIRST_CALLS
+    first = {one.provider: one for one in plan(settings, source_providers(), lacking, usual_prices(settings))}
+    assert first["perplexity"].usd == pytest.approx(stocks * FIRST_USD)
     assert settings.providers["perplexity"].budget.usd_per_day == 1.0
     text = " ".join((tmp_path / "scheduler.yaml").read_text(encoding="utf-8").replace("#", "").split())
     assert re.search(rf"for {stocks} stocks at most about \$\d+\.\d\d a day, and \$\d+\.\d\d for the first fetch", text)

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from scheduler_service.errors import ParseError
 from scheduler_service.models import Reason
 from scheduler_service.parsers.model_answer import (
-    DEEPEST,
     ModelAnswer,
     SearchResult,
     cited,
@@ -24,6 +23,7 @@ from scheduler_service.parsers.model_answer import (
     read_object,
     read_search,
 )
+from scheduler_service.strict_json import DEEPEST
 
 RECORDED = (Path(__file__).resolve().parents[2] / "../shared/fixtures/perplexity").resolve()
 PAGE = {"id": 1, "title": "Apple", "url": "https://example.com/a", "snippet": "Apple is.", "date": "2026-11-20"}

@@ -179,12 +179,12 @@ def test_the_key_goes_into_one_header_and_nowhere_else() -> None:
 
 def test_nothing_is_redirected_and_a_try_has_ninety_seconds() -> None:
     limits = answer().limits
-    assert (limits.redirects, limits.timeout, limits.max_bytes) == (0, 90.0, 5_000_000)
+    assert (limits.redirects, limits.timeout, limits.max_bytes) == (0, 90.0, 500_000)
     assert answer(timeout="20s").limits.timeout == 20.0
 
 
 def test_what_a_call_may_cost_is_known_before_it_leaves() -> None:
-    assert answer().expected == EXPECTED_ANSWER == Cost(20_000)
+    assert answer().expected == EXPECTED_ANSWER == Cost(20_000, 15_000)
     assert client().search(APPLE, "Apple").expected == EXPECTED_SEARCH == Cost(5_000)
     assert PerplexityClient.Options().usd_per_call == 0.02
 
@@ -213,10 +213,10 @@ def test_a_recorded_answer_says_what_it_cost_to_the_millionth(name: str, cost: C
     ("usage", "cost"),
     [
         ({"cost": {"total_cost": 0.0000001}, "total_tokens": 5}, Cost(1, 5)),
-        ({"cost": {"total_cost": 0}}, Cost(0, 0)),
+        ({"cost": {"total_cost": 0}}, Cost(0, 15_000)),
         ({"cost": 0.0012, "total_tokens": 5}, Cost(1_200, 5)),
-        ({"cost": {"total_cost": 0.02, "currency": "USD"}, "total_tokens": -5}, Cost(20_000, 0)),
-        ({"cost": {"total_cost": 0.02}, "total_tokens": True}, Cost(20_000, 0)),
+        ({"cost": {"total_cost": 0.02, "currency": "USD"}, "total_tokens": -5}, Cost(20_000, 15_000)),
+        ({"cost": {"total_cost": 0.02}, "total_tokens": True}, Cost(20_000, 15_000)),
         ({"cost": {"total_cost": 0.02, "currency": "EUR"}}, None),
         ({"cost": {"total_cost": -0.02}}, None),
         ({"cost": {"total_cost": 1_000}}, None),
@@ -236,7 +236,7 @@ def test_a_cost_is_rounded_up_and_believed_only_where_it_can_be(usage: object, c
 @pytest.mark.parametrize("status", ["completed", "incomplete"])
 def test_a_paid_answer_is_kept_even_if_it_breaks_off(status: str) -> None:
     """Synthetic."""
-    assert check({"status": status, "output": [], "usage": {"cost": {"total_cost": 0.01}}}) == Cost(10_000)
+    assert check({"status": status, "output": [], "usage": {"cost": {"total_cost": 0.01}}}) == Cost(10_000, 15_000)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
-"""JSON from strangers: read strictly, taken apart gently.
-
-``load`` accepts JSON as RFC 8259 has it and nothing else. The ``as_*`` readers turn one value of it into a type, or
-into None or something empty where it is not one: a row that makes no sense is left out by its parser, never its end.
+"""Values of strangers' JSON, taken apart gently: each reader turns one into a type, or into None or something empty
+where it is not one. A row that makes no sense is left out by its parser, never its end.
 """
 
 from __future__ import annotations
@@ -10,37 +8,9 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-import orjson
-
-from scheduler_service.errors import ParseError
-from scheduler_service.models import Reason
-
-_BOM = b"\xef\xbb\xbf"
 _MOST_DIGITS = 30
 _LARGEST = Decimal(10) ** _MOST_DIGITS
 _YEARS = range(1900, 2200)
-
-
-def load(body: bytes) -> Any:
-    """The JSON value; ``ParseError(UNREADABLE)`` for whatever is not JSON."""
-    text = body.removeprefix(_BOM).strip()
-    if not text:
-        raise ParseError("the answer is empty, not JSON", Reason.UNREADABLE)
-    if text[:1] == b"<":
-        kind = "an HTML page" if b"<html" in text[:2_000].lower() else "HTML or XML"
-        raise ParseError(f"the answer looks like {kind}, not JSON", Reason.UNREADABLE)
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise ParseError(f"the answer is not JSON: {error}", Reason.UNREADABLE) from None
-
-
-def load_object(body: bytes) -> dict[str, Any]:
-    """The JSON object; ``ParseError(UNREADABLE)`` for any other value too."""
-    value = load(body)
-    if not isinstance(value, dict):
-        raise ParseError(f"the answer is a JSON {_name(value)}, not an object", Reason.UNREADABLE)
-    return value
 
 
 def as_object(value: Any) -> dict[str, Any]:
@@ -82,8 +52,3 @@ def as_date(value: Any) -> date | None:
     except ValueError:
         return None
     return day if day.year in _YEARS else None
-
-
-def _name(value: Any) -> str:
-    names: dict[type, str] = {list: "array", str: "string", bool: "boolean", type(None): "null"}
-    return names.get(type(value), "number")

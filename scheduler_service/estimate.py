@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from scheduler_service.clock import DAY
+from scheduler_service.processors.base import discover as discover_processors
 from scheduler_service.settings.model import good_for_slots
 from scheduler_service.triggers import Windowed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from scheduler_service.calls import Cost
     from scheduler_service.clock import Instant, Micros
     from scheduler_service.models import Symbol
     from scheduler_service.settings.loaded import Schedule, Settings
@@ -30,7 +32,7 @@ DAYS_LOOKED_AT = 28
 class Estimate:
     """One provider's share. ``..._per_day`` is of the busiest day, ``usd_in_28_days`` of that many days together;
     ``..._when_missing`` is what sources with ``when: missing`` add on it at most. ``hosts`` is who is asked. Limits are
-    of the budget, None: no limit.
+    of the budget, None: no limit; the other one is ``usd_month_limit``.
     """
 
     provider: str
@@ -43,6 +45,37 @@ class Estimate:
     usd_in_28_days: float = 0.0
     calls_when_missing: int = 0
     usd_when_missing: float = 0.0
+    usd_month_limit: float | None = None
+
+
+@dataclass(slots=True)
+class _Foreseen:
+    """Calls and millionths of a US dollar, by day from now."""
+
+    calls: Counter[int] = field(default_factory=Counter)
+    usd_micros: Counter[int] = field(default_factory=Counter)
+
+    def add(self, days: Counter[int], price: int) -> None:
+        self.calls.update(days)
+        self.usd_micros.update({day: calls * price for day, calls in days.items()})
+
+
+def source_providers() -> dict[str, dict[str, str]]:
+    """Each domain's sources, and the provider that each of them asks."""
+    return {
+        domain: {source.name: source.provider for source in processor.sources}
+        for domain, processor in discover_processors().items()
+    }
+
+
+def usual_prices(settings: Settings) -> dict[tuple[str, str], Cost]:
+    """What one call of each (domain, source) may cost."""
+    return {
+        (domain, source.name): settings.providers[source.provider].expected(getattr(source, "endpoint", ""))
+        for domain, processor in discover_processors().items()
+        for source in processor.sources
+        if source.provider in settings.providers
+    }
 
 
 def estimate(settings: Settings, sources: Mapping[str, Mapping[str, str]], now: Instant) -> list[Estimate]:
@@ -51,42 +84,43 @@ def estimate(settings: Settings, sources: Mapping[str, Mapping[str, str]], now: 
 
     ``sources`` maps each domain's sources to their providers.
     """
-    always: dict[str, Counter[int]] = {provider: Counter() for provider in settings.used_providers}
-    missing: dict[str, Counter[int]] = {provider: Counter() for provider in settings.used_providers}
+    always = {provider: _Foreseen() for provider in settings.used_providers}
+    missing = {provider: _Foreseen() for provider in settings.used_providers}
+    prices = usual_prices(settings)
     for domain, domain_settings in settings.domains.items():
-        groups = _groups(settings, domain)
+        groups = groups_of(settings, domain)
         for source in domain_settings.enabled_sources:
             provider = sources[domain][source.use]
             if provider in settings.used_providers:
                 days = _calls(source, settings.providers[provider], groups, now)
-                (missing if source.when == "missing" else always)[provider].update(days)
+                price = 0 if settings.uses_sandbox(provider) else prices[domain, source.use].usd_micros
+                (missing if source.when == "missing" else always)[provider].add(days, price)
     return [_estimate(settings, provider, always[provider], missing[provider]) for provider in sorted(always)]
 
 
 def covered(settings: Settings, domain: str) -> tuple[Symbol, ...]:
     """The symbols that some enabled schedule of the domain selects."""
-    return tuple(symbol for symbols in _groups(settings, domain).values() for symbol in symbols)
+    return tuple(symbol for symbols in groups_of(settings, domain).values() for symbol in symbols)
 
 
-def _estimate(settings: Settings, provider: str, always: Counter[int], missing: Counter[int]) -> Estimate:
+def _estimate(settings: Settings, provider: str, always: _Foreseen, missing: _Foreseen) -> Estimate:
     options, sandbox = settings.providers[provider], settings.uses_sandbox(provider)
-    price = 0.0 if sandbox else options.usd_per_call
-    busiest, most_missing = max(always.values(), default=0), max(missing.values(), default=0)
     return Estimate(
         provider=provider,
         sandbox=sandbox,
-        calls_per_day=busiest,
+        calls_per_day=max(always.calls.values(), default=0),
         calls_limit=options.budget.calls_per_day,
         hosts=() if sandbox else _hosts(options),
-        usd_per_day=busiest * price,
+        usd_per_day=max(always.usd_micros.values(), default=0) / 1e6,
         usd_limit=options.budget.usd_per_day,
-        usd_in_28_days=always.total() * price,
-        calls_when_missing=most_missing,
-        usd_when_missing=most_missing * price,
+        usd_in_28_days=always.usd_micros.total() / 1e6,
+        calls_when_missing=max(missing.calls.values(), default=0),
+        usd_when_missing=max(missing.usd_micros.values(), default=0) / 1e6,
+        usd_month_limit=options.budget.usd_per_month,
     )
 
 
-def _groups(settings: Settings, domain: str) -> dict[tuple[Schedule, ...], list[Symbol]]:
+def groups_of(settings: Settings, domain: str) -> dict[tuple[Schedule, ...], list[Symbol]]:
     """The watched symbols, by the schedules of the domain that select them; without those that none selects."""
     schedules = [schedule for schedule in settings.schedules if schedule.enabled and schedule.domain == domain]
     groups: dict[tuple[str, ...], list[Symbol]] = {}
@@ -112,7 +146,7 @@ def _calls(
         fetches = [float(n) for n in fetches_by_day([s.trigger for s in schedules if not s.stalest], good_for, now)]
         rotating = [s for s in schedules if s.stalest]
         for schedule in rotating:
-            share = _share(schedule, groups)
+            share = share_of(schedule, groups)
             fetches = [n + share * m for n, m in zip(fetches, slots_by_day(schedule.trigger, now), strict=True)]
         if rotating:
             most = fetches_by_day([s.trigger for s in schedules], good_for, now)
@@ -121,7 +155,7 @@ def _calls(
     return Counter({day: math.ceil(n - 1e-6) for day, n in enumerate(calls)})
 
 
-def _share(schedule: Schedule, groups: Mapping[tuple[Schedule, ...], Sequence[Symbol]]) -> float:
+def share_of(schedule: Schedule, groups: Mapping[tuple[Schedule, ...], Sequence[Symbol]]) -> float:
     """How much of the symbols that it selects one slot is for."""
     selected = sum(len(symbols) for schedules, symbols in groups.items() if schedule in schedules)
     return 1.0 if schedule.stalest is None else min(1.0, schedule.stalest / selected)
@@ -136,7 +170,7 @@ def fetches_by_day(triggers: Sequence[Trigger], good_for: Micros, now: Instant) 
     """On how many slots of each day from now a source is asked that is good for so long after each time."""
     if len(triggers) == 1 and good_for <= (_tick(triggers[0]) or 0):
         return slots_by_day(triggers[0], now)
-    slot = _next(triggers, now)
+    slot = next_of(triggers, now)
     if len(triggers) == 1 and slot is not None and (interval := triggers[0].interval):
         first, step = slot, max(1, -(-good_for // interval)) * interval
         upto = [max(0, (now + n * DAY - first) // step + 1) for n in range(DAYS_LOOKED_AT + 1)]
@@ -144,7 +178,7 @@ def fetches_by_day(triggers: Sequence[Trigger], good_for: Micros, now: Instant) 
     fetches = [0] * DAYS_LOOKED_AT
     while slot is not None and (day := (slot - now - 1) // DAY) < DAYS_LOOKED_AT:
         fetches[day] += 1
-        slot = _next(triggers, max(slot, slot + good_for - 1))
+        slot = next_of(triggers, max(slot, slot + good_for - 1))
     return fetches
 
 
@@ -153,7 +187,8 @@ def _tick(trigger: Trigger) -> Micros | None:
     return trigger.trigger.interval if isinstance(trigger, Windowed) else trigger.interval
 
 
-def _next(triggers: Iterable[Trigger], after: Instant) -> Instant | None:
+def next_of(triggers: Iterable[Trigger], after: Instant) -> Instant | None:
+    """The first slot of any of them."""
     return min((slot for trigger in triggers if (slot := trigger.next(after)) is not None), default=None)
 
 

@@ -1,0 +1,99 @@
+"""A feed's bytes to text that is safe to take apart: whole, declaring nothing, and no more markup than a feed has.
+
+The reader of feeds forgives a lot and pays for it: half a kilobyte for a nested tag, the square of a tag's attributes,
+a tag's blanks a hundredfold. What makes it do so is refused here, before it sees anything.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+
+from scheduler_service.errors import ParseError
+from scheduler_service.models import Reason
+
+MOST_MARKUP = 20_000
+"""Tags, comments and the like; a feed of five hundred stories has some ten thousand."""
+MOST_OPEN = 1_000
+"""Elements open at once. A feed has ten; where somebody forgot to escape HTML, its loose ends come on top."""
+LONGEST_TAG = 2_000
+"""Characters, of which a quoted value counts as one."""
+
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF32_LE: "utf-32-le",
+    codecs.BOM_UTF32_BE: "utf-32-be",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+    "<".encode("utf-16-le"): "utf-16-le",
+    "<".encode("utf-16-be"): "utf-16-be",
+    "<".encode("utf-32-le"): "utf-32-le",
+    "<".encode("utf-32-be"): "utf-32-be",
+}
+"""How a body begins that says its encoding by that (XML 1.0, appendix F); the longer marks of two alike come first."""
+_DECLARED = re.compile(rb"\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([A-Za-z0-9._-]{1,40})[\"']")
+_ENCODINGS = {"gb2312": "gb18030", "us-ascii": "utf-8"}
+"""Those that are more often declared than meant, and what includes them."""
+_PLAIN = re.compile(
+    r"utf-?8|iso-?8859-?\d{1,2}|latin-?1|windows-?125\d|cp125\d|gbk|gb18030|big5|shift_jis|euc[-_](?:jp|kr)|koi8-[ru]",
+    re.I,
+)
+"""Encodings in which a tag is a tag, in ASCII: what hides one (UTF-7, EBCDIC, escape sequences) is no feed's."""
+_DECLARATION = re.compile(r"<!\s*(?:DOCTYPE|ENTITY)", re.IGNORECASE)
+_LONG_TAG = re.compile(rf"<[A-Za-z/?](?>\"[^\"<]*+\"|'[^'<]*+'|[^<>]){{{LONGEST_TAG}}}")
+_TAG = re.compile(
+    r"<!\[CDATA\[.*?(?:\]\]>|\Z)|<!--.*?(?:-->|\Z)|<(/?)[A-Za-z](?>\"[^\"<]*+\"|'[^'<]*+'|[^<>\"'])*+>", re.DOTALL
+)
+_ROOT = re.compile(r"<((?:\w+:)?(?:rss|feed|rdf|channel))\b", re.IGNORECASE)
+_STORY = re.compile(r"<(?:\w+:)?(?:item|entry)\b")
+
+
+def feed_text(body: bytes) -> str:
+    """The text of a feed. ``ParseError``: UNREADABLE, or TRUNCATED for one that breaks off before its end."""
+    text = _decoded(body)
+    if _DECLARATION.search(text):
+        raise ParseError("the feed declares a DOCTYPE or entities, which is refused", Reason.UNREADABLE)
+    root = _ROOT.search(text)
+    if root is not None and _breaks_off(text, root[1]):
+        raise ParseError("the feed breaks off before its end", Reason.TRUNCATED)
+    if text.count("<") > MOST_MARKUP or _most_open(text) > MOST_OPEN or _LONG_TAG.search(text):
+        raise ParseError("the feed has more tags, deeper ones or longer ones than any feed", Reason.UNREADABLE)
+    return text
+
+
+def _decoded(body: bytes) -> str:
+    """By its first bytes, or by what it declares, or UTF-8; what is none of these is taken for Windows-1252."""
+    for mark, encoding in sorted(_MARKS.items(), key=lambda pair: -len(pair[0])):
+        if body.startswith(mark):
+            try:
+                return body.decode(encoding).removeprefix("\ufeff")
+            except UnicodeDecodeError:
+                raise ParseError(f"the feed is not the {encoding} it begins as", Reason.UNREADABLE) from None
+    declared = _DECLARED.match(body)
+    name = declared[1].decode().lower() if declared else "utf-8"
+    name = _ENCODINGS.get(name, name)
+    if not _PLAIN.fullmatch(name):
+        raise ParseError(f"the feed declares the encoding {name}, which is not read", Reason.UNREADABLE)
+    for encoding in (name, "utf-8"):
+        try:
+            return body.decode(encoding)
+        except (UnicodeDecodeError, LookupError):
+            continue
+    return body.decode("windows-1252", "replace")
+
+
+def _most_open(text: str) -> int:
+    """How many elements are open at once, at most."""
+    most = now = 0
+    for tag in _TAG.finditer(text):
+        if tag[1] is None or tag[0].endswith("/>"):
+            continue
+        now = max(0, now - 1) if tag[1] else now + 1
+        most = max(most, now)
+    return most
+
+
+def _breaks_off(text: str, root: str) -> bool:
+    """Whether the root is not closed, or stories come after its end. Nothing else need be well-formed."""
+    end = text.rfind(f"</{root}")
+    return end < 0 or _STORY.search(text, end) is not None
