@@ -117,7 +117,7 @@ class CronTrigger:
         return list(self._local(skipped_from, skipped_to))
 
     def describe(self) -> str:
-        words = self._cron.explain()
+        words = self._cron.explain().replace(" and on ", " or on ")  # of two day fields either makes it due
         return f"{words[0].lower()}{words[1:]}, {self.timezone}"
 
     def canonical(self) -> str:

@@ -489,7 +489,7 @@ def parsed() -> dict[str, Schedule]:
 
 
 TimeMachine.TestCase.settings = settings(
-    max_examples=20, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=50, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestTimeMachine = TimeMachine.TestCase
 

@@ -194,6 +194,7 @@ def test_at_is_once() -> None:
         ({"every": "1500ms"}, "every 1500 milliseconds"),
         ({"cron": "0 7 * * mon-fri"}, "at 07:00 on Monday through Friday, America/New_York"),
         ({"cron": "@daily", "timezone": "UTC"}, "at 00:00 every day, UTC"),
+        ({"cron": "0 9 13 * fri", "timezone": "UTC"}, "at 09:00 on the 13th day of month or on Friday, UTC"),
         ({"at": "2027-01-04T09:00:00Z"}, "once, at 2027-01-04T09:00:00Z"),
     ],
 )
