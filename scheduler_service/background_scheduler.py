@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from scheduler_service import __version__
-from scheduler_service.clock import SECOND, SystemClock, to_iso_seconds
+from scheduler_service.announcements import caught_up, first_fetches, ready, to_come
+from scheduler_service.clock import SECOND, SystemClock
 from scheduler_service.engine import Engine
 from scheduler_service.errors import SchedulerServiceError, StoreError
 from scheduler_service.events.event_bus import EventBus
 from scheduler_service.events.event_handler import connect, write_to_log
 from scheduler_service.fetching import check_request, follow, make_run
-from scheduler_service.first_fetch import catch_up_in_words, in_words, plan
 from scheduler_service.initialisation import Initialisation, OwnedTasks
 from scheduler_service.models import Event
 from scheduler_service.overview import in_one_line, overview
-from scheduler_service.pausing import pause, resume
+from scheduler_service.pausing import pause, pauses, resume
 from scheduler_service.rounds import Rounds
 from scheduler_service.web.server import WebServer
 
 if TYPE_CHECKING:
-    from collections import Counter
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Iterable
 
     from scheduler_service.calendar_file import Compute
     from scheduler_service.calls import Transport
@@ -101,6 +100,7 @@ class BackgroundScheduler:
         self.summary = "starting"
         """How it is, in one line; made anew with every sweep."""
         self._started_at: Instant = 0
+        self._welcomed = False
 
     async def until_stop(self) -> None:
         """Until a stop is asked for, or something that it needs has died."""
@@ -141,7 +141,8 @@ class BackgroundScheduler:
                 fields = {"reason": str(error)}  # in words it is the command's last line, on standard error
                 self.publish(Event("service.failed", f"start-up failed at the step {name!r}", fields, "ERROR"))
                 raise
-        self._welcome()
+        self._tell(ready(self.engine, (self.clock.now() - self._started_at) / SECOND))
+        await self._welcome()
         await self.sum_up()
         return True
 
@@ -154,11 +155,11 @@ class BackgroundScheduler:
 
     async def _sync_schedules(self) -> None:
         await self.engine.calendars.read()
-        self.dispatcher.renew_calendars()
+        self.engine.renew_calendars()
         await self.dispatcher.sync()
         await self.dispatcher.reconcile_all()
-        self._announce_catch_up()
-        self._announce_first_fetches(await self.dispatcher.fetch_never_fetched())
+        self._announce_catch_up("was not running")
+        self._tell(first_fetches(self.engine, await self.dispatcher.fetch_never_fetched()))
 
     async def _start_alarm_clock(self) -> None:
         self._rounds.start(self._owned)
@@ -170,7 +171,7 @@ class BackgroundScheduler:
             self._owned.start("calendars", self.engine.calendars.keep_up_forever(self._renew_calendars))
 
     def _renew_calendars(self) -> None:
-        self.dispatcher.renew_calendars()
+        self.engine.renew_calendars()
         self._rounds.sweep_soon()
 
     async def stop(self, why: str = "stopping") -> None:
@@ -206,7 +207,9 @@ class BackgroundScheduler:
         self._disconnect()
 
     def readiness(self) -> Readiness:
-        return self._initialisation.view()
+        """Ready it is also while the clock is impossible: a start anew would not mend that. But it says so."""
+        seen = self._initialisation.view()
+        return seen if seen.problem else seen.model_copy(update={"problem": self.dispatcher.problem})
 
     async def status(self) -> Status:
         return await overview(self.engine, self.readiness(), self._started_at, self._impaired())
@@ -297,51 +300,24 @@ class BackgroundScheduler:
         self.failed = True
         self._stop.set()
 
-    def _welcome(self) -> None:
-        """What a newcomer wants to know."""
-        settings, directory = self.settings, self.engine.directory
-        took = (self.clock.now() - self._started_at) / SECOND
-        data = "sandbox data, and every document says so" if settings.sandbox else "live data"
-        symbols, domains = len(settings.watchlist), ", ".join(self.engine.processors)
-        self._say("service.ready", f"ready after {took:.1f} s, pid {os.getpid()}: {symbols} symbols, {domains}; {data}")
-        for provider, why in settings.off.items():
-            self.publish(Event("provider.off", why, {"provider": provider}))
-        for schedule_id in self.dispatcher.schedules:
-            due = self.dispatcher.next_due(schedule_id, self.clock.now())
-            said = self.dispatcher.schedules[schedule_id].trigger.describe()
-            when = to_iso_seconds(due) if due is not None else "never again"
-            self._say("schedule.next", f"schedule {schedule_id}: {said}; next {when}")
-        some = settings.watchlist[0].symbol if settings.watchlist else "AAPL"
-        self._say("service.hint", f"documents are in {directory.documents}/<domain>/<symbol>.json")
-        self._say(
-            "service.hint",
-            f"in another terminal: scheduler-service show {some}, or status, history, next; Ctrl-C stops",
-        )
-
-    def _announce_first_fetches(self, counts: Counter[tuple[str, str]]) -> None:
-        """Before the first call leaves: how many there will be, how long they take, and what they cost."""
-        if not (total := counts.total()):
+    async def _welcome(self) -> None:
+        """What is to come is told once the clock can be believed."""
+        if self._welcomed or self.dispatcher.problem is not None:
             return
-        self._say("run.opened", f"{total:,} fetches are due at once, of what was never fetched before")
-        for words in in_words(plan(self.settings, self._providers(), counts)):
-            self._say("run.opened", f"  {words}")
+        self._welcomed = True
+        self._tell(to_come(self.engine, await pauses(self.engine)))
 
-    def _announce_catch_up(self) -> None:
-        """After a downtime, a sleep or a clock that went forward."""
-        missed = self.dispatcher.take_catch_up()
-        if missed.slots:
-            plans = plan(self.settings, self._providers(), missed.fetches)
-            self._say("run.opened", catch_up_in_words(missed.slots, missed.fetches.total(), plans))
+    def _announce_catch_up(self, what: str) -> None:
+        self._tell(caught_up(self.engine, self.dispatcher.take_catch_up(), self.clock.now(), what))
 
-    def _providers(self) -> dict[str, dict[str, str]]:
-        """Each domain's sources and whom they ask."""
-        return {
-            domain: {name: processor.source(name).provider for name in processor.policies}
-            for domain, processor in self.engine.processors.items()
-        }
+    def _tell(self, events: Iterable[Event]) -> None:
+        for event in events:
+            self.publish(event)
 
     async def _after_sweep(self) -> None:
-        self._announce_catch_up()
+        self._announce_catch_up("nothing was done")
+        with suppress(StoreError):
+            await self._welcome()
         await self.sum_up()
 
     def _say(self, name: str, message: str, level: str = "INFO") -> None:

@@ -20,9 +20,10 @@ from scheduler_service.first_fetch import in_words, plan, tried
 from scheduler_service.settings.units import format_usd
 from scheduler_service.stores.data_directory import LIVE, SANDBOX, DataDirectory, check_mode
 from scheduler_service.stores.stock_state_store import states
+from scheduler_service.triggers import AtTrigger, without_window
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from scheduler_service.calendar_file import Compute
@@ -59,6 +60,7 @@ def check(paths: Sequence[Path], *, as_json: bool, clock: Clock | None = None, c
         schedule.id: list(islice(slots([schedule], settings.service.timezone, now, now + LOOK_AHEAD), SLOTS_SHOWN))
         for schedule in settings.schedules
     }
+    settings = replace(settings, warnings=(*settings.warnings, *_over(settings, ahead)))
     sources = source_providers()
     estimates = estimate(settings, sources, now)
     first = plan(settings, sources, _never_fetched(settings, sources, known))
@@ -67,6 +69,12 @@ def check(paths: Sequence[Path], *, as_json: bool, clock: Clock | None = None, c
     else:
         _print(settings, ahead, estimates, first)
     return 0
+
+
+def _over(settings: Settings, ahead: Mapping[str, Sequence[Slot]]) -> Iterator[str]:
+    for schedule in settings.schedules:
+        if schedule.enabled and isinstance(without_window(schedule.trigger), AtTrigger) and not ahead[schedule.id]:
+            yield f"schedule {schedule.id}: it is over: {schedule.trigger.describe()}, is in the past"
 
 
 def _known(settings: Settings) -> Mapping[Key, StockState]:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from scheduler_service.clock import DAY
 from scheduler_service.settings.model import good_for_slots
-from scheduler_service.triggers import Windowed
+from scheduler_service.triggers import without_window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -150,7 +150,7 @@ def fetches_by_day(triggers: Sequence[Trigger], good_for: Micros, now: Instant) 
 
 def _tick(trigger: Trigger) -> Micros | None:
     """The least time between two slots, of those at equal distances."""
-    return trigger.trigger.interval if isinstance(trigger, Windowed) else trigger.interval
+    return without_window(trigger).interval
 
 
 def _next(triggers: Iterable[Trigger], after: Instant) -> Instant | None:
