@@ -25,15 +25,14 @@ def open_keys(
     symbols: Collection[str] | None = None,
 ) -> Counter[tuple[str, str]]:
     """(symbol, source) of the tasks that have not ended, of one schedule or one domain, and how many of each."""
-    query = select(task.c.symbol, task.c.source, func.count().label("tasks")).where(OPEN)
+    query = select(task.c.symbol, task.c.source).where(OPEN)
     if schedule_id is not None:
         query = query.where(task.c.schedule_id == schedule_id)
     if domain is not None:
         query = query.where(task.c.domain == domain)
     if symbols is not None:
         query = query.where(task.c.symbol.in_(symbols))
-    rows = conn.execute(query.group_by(task.c.symbol, task.c.source))
-    return Counter({(row.symbol, row.source): row.tasks for row in rows})
+    return Counter((row.symbol, row.source) for row in conn.execute(query))
 
 
 def is_behind(conn: Connection, schedule_id: str, run_id: int, most: int) -> bool:
