@@ -4,35 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from scheduler_service import __version__
-from scheduler_service.clock import SECOND, SystemClock, to_iso_seconds
+from scheduler_service.announcements import caught_up, first_fetches, ready, to_come
+from scheduler_service.clock import SECOND, SystemClock
 from scheduler_service.engine import Engine
 from scheduler_service.errors import SchedulerServiceError, StoreError
-from scheduler_service.estimate import source_providers, usual_prices
 from scheduler_service.events.event_bus import EventBus
 from scheduler_service.events.event_handler import connect, write_to_log
 from scheduler_service.fetching import check_request, follow, make_run
-from scheduler_service.first_fetch import catch_up_in_words, in_words, plan
 from scheduler_service.initialisation import Initialisation, OwnedTasks
 from scheduler_service.models import Event
 from scheduler_service.overview import in_one_line, overview
-from scheduler_service.pausing import pause, resume
+from scheduler_service.pausing import pause, pauses, resume
 from scheduler_service.releasing import release
 from scheduler_service.rounds import Rounds
 from scheduler_service.web.server import WebServer
 
 if TYPE_CHECKING:
-    from collections import Counter
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Iterable
 
     from scheduler_service.calendar_file import Compute
     from scheduler_service.calls import Transport
     from scheduler_service.clock import Clock, Instant
     from scheduler_service.events.event_bus import Listener
-    from scheduler_service.first_fetch import FirstFetch
     from scheduler_service.settings.loaded import Settings
     from scheduler_service.web import views
 
@@ -101,6 +98,7 @@ class BackgroundScheduler:
         self.summary = "starting"
         """How it is, in one line; made anew with every sweep."""
         self._started_at: Instant = 0
+        self._welcomed = False
 
     async def until_stop(self) -> None:
         """Until a stop is asked for, or something that it needs has died."""
@@ -141,7 +139,8 @@ class BackgroundScheduler:
                 fields = {"reason": str(error)}  # in words it is the command's last line, on standard error
                 self.publish(Event("service.failed", f"start-up failed at the step {name!r}", fields, "ERROR"))
                 raise
-        self._welcome()
+        self._tell(ready(self.engine, (self.clock.now() - self._started_at) / SECOND))
+        await self._welcome()
         await self.sum_up()
         return True
 
@@ -154,11 +153,11 @@ class BackgroundScheduler:
 
     async def _sync_schedules(self) -> None:
         await self.engine.calendars.read()
-        self.dispatcher.renew_calendars()
+        self.engine.renew_calendars()
         await self.dispatcher.sync()
         await self.dispatcher.reconcile_all()
-        self._announce_catch_up()
-        self._announce_first_fetches(await self.dispatcher.fetch_never_fetched())
+        self._announce_catch_up("was not running")
+        self._tell(first_fetches(self.engine, await self.dispatcher.fetch_never_fetched()))
 
     async def _start_alarm_clock(self) -> None:
         self.rounds.start(self._owned)
@@ -170,7 +169,7 @@ class BackgroundScheduler:
             self._owned.start("calendars", self.engine.calendars.keep_up_forever(self._renew_calendars))
 
     def _renew_calendars(self) -> None:
-        self.dispatcher.renew_calendars()
+        self.engine.renew_calendars()
         self.rounds.sweep_soon()
 
     async def stop(self, why: str = "stopping") -> None:
@@ -206,7 +205,9 @@ class BackgroundScheduler:
         self._disconnect()
 
     def readiness(self) -> views.Readiness:
-        return self._initialisation.view()
+        """Ready it is also while the clock is impossible: a start anew would not mend that. But it says so."""
+        seen = self._initialisation.view()
+        return seen if seen.problem else seen.model_copy(update={"problem": self.dispatcher.problem})
 
     async def status(self) -> views.Status:
         return await overview(self.engine, self.readiness(), self._started_at, self._impaired())
@@ -300,48 +301,24 @@ class BackgroundScheduler:
         self.failed = True
         self._stop.set()
 
-    def _welcome(self) -> None:
-        """What a newcomer wants to know."""
-        settings, directory = self.settings, self.engine.directory
-        took = (self.clock.now() - self._started_at) / SECOND
-        data = "sandbox data, and every document says so" if settings.sandbox else "live data"
-        symbols, domains = len(settings.watchlist), ", ".join(self.engine.processors)
-        self._say("service.ready", f"ready after {took:.1f} s, pid {os.getpid()}: {symbols} symbols, {domains}; {data}")
-        for provider, why in settings.off.items():
-            self.publish(Event("provider.off", why, {"provider": provider}))
-        for schedule_id in self.dispatcher.schedules:
-            due = self.dispatcher.next_due(schedule_id, self.clock.now())
-            said = self.dispatcher.schedules[schedule_id].trigger.describe()
-            when = to_iso_seconds(due) if due is not None else "never again"
-            self._say("schedule.next", f"schedule {schedule_id}: {said}; next {when}")
-        some = settings.watchlist[0].symbol if settings.watchlist else "AAPL"
-        self._say("service.hint", f"documents are in {directory.documents}/<domain>/<symbol>.json")
-        self._say(
-            "service.hint",
-            f"in another terminal: scheduler-service show {some}, or status, history, next; Ctrl-C stops",
-        )
-
-    def _announce_first_fetches(self, counts: Counter[tuple[str, str]]) -> None:
-        """Before the first call leaves: how many there will be, how long they take, and what they cost."""
-        if not (total := counts.total()):
+    async def _welcome(self) -> None:
+        """What is to come is told once the clock can be believed."""
+        if self._welcomed or self.dispatcher.problem is not None:
             return
-        self._say("run.opened", f"{total:,} fetches are due at once, of what was never fetched before")
-        for words in in_words(self._plan(counts)):
-            self._say("run.opened", f"  {words}")
+        self._welcomed = True
+        self._tell(to_come(self.engine, await pauses(self.engine)))
 
-    def _announce_catch_up(self) -> None:
-        """After a downtime, a sleep or a clock that went forward."""
-        missed = self.dispatcher.take_catch_up()
-        if missed.slots:
-            said = catch_up_in_words(missed.slots, missed.fetches.total(), self._plan(missed.fetches))
-            self._say("run.opened", said)
+    def _announce_catch_up(self, what: str) -> None:
+        self._tell(caught_up(self.engine, self.dispatcher.take_catch_up(), self.clock.now(), what))
 
-    def _plan(self, counts: Counter[tuple[str, str]]) -> tuple[FirstFetch, ...]:
-        """What each provider will be asked. ``counts``: (domain, source) of the fetches."""
-        return plan(self.settings, source_providers(), counts, usual_prices(self.settings))
+    def _tell(self, events: Iterable[Event]) -> None:
+        for event in events:
+            self.publish(event)
 
     async def _after_sweep(self) -> None:
-        self._announce_catch_up()
+        self._announce_catch_up("nothing was done")
+        with suppress(StoreError):
+            await self._welcome()
         await self.sum_up()
 
     def _say(self, name: str, message: str, level: str = "INFO") -> None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 SMALLEST_STEP: Micros = 2 * SECOND
 """Less is a clock that is being adjusted."""
+LONGEST_STALL: Micros = 5 * SECOND
+"""Less is a busy machine."""
 
 
 class ClockWatch:
@@ -58,6 +60,13 @@ class ClockWatch:
         message = f"the clock went {way} by {_in_words(abs(step))} ({why}); every schedule is looked at anew"
         self._publish(Event("clock.jumped", message, {"step_ms": step // 1000}, "WARNING"))
         return True
+
+    def rested(self, seconds: float, *, since: float) -> None:
+        """Says so where a rest of ``seconds`` took much longer. ``since``: its beginning, by the monotonic clock."""
+        late = int((self._clock.monotonic() - since - seconds) * SECOND)
+        if late > LONGEST_STALL:
+            message = f"nothing was done for {_in_words(late)}: the process was stopped, or the machine was busy"
+            self._publish(Event("service.stalled", f"{message}; every schedule is looked at anew", {}, "WARNING"))
 
     def _ahead_of_monotonic(self) -> Micros:
         return self._clock.now() - int(self._clock.monotonic() * SECOND)

@@ -1,15 +1,17 @@
 """Cron on the local clock of a zone: ``cronsim`` reads the fields and matches the days, the zone's changes are ours.
 
-Iterating ``cronsim`` itself errs inside the repeated hour of autumn and cannot count. The rules are Debian cron's:
+Iterating ``cronsim`` itself errs inside the repeated hour of autumn and cannot count. The meaning decides, not (as in
+Debian's cron) the spelling, so that ``0 0-23 * * *`` is ``0 * * * *``:
 
-- minute or hour starts with ``*``: every real minute that matches, so the repeated hour of autumn counts twice and the
-  skipped hour of spring not at all;
-- otherwise each local time once: the first time round in autumn, and in spring a skipped time at the end of the gap.
+- all 24 hours: every real minute that matches, so the repeated hour of autumn counts twice and the skipped hour of
+  spring not at all;
+- some hours: each local time once a date, the first one in autumn, and in spring a skipped one at the end of the gap.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,9 +23,10 @@ from typing import NamedTuple
 from cronsim import CronSim, CronSimError
 
 from scheduler_service.clock import DAY, HOUR, MINUTE, Instant, Micros, from_datetime
-from scheduler_service.local_time import END_OF_TIME, EPOCH_ORDINAL, constant_offsets
+from scheduler_service.local_time import END_OF_TIME, EPOCH_ORDINAL, WEEKDAYS, constant_offsets, shown_again
 
 LONGEST_EXPRESSION = 256
+HOURS_OF_A_DAY = 24
 
 _ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 _FAR: Micros = 50 * 366 * DAY  # no cron pauses for longer: a 29 February on a given weekday comes within 40 years
@@ -37,13 +40,39 @@ _SHORTHANDS = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
 }
-_FIELDS = {
-    "minute": "0-59",
-    "hour": "0-23",
-    "day-of-month": "1-31 or L",
-    "month": "1-12 or JAN-DEC",
-    "day-of-week": "0-7 or SUN-SAT (0 and 7 are Sunday)",
-}
+_MONTHS = (
+    "JANUARY",
+    "FEBRUARY",
+    "MARCH",
+    "APRIL",
+    "MAY",
+    "JUNE",
+    "JULY",
+    "AUGUST",
+    "SEPTEMBER",
+    "OCTOBER",
+    "NOVEMBER",
+    "DECEMBER",
+)
+
+
+class _Field(NamedTuple):
+    """``size``: how many values there are. ``unit``: how ``every`` writes one, where it can."""
+
+    name: str
+    allowed: str
+    size: int
+    unit: str | None
+    names: tuple[str, ...] = ()
+
+
+_FIELDS = (
+    _Field("minute", "0-59", 60, "m"),
+    _Field("hour", "0-23", 24, "h"),
+    _Field("day-of-month", "1-31 or L", 31, "d"),
+    _Field("month", "1-12 or JAN-DEC", 12, None, _MONTHS),
+    _Field("day-of-week", "0-7 or SUN-SAT (0 and 7 are Sunday)", 7, "d", tuple(day.upper() for day in WEEKDAYS)),
+)
 
 
 class _Stretch(NamedTuple):
@@ -78,8 +107,11 @@ class CronTrigger:
 
     @cached_property
     def _follows_elapsed_time(self) -> bool:
-        minute, hour, *_ = self.expression.split()
-        return minute.startswith("*") or hour.startswith("*")
+        return len(self._cron.hours) == HOURS_OF_A_DAY
+
+    def is_left_out_again(self, due_at: Instant) -> bool:
+        """Whether its local time is about to be shown a second time, at which there is no slot."""
+        return not self._follows_elapsed_time and shown_again(self.timezone, due_at)
 
     @property
     def interval(self) -> None:
@@ -117,7 +149,7 @@ class CronTrigger:
         return list(self._local(skipped_from, skipped_to))
 
     def describe(self) -> str:
-        words = self._cron.explain()
+        words = self._cron.explain().replace(" and on ", " or on ")  # of two day fields either makes it due
         return f"{words[0].lower()}{words[1:]}, {self.timezone}"
 
     def canonical(self) -> str:
@@ -185,9 +217,7 @@ def parse_cron(value: object) -> str:
             f"cron: {value!r} has {len(parts)} fields; it takes five, minute hour day-of-month month day-of-week "
             '(there are no seconds), such as "0 7 * * mon-fri", or a shorthand such as @daily'
         )
-    for (name, allowed), part in zip(_FIELDS.items(), parts, strict=True):
-        _check_field(name, allowed, part)
-    expression = " ".join(parts)
+    expression = " ".join(_parse_field(field, part) for field, part in zip(_FIELDS, parts, strict=True))
     never = f"cron: {value!r} never fires; no such day exists in those months"
     try:
         if CronTrigger(expression, "UTC").next(from_datetime(_ANY_TIME)) is None:
@@ -197,12 +227,20 @@ def parse_cron(value: object) -> str:
     return expression
 
 
-def _check_field(name: str, allowed: str, part: str) -> None:
-    alone = " ".join(part if field == name else "*" for field in _FIELDS)
+def _parse_field(field: _Field, part: str) -> str:
+    """With the short names of months and weekdays. Raises ``ValueError``."""
+    parsed = re.sub(r"[A-Z]+", lambda word: word[0][:3] if word[0] in field.names else word[0], part)
     try:
-        CronSim(alone, _ANY_TIME)
+        CronSim(" ".join(parsed if other is field else "*" for other in _FIELDS), _ANY_TIME)
     except CronSimError:
         raise ValueError(
-            f"cron: the {name} {part!r} is not understood; it takes {allowed}, *, lists as 1,3, "
+            f"cron: the {field.name} {part!r} is not understood; it takes {field.allowed}, *, lists as 1,3, "
             "ranges upward as 1-5 and steps as */2"
         ) from None
+    for step in map(int, re.findall(r"/(\d+)", parsed)):
+        if step > field.size:
+            instead = f"write every: {step}{field.unit}, without cron" if field.unit else "write them out, such as 1,7"
+            raise ValueError(
+                f"cron: the {field.name} {part!r} steps over the whole field, which has {field.size} values; {instead}"
+            )
+    return parsed

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from scheduler_service.settings.loaded import Schedule
 from scheduler_service.settings.model import Tagged
+from scheduler_service.stores.schedule_store import ScheduleRow
 from scheduler_service.triggers import restore_trigger
 from scheduler_service.windows import usual_hours
 
 if TYPE_CHECKING:
+    from scheduler_service.clock import Instant
+    from scheduler_service.models import ScheduleOrigin
     from scheduler_service.windows import Calendars
 
 
@@ -32,9 +35,17 @@ def definition(schedule: Schedule) -> str:
     )
 
 
-def restore(schedule_id: str, text: str, calendars: Calendars = usual_hours) -> Schedule:
-    """The schedule that ``definition`` wrote down."""
-    said = json.loads(text)
+def restore(schedule_id: str, text: str, calendars: Calendars = usual_hours) -> Schedule | None:
+    """The schedule that ``definition`` wrote down; None where that was another version, or it names an exchange or a
+    zone that is not known here any more.
+    """
+    try:
+        return _restored(schedule_id, json.loads(text), calendars)
+    except (ValueError, LookupError):
+        return None
+
+
+def _restored(schedule_id: str, said: dict[str, Any], calendars: Calendars) -> Schedule:
     return Schedule(
         id=schedule_id,
         domain=said["domain"],
@@ -47,6 +58,12 @@ def restore(schedule_id: str, text: str, calendars: Calendars = usual_hours) -> 
         priority=said["priority"],
         enabled=True,
     )
+
+
+def as_row(schedule: Schedule, origin: ScheduleOrigin, since: Instant) -> ScheduleRow:
+    """What the ledger keeps of a schedule that is in force from now on."""
+    text, mark = definition(schedule), fingerprint(schedule)
+    return ScheduleRow(schedule.id, origin, schedule.domain, text, mark, since, since)
 
 
 def fingerprint(schedule: Schedule) -> str:

@@ -7,21 +7,32 @@ wake-up changes nothing. Slots, cursor and runs are one transaction; a run's tas
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from scheduler_service.clock_watch import ClockWatch
-from scheduler_service.definitions import definition, fingerprint, restore
+from scheduler_service.definitions import as_row, fingerprint, restore
+from scheduler_service.errors import StoreError
 from scheduler_service.executors.reports import run_closed
-from scheduler_service.expansion import Expander, Expansion, not_lacking
+from scheduler_service.expansion import Expander
 from scheduler_service.models import Reason, RunOrigin, ScheduleOrigin
-from scheduler_service.slot_runs import CatchUp, as_stretches, runs_of, slot_events, voided_event
+from scheduler_service.slot_runs import (
+    CatchUp,
+    as_stretches,
+    moved_event,
+    runs_of,
+    slot_events,
+    unreadable_event,
+    voided_event,
+)
 from scheduler_service.slots import Policy, plan_slots
-from scheduler_service.stores import schedule_store, stock_state_store, unwanted_tasks, wrong_clock
-from scheduler_service.stores.schedule_store import EVERYTHING, NewRun, PauseRow, RunRow, ScheduleRow, Standing
-from scheduler_service.stores.task_store import Rank
+from scheduler_service.stores import pause_store, schedule_store, task_store, unwanted_tasks, wrong_clock
+from scheduler_service.stores.pause_store import EVERYTHING, PauseRow
+from scheduler_service.stores.schedule_store import NewRun, RunRow, ScheduleRow, Standing
 from scheduler_service.triggers import with_calendars
+from scheduler_service.unscheduled import UnscheduledRuns
 from scheduler_service.windows import Calendars, usual_hours
 
 if TYPE_CHECKING:
@@ -70,6 +81,7 @@ class Dispatcher:
             publish=publish,
             notify=notify,
         )
+        self._unscheduled = UnscheduledRuns(ledger, processors, self._expander, clock)
         self._caught_up = CatchUp()
         self._sync_waits = False
         self._initial_waits = False
@@ -108,13 +120,16 @@ class Dispatcher:
             if row.origin is not ScheduleOrigin.YAML or (wanted and fingerprint(wanted) == row.fingerprint):
                 continue
             gone = Reason.DISABLED if row.id in self._disabled else Reason.REMOVED
-            await self._account(self._restored(row), None if wanted else gone, now)
+            former = self._restored(row)
+            if former is None:
+                self._publish(unreadable_event(row, now))
+            else:
+                await self._account(former, None if wanted else gone, now)
             if wanted is None:
                 await self._ledger.run(partial(schedule_store.close_schedule, schedule_id=row.id, now=now))
         for wanted in self.schedules.values():
-            await self._ledger.run(
-                partial(schedule_store.put_schedule, wanted=_row(wanted, ScheduleOrigin.YAML, since=now))
-            )
+            put = as_row(wanted, ScheduleOrigin.YAML, since=now)
+            await self._ledger.run(partial(schedule_store.put_schedule, wanted=put))
         await self._read_follow_ups()
         fetched = {(domain, source) for domain, p in self._processors.items() for source in p.policies}
         closed = await self._ledger.run(partial(unwanted_tasks.skip_unfetched, fetched=fetched, now=now))
@@ -136,10 +151,9 @@ class Dispatcher:
         if self._sync_waits:
             await self.sync()
         await self.expand_unfinished()
-        began = self._clock.now()
         for schedule_id in list(self.everything):
             await self.reconcile(schedule_id)
-        await self._settle_pauses(began)
+        await self._settle_pauses()
         if self._initial_waits:
             self._initial_waits = False
             await self.fetch_never_fetched()
@@ -152,9 +166,8 @@ class Dispatcher:
             self._notify()
 
     async def expand_unfinished(self) -> None:
-        """Goes on with the expansions that a crash or a fault of the ledger cut off."""
-        for run in await self._ledger.read(schedule_store.unexpanded_runs):
-            await self._expander.finish(run)
+        """Goes on with the expansions that a crash or a fault of the ledger cut off, or whose turn has come."""
+        await self._expander.finish_all(await self._ledger.read(schedule_store.unexpanded_runs))
 
     def take_catch_up(self) -> CatchUp:
         """What was missed and is caught up with, since this was last asked."""
@@ -165,50 +178,40 @@ class Dispatcher:
         """An ``initial`` run per domain for what was never tried; returns how many tasks that makes of each (domain,
         source).
         """
-        counts: Counter[tuple[str, str]] = Counter()
         if self._clock_watch.is_impossible():
             self._initial_waits = True
-            return counts
-        for domain, processor in self._processors.items():
-            done = await self._ledger.read(partial(not_lacking, domain=domain, processor=processor))
-            sources, covered = tuple(processor.policies), sorted(self._covered(domain))
-            lacking = [(s, source) for s in covered for source in sources if (s, source) not in done]
-            if lacking:
-                never = tuple(dict.fromkeys(symbol for symbol, _ in lacking))
-                await self._run_at_once(RunOrigin.INITIAL, domain, Expansion(never, sources))
-                counts.update((domain, source) for _, source in lacking)
-        return counts
+            return Counter()
+        return await self._unscheduled.initial({domain: sorted(self._covered(domain)) for domain in self._processors})
 
     async def fetch(
         self, domain: str, symbols: Sequence[str], sources: Sequence[str], *, force: bool, reparse: bool = False
     ) -> RunRow:
-        """A person's run: ahead of everything else, not held back by what the watchlist says, and never paused.
+        """A person's run: of high priority, not held back by what the watchlist says, and never paused.
 
         Raises ``SchedulerServiceError`` while the clock is impossible.
         """
         self._clock_watch.refuse_impossible()
-        wanted = Expansion(tuple(sorted(set(symbols))), tuple(sources), Rank.HIGH)
-        return await self._run_at_once(RunOrigin.REPARSE if reparse else RunOrigin.MANUAL, domain, wanted, force=force)
+        origin = RunOrigin.REPARSE if reparse else RunOrigin.MANUAL
+        return await self._unscheduled.at_once(origin, domain, symbols, sources, force=force)
 
     async def pause(self, scope: str, until: Instant | None = None, reason: str | None = None) -> None:
         """A schedule, or all (``*``), is left alone from now on: its slots are skipped, its waiting tasks held.
 
-        What is due by now is accounted for first. Raises ``SchedulerServiceError`` while the clock is impossible.
+        Raises ``SchedulerServiceError`` while the clock is impossible.
         """
         self._clock_watch.refuse_impossible()
-        await self._account_scope(scope)
         row = PauseRow(scope, self._clock.now(), until, reason)
-        await self._ledger.run(partial(schedule_store.put_pause, wanted=row))
-        await self._settle_pauses()
+        await self._ledger.run(partial(pause_store.put_pause, wanted=row))
+        await self._look_again(scope)
 
     async def resume(self, scope: str) -> bool:
-        """Ends a pause; the slots that fell into it are accounted for first. False where there was none."""
+        """Ends a pause; the slots that fell into it are skipped, whenever they are accounted for. False where there was
+        none.
+        """
         self._clock_watch.refuse_impossible()
-        await self._account_scope(scope)
-        dropped = await self._ledger.run(partial(schedule_store.drop_pause, scope=scope))
-        await self._settle_pauses()
-        self._notify()
-        return dropped
+        ended = await self._ledger.run(partial(pause_store.end_pause, scope=scope, now=self._clock.now()))
+        await self._look_again(scope)
+        return ended
 
     async def add_follow_up(self, wanted: Schedule) -> None:
         """A schedule with a trigger ``{at: ...}`` of its own, which closes itself after its slot. It is due even where
@@ -218,7 +221,7 @@ class Dispatcher:
         await self.reconcile(wanted.id)
         now = self._clock.now()
         due = wanted.trigger.last(0, now)
-        row = _row(wanted, ScheduleOrigin.FOLLOW_UP, since=now if due is None else due - 1)
+        row = as_row(wanted, ScheduleOrigin.FOLLOW_UP, since=now if due is None else due - 1)
         await self._ledger.run(partial(schedule_store.put_schedule, wanted=row))
         await self._read_follow_ups()
         await self.reconcile(wanted.id)
@@ -240,10 +243,14 @@ class Dispatcher:
         wanted = [s for s in self.schedules.values() if s.domain == domain]
         return {symbol.symbol for symbol in self.watchlist.values() if any(s.selects(symbol) for s in wanted)}
 
-    async def _account_scope(self, scope: str) -> None:
-        for schedule_id in list(self.everything):
-            if scope in (EVERYTHING, schedule_id):
-                await self.reconcile(schedule_id)
+    async def _look_again(self, scope: str) -> None:
+        """What is paused has changed, of a schedule or of all. Where the ledger fails, the sweep goes on."""
+        with suppress(StoreError):
+            for schedule_id in list(self.everything):
+                if scope in (EVERYTHING, schedule_id):
+                    await self.reconcile(schedule_id)
+            await self._settle_pauses()
+        self._notify()
 
     async def _account(self, schedule: Schedule, hold: Reason | None = None, upto: Instant | None = None) -> None:
         """Until now, or ``upto``. ``hold``: why nothing of it may run any more."""
@@ -272,21 +279,18 @@ class Dispatcher:
             return False
         runs = await self._runs_of(schedule, row.origin, plan, now) if plan.runs else {}
         last = row.origin is ScheduleOrigin.FOLLOW_UP and schedule.trigger.next(plan.upto) is None
-        store = partial(
-            schedule_store.record_slots, row=row, slots=plan.slots, runs=runs, upto=plan.upto, now=now, last=last
-        )
-        started = await self._ledger.run(store)
+        store = partial(schedule_store.record_slots, looked=standing, slots=plan.slots, runs=runs, upto=plan.upto)
+        started = await self._ledger.run(partial(store, now=now, last=last))
         if started is None:
-            return False
+            again = await self._standing(row.id)
+            return again is not None and again.row == row  # what is paused has changed meanwhile
         if last:
             self.follow_ups.pop(row.id, None)
         for event in slot_events(schedule, plan, now):
             self._publish(event)
-        self._caught_up += CatchUp(plan.missed)
-        for run in started:
-            _, queued = await self._expander.finish(run)
-            if plan.missed:
-                self._caught_up += CatchUp(0, queued)
+        queued = await self._expander.finish_all(started)
+        if plan.missed:
+            self._caught_up += CatchUp(plan.missed, queued, plan.missed_since)
         return plan.more
 
     async def _runs_of(
@@ -294,57 +298,47 @@ class Dispatcher:
     ) -> dict[Instant, NewRun]:
         symbols = sorted(s.symbol for s in self.watchlist.values() if schedule.selects(s))
         if schedule.stalest is not None:
-            tries = await self._ledger.read(partial(stock_state_store.last_tried, domain=schedule.domain, now=now))
-            symbols.sort(key=lambda symbol: tries.get(symbol, 0))
+            latest = await self._ledger.read(partial(task_store.newest, domain=schedule.domain))
+            symbols.sort(key=lambda symbol: latest.get(symbol, 0))
         sources = tuple(self._processors[schedule.domain].policies)
         return runs_of(schedule, origin, plan, symbols, sources, schedule.trigger.next(now))
-
-    async def _run_at_once(
-        self, origin: RunOrigin, domain: str, expansion: Expansion, *, force: bool = False
-    ) -> RunRow:
-        now = self._clock.now()
-        new = NewRun(origin, domain, now, expansion.to_json(), force=force)
-        run, _ = await self._expander.finish(await self._ledger.run(partial(schedule_store.add_run, new=new, now=now)))
-        return run
 
     async def _heal(self, rows: Sequence[ScheduleRow] | None = None) -> None:
         """Takes back what was accounted for before it was due, of these schedules or of all; says so once."""
         now = self._clock.now()
         if rows is None:
+            moved = await self._ledger.run(partial(pause_store.move_pauses, now=now))
+            if moved:
+                self._publish(moved_event(moved))
             rows = await self._ledger.read(partial(wrong_clock.schedules_ahead, now=now))
         found = []
         for row in rows:
-            unit = partial(wrong_clock.void_slots, row=row, trigger=self._restored(row).trigger, now=now)
-            voided = await self._ledger.run(unit)
+            former = self._restored(row)
+            trigger = None if former is None else former.trigger
+            voided = await self._ledger.run(partial(wrong_clock.void_slots, row=row, trigger=trigger, now=now))
             if voided is not None:
                 found.append((row, voided))
         if found:
             self._publish(voided_event(found))
+            await self._read_follow_ups()
 
-    async def _settle_pauses(self, accounted: Instant | None = None) -> None:
-        """Waiting tasks say what holds them. ``accounted``: until when the pauses of all schedules are done with."""
+    async def _settle_pauses(self) -> None:
+        """Waiting tasks that a pause outlived end, and those go on whose pause is over."""
         now = self._clock.now()
-        if await self._ledger.read(partial(unwanted_tasks.pausing, now=now)):
-            self._say_closed(await self._ledger.run(partial(unwanted_tasks.settle_pausing, now=now)))
+        if await self._ledger.read(partial(unwanted_tasks.is_outlived, now=now)):
+            self._say_closed(await self._ledger.run(partial(unwanted_tasks.skip_outlived, now=now)))
+        if await self._ledger.read(partial(pause_store.are_over, now=now)):
+            await self._ledger.run(partial(pause_store.note_over, now=now))
             self._notify()
-        if accounted is not None and any(
-            p.until is not None and p.until <= accounted for p in await self._ledger.read(schedule_store.pauses)
-        ):
-            await self._ledger.run(partial(schedule_store.drop_past_pauses, now=accounted))
 
     async def _read_follow_ups(self) -> None:
         rows = await self._ledger.read(schedule_store.open_schedules)
-        self.follow_ups = {
-            row.id: self._restored(row) for row in rows.values() if row.origin is ScheduleOrigin.FOLLOW_UP
-        }
+        follow_ups = [self._restored(row) for row in rows.values() if row.origin is ScheduleOrigin.FOLLOW_UP]
+        self.follow_ups = {schedule.id: schedule for schedule in follow_ups if schedule is not None}
 
-    def _restored(self, row: ScheduleRow) -> Schedule:
+    def _restored(self, row: ScheduleRow) -> Schedule | None:
         return restore(row.id, row.definition, self._calendars)
 
     def _say_closed(self, closed: Iterable[RunRow]) -> None:
         for run in closed:
             self._publish(run_closed(run))
-
-
-def _row(wanted: Schedule, origin: ScheduleOrigin, since: Instant) -> ScheduleRow:
-    return ScheduleRow(wanted.id, origin, wanted.domain, definition(wanted), fingerprint(wanted), since, since)

@@ -23,6 +23,7 @@ from scheduler_service.executors.fundamental_executor import FundamentalExecutor
 from scheduler_service.executors.local_executor import LocalExecutor, lane_of, provider_of
 from scheduler_service.executors.reports import run_closed
 from scheduler_service.gates.ask import Gates
+from scheduler_service.marks import window_warnings
 from scheduler_service.models import Event, Symbol
 from scheduler_service.processors.base import Processor, Retention, SourcePolicy, exchange_of
 from scheduler_service.processors.base import discover as discover_processors
@@ -132,6 +133,16 @@ class Engine:
     def _pass_on(self) -> None:
         for executor in self.executors:
             executor.pass_on()
+
+    def renew_calendars(self) -> None:
+        """From now on every trigger goes by what is known of its exchanges now."""
+        self.dispatcher.renew_calendars()
+        for sentence in self.window_warnings():
+            self.publish(Event("schedule.excluded", sentence, {}, "WARNING"))
+
+    def window_warnings(self) -> list[str]:
+        """A sentence for each schedule whose window lets no slot through on the days that are known."""
+        return window_warnings({schedule.id: schedule.trigger for schedule in self.dispatcher.schedules.values()})
 
     async def open_ledger(self) -> None:
         """Opens the ledger of a directory that is already held, and claims it for this mode."""

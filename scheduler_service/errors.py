@@ -158,5 +158,9 @@ class NotRunning(SchedulerServiceError):
     """The command needs the running service, and none runs on this data directory."""
 
 
+class NotAnswering(NotRunning):
+    """A process holds the data directory, and does not answer."""
+
+
 class CalendarsNotComputed(SchedulerServiceError):
     """The process that knows the sessions of exchanges gave none; what was known before goes on."""

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from scheduler_service.clock import DAY
 from scheduler_service.processors.base import discover as discover_processors
 from scheduler_service.settings.model import good_for_slots
-from scheduler_service.triggers import Windowed
+from scheduler_service.triggers import without_window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -184,7 +184,7 @@ def fetches_by_day(triggers: Sequence[Trigger], good_for: Micros, now: Instant) 
 
 def _tick(trigger: Trigger) -> Micros | None:
     """The least time between two slots, of those at equal distances."""
-    return trigger.trigger.interval if isinstance(trigger, Windowed) else trigger.interval
+    return without_window(trigger).interval
 
 
 def next_of(triggers: Iterable[Trigger], after: Instant) -> Instant | None:

@@ -5,7 +5,7 @@ from. Only looks.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from scheduler_service.calls import Cost
@@ -14,11 +14,11 @@ from scheduler_service.definitions import fingerprint, restore
 from scheduler_service.engine import provider_options
 from scheduler_service.gates.gate import Gate
 from scheduler_service.market_time import ELAPSED
-from scheduler_service.models import Reason, ScheduleOrigin, StockState, Symbol
+from scheduler_service.models import Reason, RunOrigin, ScheduleOrigin, StockState, Symbol, TaskState
 from scheduler_service.processors.base import ageing_of
 from scheduler_service.processors.base import discover as discover_processors
 from scheduler_service.stores import call_store, gate_store, schedule_store, stock_state_store, traces
-from scheduler_service.stores.schedule_store import EVERYTHING
+from scheduler_service.stores.pause_store import EVERYTHING, pauses, pauses_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from scheduler_service.settings.loaded import Schedule, Settings
     from scheduler_service.stores.database import Connection
     from scheduler_service.stores.history import TaskRow
-    from scheduler_service.stores.schedule_store import PauseRow, RunRow
+    from scheduler_service.stores.pause_store import PauseRow
+    from scheduler_service.stores.schedule_store import RunRow
     from scheduler_service.stores.traces import CallTrace, KnownSchedule, RecordedSlot
     from scheduler_service.windows import Calendars
 
@@ -109,14 +110,21 @@ class SourceEvidence:
     obstacle: Held | None = None
 
 
+class ServiceSeen(NamedTuple):
+    """How the running service is; ``hinders``: nothing is fetched by schedule while it is so."""
+
+    said: str
+    hinders: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Everything about one question. ``service``: how the running one is; None where none runs."""
+    """Everything about one question. ``service``: None where none runs."""
 
     question: Question
     schedules: tuple[ScheduleEvidence, ...]
     sources: tuple[SourceEvidence, ...]
-    service: str | None
+    service: ServiceSeen | None
     has_run: bool = True
 
     def sources_of(self, domain: str) -> tuple[SourceEvidence, ...]:
@@ -135,7 +143,7 @@ def gather(
     providers: Mapping[str, Mapping[str, str]],
     calendars: Calendars,
     question: Question,
-    service: str | None,
+    service: ServiceSeen | None,
 ) -> Evidence:
     """``conn``: None where nothing has run yet. ``providers``: domain to source to provider."""
     known = {} if conn is None else traces.known_schedules(conn)
@@ -177,7 +185,7 @@ def _schedule(
     question: Question,
 ) -> ScheduleEvidence:
     configured = next((s for s in settings.schedules if s.id == name), None)
-    schedule = configured or (None if known is None else _restored(known, calendars))
+    schedule = configured or (None if known is None else restore(name, known.row.definition, calendars))
     domain = schedule.domain if schedule is not None else known.row.domain if known is not None else ""
     if conn is None:
         return ScheduleEvidence(name, domain, schedule, configured is not None)
@@ -186,7 +194,7 @@ def _schedule(
     shown = slot or before
     run = schedule_store.get_run(conn, shown.run_id) if shown is not None and shown.run_id is not None else None
     tasks = [] if run is None or question.symbol is None else traces.tasks_of_run(conn, run.id, question.symbol)
-    pauses = [p for p in schedule_store.pauses(conn) if p.scope in (EVERYTHING, name) and p.since <= question.now]
+    paused = [p.scope for p in pauses_at(conn, question.now)]
     return ScheduleEvidence(
         name,
         domain,
@@ -198,26 +206,25 @@ def _schedule(
         before=before,
         stands_in=None if slot is None else traces.next_run_slot(conn, name, slot.row.until_at),
         run=run,
-        tasks=tuple(TracedTask(task, tuple(traces.calls_of_task(conn, task.id))) for task in tasks),
-        open_tasks=traces.open_tasks(conn, name),
-        pause=_decisive(pauses, question),
+        tasks=tuple(TracedTask(_held(task, paused), tuple(traces.calls_of_task(conn, task.id))) for task in tasks),
+        open_tasks=traces.open_tasks(conn, name, is_paused=name in paused or EVERYTHING in paused),
+        pause=_decisive([p.as_of(question.now) for p in pauses(conn, name)], question),
     )
 
 
-def _decisive(pauses: Sequence[PauseRow], question: Question) -> PauseRow | None:
+def _decisive(known: Sequence[PauseRow], question: Question) -> PauseRow | None:
     """The one that lasts longest of those that hold at the instant; else of those that hold now."""
     for instant in (question.instant, question.now):
-        on = [p for p in pauses if p.since <= instant and (p.until is None or p.until > instant)]
+        on = [p for p in known if p.holds_at(instant)]
         if on:
-            return max(on, key=lambda p: (p.until is None, p.until or 0))
+            return max(on, key=lambda p: (p.end is None, p.end or 0))
     return None
 
 
-def _restored(known: KnownSchedule, calendars: Calendars) -> Schedule | None:
-    try:
-        return restore(known.row.id, known.row.definition, calendars)
-    except (ValueError, LookupError):  # written by another version
-        return None
+def _held(task: TaskRow, paused: Sequence[str]) -> TaskRow:
+    """With the pause, if one holds it: that is not written into the tasks themselves."""
+    mine = task.schedule_id in paused or (EVERYTHING in paused and task.origin is not RunOrigin.MANUAL)
+    return replace(task, held_reason=Reason.PAUSED) if mine and task.state is TaskState.QUEUED else task
 
 
 def _sources(
@@ -235,7 +242,9 @@ def _sources(
     states, newest = {}, {}
     if conn is not None and question.symbol is not None:
         states = stock_state_store.states_of(conn, question.symbol, domain)
-        newest = traces.newest_tasks(conn, domain, question.symbol, names)
+        paused = [p.scope for p in pauses_at(conn, question.now)]
+        found_tasks = traces.newest_tasks(conn, domain, question.symbol, names)
+        newest = {source: _held(task, paused) for source, task in found_tasks.items()}
     obstacles, ageing = _obstacles(conn, settings, question), _ageing(settings, domain, question, calendars)
     found = []
     for place, source in enumerate(configured.sources):

@@ -18,7 +18,7 @@ from scheduler_service.stores import open_tasks, schedule_store, stock_state_sto
 from scheduler_service.stores.task_store import NewTask, Rank
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from scheduler_service.clock import Clock, Instant
     from scheduler_service.models import Publish, Symbol
@@ -27,13 +27,16 @@ if TYPE_CHECKING:
     from scheduler_service.stores.schedule_store import RunRow
 
 TASKS_PER_SLICE = 1_000
+MOST_OPEN = 2_000
+"""With so many tasks to do, a schedule gets no more of what it catches up with."""
 RANKS = {"high": Rank.HIGH, "normal": Rank.NORMAL, "low": Rank.LOW}
 
 
 @dataclass(frozen=True, slots=True)
 class Expansion:
     """What a run expands to, fixed when the run is made; ``symbols`` in sorted order. ``queue``: how many tasks of a
-    symbol and source may wait for the one that has not ended.
+    symbol and source may wait for the one that has not ended; more than one for runs that are caught up with one after
+    another.
     """
 
     symbols: tuple[str, ...]
@@ -81,6 +84,28 @@ class Expander:
         self._publish = publish
         self._notify = notify
 
+    async def finish_all(self, runs: Sequence[RunRow]) -> Counter[tuple[str, str]]:
+        """Each of them in this order, but those that are caught up with one after another once their turn has come;
+        returns the (domain, source) of the tasks of them all.
+        """
+        found: Counter[tuple[str, str]] = Counter()
+        busy: set[str | None] = set()
+        for run in runs:
+            expansion = Expansion.from_json(run.plan) if run.plan is not None else None
+            if expansion is not None and (run.schedule_id in busy or await self._waits(run, expansion)):
+                busy.add(run.schedule_id)
+                found.update({(run.domain, source): len(expansion.symbols) for source in expansion.sources})
+            else:
+                found += (await self.finish(run))[1]
+        return found
+
+    async def _waits(self, run: RunRow, expansion: Expansion) -> bool:
+        """Whether its schedule has enough to do, or an older run to expand first."""
+        if expansion.queue <= 1 or run.schedule_id is None:
+            return False
+        unit = partial(open_tasks.is_behind, schedule_id=run.schedule_id, run_id=run.id, most=MOST_OPEN)
+        return await self._ledger.read(unit)
+
     async def finish(self, run: RunRow) -> tuple[RunRow, Counter[tuple[str, str]]]:
         """Writes the tasks that the run still lacks; returns the run, and the (domain, source) of what it queued."""
         expansion = Expansion.from_json(run.plan) if run.plan is not None else None
@@ -99,7 +124,9 @@ class Expander:
         start = bisect_right(expansion.symbols, run.expanded_upto)
         symbols = expansion.symbols[start : start + max(1, TASKS_PER_SLICE // max(1, len(expansion.sources)))]
         last = start + len(symbols) == len(expansion.symbols)
-        waiting = open_tasks.open_keys(conn, schedule_id=run.schedule_id) if run.schedule_id else Counter()
+        waiting: Counter[tuple[str, str]] = Counter()
+        if run.schedule_id is not None:
+            waiting = open_tasks.open_keys(conn, schedule_id=run.schedule_id, symbols=symbols)
         initial = run.origin is RunOrigin.INITIAL
         fresh = self._fresh(conn, run, now)
         done = not_lacking(conn, run.domain, self._processors.get(run.domain)) if initial else set()
@@ -171,8 +198,8 @@ def not_lacking(conn: Connection, domain: str, processor: Processor[Any] | None)
 
 
 def offset(schedule_id: str | None, symbol: str, spread: int) -> int:
-    """A symbol's place within the spread: stable over restarts, never drawn again."""
+    """A symbol's place within the spread: the same share of it for ever, over restarts and however long it is."""
     if not spread:
         return 0
     digest = hashlib.sha256(f"{schedule_id}\0{symbol}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") % spread
+    return int.from_bytes(digest[:8], "big") * spread >> 64

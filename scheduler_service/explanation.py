@@ -23,6 +23,7 @@ from scheduler_service.findings import (
     left_alone,
     next_slot,
     no_slot_then,
+    noted,
     obstacles,
     of_source,
     overdue,
@@ -31,7 +32,8 @@ from scheduler_service.findings import (
     sources_on,
     symbols,
 )
-from scheduler_service.models import TaskState
+from scheduler_service.local_time import END_OF_TIME
+from scheduler_service.models import Reason, TaskState
 from scheduler_service.settings.units import format_duration
 from scheduler_service.wording import called, of_pause, of_run, of_slot, of_task, slot_path, together
 
@@ -39,10 +41,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from scheduler_service.clock import Instant
-    from scheduler_service.evidence import Evidence, ScheduleEvidence, SourceEvidence
+    from scheduler_service.evidence import Evidence, Question, ScheduleEvidence, SourceEvidence
     from scheduler_service.settings.loaded import Settings
 
-_LESS_TO_SAY = {"due": 1, "slot": 2, "symbols": 3, "enabled": 3}
+_NOTHING_OF_IT = ("symbols", "enabled")
+"""Where that decides, a schedule has no slot for the question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +81,35 @@ class Explanation:
 def explain(evidence: Evidence, settings: Settings) -> Explanation:
     """The answer, and all that it rests on."""
     zone = settings.service.timezone
-    stories = tuple(_story(Case(evidence, one, settings)) for one in evidence.schedules)
     question = evidence.question
+    found = (_story(Case(evidence, one, settings)) for one in evidence.schedules)
+    stories = tuple(sorted(found, key=lambda story: _place(story, question)))
     asked = () if question.is_past else evidence.sources  # what is known of them now says nothing of then
     sources = tuple(SourceStory(s, tuple(of_source(evidence, s, zone))) for s in asked)
     if not stories:
         said = f"no schedule fetches {question.name}; only its first fetch, and a person's, come to it"
         return Explanation(evidence, Finding("schedules", said, "schedules", decides=True), (), sources)
-    first = min(stories, key=lambda story: (story.evidence.id != question.name, _weight(story)))
+    first = stories[0]
     answer = first.answer._replace(said=f"{first.evidence.id}: {first.answer.said}")
     return Explanation(evidence, answer, stories, sources)
 
 
-def _weight(story: ScheduleStory) -> int:
-    """Of several schedules, the one that has most to do with it gives the answer."""
-    return 0 if story.evidence.slot is not None else _LESS_TO_SAY.get(story.answer.about, 0)
+def _place(story: ScheduleStory, question: Question) -> tuple[bool, int, Instant, str]:
+    """Of a domain's schedules first the one that is due, then the one that is soonest; it gives the answer."""
+    known, slot = story.evidence, story.evidence.slot
+    if question.at is None:
+        is_due = any(finding.about in ("due", "under way") for finding in story.findings[:-1])
+    elif slot is not None and slot.row.slots == 1:
+        is_due = True
+    else:
+        schedule = known.schedule
+        is_due = schedule is not None and schedule.trigger.last(question.at - 1, question.at) is not None
+    weight = 2 if story.answer.about in _NOTHING_OF_IT else int(not is_due)
+    if question.is_past:
+        near = 0 if known.before is None else -known.before.row.until_at
+    else:
+        near = END_OF_TIME if story.next_due is None else story.next_due
+    return known.id != question.name, weight, near, known.id
 
 
 def _story(case: Case) -> ScheduleStory:
@@ -125,6 +142,10 @@ def _past(case: Case) -> Iterator[Finding]:
     if schedule is not None and schedule.trigger.last(at - 1, at) is None:
         yield no_slot_then(case, schedule, "slot")
         return
+    if known.pause is not None and known.slot.row.reason is Reason.PAUSED:
+        said = f"{said}; {of_pause(known.pause, case.zone)}"
+    if known.schedule is not None and _defined_then(case):
+        said += noted(case, known.schedule)
     by_task = known.run is not None and case.question.symbol is not None
     yield Finding("slot", f"the slot {case.when(at)}: {said}", path, decides=not by_task)
     if known.run is not None:
@@ -243,5 +264,6 @@ def _future(case: Case) -> Iterator[Finding]:
     yield from fresh(case, decides=True)
     yield service(case)
     runs = "" if case.service is not None else ", if a service runs then"
-    said = f"a slot is due at {case.when(case.at)}, and {case.subject} will be fetched{runs}"
+    notes = "" if case.wanted is None else noted(case, case.wanted)
+    said = f"a slot is due at {case.when(case.at)}, and {case.subject} will be fetched{runs}{notes}"
     yield Finding("due", said, f"{case.path}.trigger", decides=True)

@@ -129,14 +129,14 @@ def paused(case: Case) -> Finding:
     pause = case.known.pause
     if pause is None:
         return Finding("paused", "no")
-    if pause.until is not None and pause.until <= case.at:
+    if pause.end is not None and pause.end <= case.at:
         return Finding("paused", f"no longer then: {of_pause(pause, case.zone)}")
     return Finding("paused", of_pause(pause, case.zone), decides=True)
 
 
 def service(case: Case) -> Finding:
     if case.service is not None:
-        return Finding("service", case.service)
+        return Finding("service", case.service.said, decides=case.service.hinders and case.question.at is None)
     said = "no service runs: nothing is fetched by schedule until it is started (scheduler-service run)"
     return Finding("service", said, "service.data_dir", decides=case.question.at is None)
 
@@ -161,16 +161,24 @@ def in_hand(case: Case) -> Iterator[Finding]:
         return
     under_way = [(s, s.newest) for s in case.asked if s.newest is not None and not s.newest.state.ended]
     if under_way:
-        said = together((s.source, of_task(task, case.zone)) for s, task in under_way)
+        said = together((s.source, of_task(task, case.zone) + _whose(case, task)) for s, task in under_way)
         yield Finding("under way", f"{case.question.symbol}: {said}", _waited_for(case, under_way), decides=True)
+
+
+def _whose(case: Case, task: TaskRow) -> str:
+    """A stock may be fetched for another schedule, or for none."""
+    if task.schedule_id == case.known.id:
+        return ""
+    return f", for {task.schedule_id or f'the {task.origin} fetch'}"
 
 
 def _waited_for(case: Case, under_way: list[tuple[SourceEvidence, TaskRow]]) -> str:
     held = next((source for source, task in under_way if task.held_reason not in (None, Reason.PAUSED)), None)
     if held is not None:
         return f"providers.{held.provider}"
-    spread = any(task.state is TaskState.QUEUED and task.not_before > case.at for _, task in under_way)
-    return f"{case.path}.spread" if spread else ""
+    waiting = [task for _, task in under_way if task.state is TaskState.QUEUED and task.not_before > case.at]
+    spread = next((task.schedule_id for task in waiting if task.schedule_id is not None), None)
+    return "" if spread is None else f"schedules[{spread}].spread"
 
 
 def obstacles(case: Case) -> Iterator[Finding]:
@@ -207,7 +215,9 @@ def fresh(case: Case, *, decides: bool) -> Iterator[Finding]:
     if case.question.symbol is None or not required:
         return
     is_found_fresh = [is_fresh(s.state, case.at, s.fresh_for, case.question.now, s.ageing) for s in required]
-    said = together((s.source, fresh_until(s.state, s.fresh_for, case.at, case.zone, s.ageing)) for s in required)
+    said = together(
+        (s.source, fresh_until(s.state, s.fresh_for, case.at, case.question.now, case.zone, s.ageing)) for s in required
+    )
     settled = decides and all(is_found_fresh)
     told = f"its tasks will be skipped (fresh): {said}" if settled else said
     yield Finding("fresh", told, f"{required[0].place}.fresh_for", decides=settled)
@@ -232,8 +242,12 @@ def due_then(case: Case) -> Iterator[Finding]:
     if trigger.last(case.at - 1, case.at) is None:
         yield no_slot_then(case, case.wanted, "due")
         return
-    notes = "".join(f"; {mark}" for mark in marks(trigger, case.at, case.zone))
-    yield Finding("due", f"yes: {trigger.describe()}{notes}", f"{case.path}.trigger")
+    yield Finding("due", f"yes: {trigger.describe()}{noted(case, case.wanted)}", f"{case.path}.trigger")
+
+
+def noted(case: Case, schedule: Schedule) -> str:
+    """What is special about the slot of that instant."""
+    return "".join(f"; {mark}" for mark in marks(schedule.trigger, case.at, case.zone))
 
 
 def no_slot_then(case: Case, schedule: Schedule, about: str) -> Finding:
@@ -249,7 +263,7 @@ def of_source(evidence: Evidence, source: SourceEvidence, zone: str) -> Iterator
     when = " only while no better source has anything fresh" if source.only_when_missing else ""
     yield Finding("in use", f"yes{when}", f"{source.place}.when" if when else source.place)
     if question.symbol is not None:
-        said = of_state(source.state, source.fresh_for, question.instant, zone, source.ageing)
+        said = of_state(source.state, source.fresh_for, question.instant, question.now, zone, source.ageing)
         yield Finding("fresh", said, f"{source.place}.fresh_for")
         pause = pause_of(source.state, source.fresh_for, question.instant)
         if pause is not None:

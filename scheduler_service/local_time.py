@@ -8,11 +8,21 @@ from difflib import get_close_matches
 from functools import lru_cache
 from zoneinfo import ZoneInfo, available_timezones
 
-from scheduler_service.clock import DAY, SECOND, Instant, Micros, from_datetime, to_datetime
+from scheduler_service.clock import DAY, HOUR, SECOND, Instant, Micros, from_datetime, to_datetime
 
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 END_OF_TIME: Instant = from_datetime(datetime(9998, 1, 1, tzinfo=UTC))
 """Nothing is looked for beyond: a ``datetime`` ends soon after."""
+_BY_ABBREVIATION = {
+    "America/New_York": ("ET", "EST", "EDT"),
+    "America/Chicago": ("CT", "CST", "CDT"),
+    "America/Denver": ("MT", "MST", "MDT"),
+    "America/Los_Angeles": ("PT", "PST", "PDT"),
+    "Europe/London": ("BST",),
+    "Europe/Berlin": ("CEST",),
+}
+_ABBREVIATED = {short: zone for zone, abbreviations in _BY_ABBREVIATION.items() for short in abbreviations}
 
 
 def _offset(zone: ZoneInfo, instant: Instant) -> Micros:
@@ -48,6 +58,17 @@ def constant_offsets(timezone: str, first: Instant, end: Instant) -> Iterator[tu
     yield begin, end, current
 
 
+def shown_again(timezone: str, instant: Instant) -> bool:
+    """Whether the clocks, which are about to go back, will show the local time of this instant once more."""
+    offsets = list(constant_offsets(timezone, instant, instant + 3 * HOUR))
+    return len(offsets) > 1 and offsets[1][0] + offsets[1][2] <= instant + offsets[0][2]
+
+
+def with_summer_time(name: str) -> str | None:
+    """The zone that is meant by an abbreviation. Some are zones too, as EST: one offset all year."""
+    return _ABBREVIATED.get(name.strip().upper())
+
+
 def parse_zone(value: object) -> str:
     """The name of a time zone. Raises ``ValueError`` with the nearest one."""
     if isinstance(value, str):
@@ -58,5 +79,6 @@ def parse_zone(value: object) -> str:
     zones = sorted(available_timezones())
     known = {zone.rpartition("/")[2].lower(): zone for zone in zones} | {zone.lower(): zone for zone in zones}
     close = get_close_matches(str(value).lower().replace(" ", "_"), known, n=1, cutoff=0.75)
-    hint = f"did you mean {known[close[0]]}?" if close else "write one such as America/New_York, Europe/Berlin or UTC"
+    meant = with_summer_time(str(value)) or (known[close[0]] if close else None)
+    hint = f"did you mean {meant}?" if meant else "write one such as America/New_York, Europe/Berlin or UTC"
     raise ValueError(f"timezone: {value!r} is not a known time zone; {hint}")

@@ -6,12 +6,12 @@ import json
 import re
 from dataclasses import dataclass
 
-from scheduler_service.clock import DAY, HOUR, MILLISECOND, MINUTE, SECOND, Instant, Micros
+from scheduler_service.clock import HOUR, MILLISECOND, Instant, Micros
+from scheduler_service.durations import DURATION_UNITS, count_and_unit
 from scheduler_service.market_calendar import Calendar, Moment
 
 FURTHEST: Micros = 12 * HOUR
 
-_UNITS = {"ms": MILLISECOND, "s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
 _AT = re.compile(r"(open|close)(?: ?([+-]) ?(\d{1,12})(ms|s|m|h|d))?")
 
 
@@ -57,17 +57,13 @@ class MarketTrigger:
     def describe(self) -> str:
         if not self.offset:
             return f"at the {self.moment} of {self.exchange}"
-        size, word = next((size, word) for size, word in _WORDS if self.offset % size == 0)
-        many = abs(self.offset) // size
+        count, unit = count_and_unit(abs(self.offset))
         side = "before" if self.offset < 0 else "after"
-        return f"{many} {word}{'' if many == 1 else 's'} {side} the {self.moment} of {self.exchange}"
+        return f"{count} {unit} {side} the {self.moment} of {self.exchange}"
 
     def canonical(self) -> str:
         distance = f"{self.offset // MILLISECOND:+}ms" if self.offset else ""
         return json.dumps({"market": self.exchange, "at": f"{self.moment}{distance}"})
-
-
-_WORDS = ((HOUR, "hour"), (MINUTE, "minute"), (SECOND, "second"), (MILLISECOND, "millisecond"))
 
 
 def parse_moment(value: object) -> tuple[Moment, Micros]:
@@ -77,7 +73,7 @@ def parse_moment(value: object) -> tuple[Moment, Micros]:
         raise ValueError(
             f"at: {value!r} is not a moment of a session; write open, close, open-30m, open+5m or close+30m"
         )
-    offset = int(match[3] or 0) * _UNITS[match[4] or "s"] * (-1 if match[2] == "-" else 1)
+    offset = int(match[3] or 0) * DURATION_UNITS[match[4] or "s"] * (-1 if match[2] == "-" else 1)
     if abs(offset) > FURTHEST:
         raise ValueError(f"at: {value!r} is too far from the {match[1]}; write at most 12h")
     return ("open" if match[1] == "open" else "close"), offset

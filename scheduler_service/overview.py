@@ -12,10 +12,12 @@ from scheduler_service.clock import to_datetime, to_iso_seconds
 from scheduler_service.errors import Held
 from scheduler_service.failure_memory import quarantined_until
 from scheduler_service.gates.keys import KeyState
+from scheduler_service.marks import note
 from scheduler_service.models import StockState, TaskState
 from scheduler_service.pausing import pauses
 from scheduler_service.processors.base import is_fresh
 from scheduler_service.stores import stock_state_store, task_store
+from scheduler_service.stores.pause_store import pauses_at
 from scheduler_service.web.views import DomainFreshness, KeyView, NextSlot, ProviderState, Readiness, Status
 
 if TYPE_CHECKING:
@@ -27,14 +29,15 @@ if TYPE_CHECKING:
     from scheduler_service.gates.keys import KeyStanding
     from scheduler_service.models import Reason
     from scheduler_service.processors.base import Processor
+    from scheduler_service.stores.pause_store import PauseRow
     from scheduler_service.stores.stock_state_store import Key
 
 
 async def overview(engine: Engine, readiness: Readiness, started_at: Instant, impaired: Sequence[str]) -> Status:
     """Raises ``StoreError`` when the ledger cannot be read."""
     now = engine.clock.now()
-    states, counts = await engine.ledger.read(
-        lambda conn: (stock_state_store.states(conn), task_store.state_counts(conn))
+    states, counts, paused = await engine.ledger.read(
+        lambda conn: (stock_state_store.states(conn), task_store.state_counts(conn), pauses_at(conn, now))
     )
     watched = list(engine.dispatcher.watchlist)
     freshness = tuple(_freshness(engine, p, watched, states, now) for p in engine.processors.values())
@@ -54,11 +57,15 @@ async def overview(engine: Engine, readiness: Readiness, started_at: Instant, im
         freshness=freshness,
         running=counts.get(TaskState.RUNNING, 0),
         queued=counts.get(TaskState.QUEUED, 0),
-        next=_next(engine, service.timezone, now),
+        next=_next(engine, service.timezone, now, paused),
         providers=providers,
         pauses=await pauses(engine),
         problems=(*_problems(readiness), *impaired, *_shut(providers), *_failing(freshness)),
-        warnings=(*engine.calendars.warnings(), *_quarantined(engine, watched, states, now)),
+        warnings=(
+            *engine.calendars.warnings(),
+            *engine.window_warnings(),
+            *_quarantined(engine, watched, states, now),
+        ),
     )
 
 
@@ -71,7 +78,7 @@ async def in_one_line(engine: Engine, impaired: Sequence[str]) -> str:
         f"{len(engine.dispatcher.watchlist)} symbols",
         f"{counts.get(TaskState.RUNNING, 0)} running, {counts.get(TaskState.QUEUED, 0)} waiting",
     ]
-    for slot in _next(engine, timezone, now)[:1]:
+    for slot in _next(engine, timezone, now, [])[:1]:
         due, today = datetime.fromisoformat(slot.local), to_datetime(now).astimezone(ZoneInfo(timezone)).date()
         parts.append(
             f"next {slot.domain} {due:%H:%M}" if due.date() == today else f"next {slot.domain} {due:%a %d %b %H:%M}"
@@ -155,9 +162,11 @@ def _key(standing: KeyStanding) -> KeyView:
     return KeyView(name=standing.name, state=standing.state, until=until)
 
 
-def _next(engine: Engine, timezone: str, now: Instant) -> tuple[NextSlot, ...]:
+def _next(engine: Engine, timezone: str, now: Instant, paused: Sequence[PauseRow]) -> tuple[NextSlot, ...]:
+    if engine.dispatcher.problem is not None:
+        return ()
     slots = []
-    for schedule in engine.dispatcher.schedules.values():
+    for schedule in engine.dispatcher.everything.values():
         due = schedule.trigger.next(now)
         if due is not None:
             local = to_datetime(due).astimezone(ZoneInfo(timezone))
@@ -167,6 +176,7 @@ def _next(engine: Engine, timezone: str, now: Instant) -> tuple[NextSlot, ...]:
                 due_at=to_iso_seconds(due),
                 local=local.isoformat(),
                 in_words=schedule.trigger.describe(),
+                note=note(schedule.trigger, schedule.id, due, timezone, paused),
             )
             slots.append((due, slot))
     return tuple(slot for _, slot in sorted(slots, key=lambda pair: (pair[0], pair[1].schedule_id)))

@@ -9,13 +9,14 @@ from scheduler_service.clock import MILLISECOND, to_iso_seconds
 from scheduler_service.errors import ConfigurationError, Problem
 from scheduler_service.models import Event
 from scheduler_service.settings.explain import did_you_mean
-from scheduler_service.stores import schedule_store
-from scheduler_service.stores.schedule_store import EVERYTHING
+from scheduler_service.stores import pause_store, schedule_store
+from scheduler_service.stores.pause_store import EVERYTHING
 from scheduler_service.web.views import PauseReport, PauseView
 
 if TYPE_CHECKING:
+    from scheduler_service.clock import Instant
     from scheduler_service.engine import Engine
-    from scheduler_service.stores.schedule_store import PauseRow
+    from scheduler_service.stores.pause_store import PauseRow
     from scheduler_service.web.views import PauseRequest, ResumeRequest
 
 
@@ -23,13 +24,21 @@ async def pause(engine: Engine, request: PauseRequest) -> PauseReport:
     """Raises ``ConfigurationError`` for a schedule that this service does not know."""
     await _check(engine, request.schedule_id)
     until = None if request.for_ms is None else engine.clock.now() + request.for_ms * MILLISECOND
-    await engine.dispatcher.pause(request.schedule_id or EVERYTHING, until, request.reason)
+    scope = request.schedule_id or EVERYTHING
+    before = next((row for row in await _rows(engine) if row.scope == scope), None)
+    await engine.dispatcher.pause(scope, until, request.reason)
     what = "everything is" if request.schedule_id is None else f"{request.schedule_id} is"
-    end = "until someone resumes it" if until is None else f"until {to_iso_seconds(until)}"
+    end = _end(until)
     said = f"{what} paused {end}; its slots are skipped and its waiting tasks held, what runs may finish"
+    if before is not None:
+        said += f"; before, it was paused {_end(before.until)}{f' ({before.reason})' if before.reason else ''}"
     why = f": {request.reason}" if request.reason else ""
     _tell(engine, "schedule.paused", f"{what} paused {end}{why}", request.schedule_id)
     return PauseReport(message=said, pauses=await pauses(engine))
+
+
+def _end(until: Instant | None) -> str:
+    return "until someone resumes it" if until is None else f"until {to_iso_seconds(until)}"
 
 
 async def resume(engine: Engine, request: ResumeRequest) -> PauseReport:
@@ -59,7 +68,7 @@ async def pauses(engine: Engine) -> tuple[PauseView, ...]:
 
 
 async def _rows(engine: Engine) -> list[PauseRow]:
-    return await engine.ledger.read(partial(schedule_store.pauses_at, now=engine.clock.now()))
+    return await engine.ledger.read(partial(pause_store.pauses_at, now=engine.clock.now()))
 
 
 async def _check(engine: Engine, schedule_id: str | None) -> None:
@@ -67,9 +76,10 @@ async def _check(engine: Engine, schedule_id: str | None) -> None:
     known = {schedule.id for schedule in engine.settings.schedules}
     known |= (await engine.ledger.read(schedule_store.open_schedules)).keys()
     if schedule_id is not None and schedule_id not in known:
-        raise ConfigurationError(
-            [Problem("", schedule_id, "there is no such schedule", did_you_mean(schedule_id, known))]
-        )
+        of_domain = [schedule.id for schedule in engine.settings.schedules if schedule.domain == schedule_id]
+        hint = f"{schedule_id} is a domain; its schedules are: {', '.join(of_domain)}" if of_domain else ""
+        problem = Problem("", schedule_id, "there is no such schedule", hint or did_you_mean(schedule_id, known))
+        raise ConfigurationError([problem])
 
 
 def _tell(engine: Engine, name: str, message: str, schedule_id: str | None) -> None:

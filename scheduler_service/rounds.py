@@ -98,9 +98,6 @@ class Rounds:
             self._ringing.clear()
             rung, self._rung = sorted(self._rung), set()
             self._reconciling_since = self._clock.monotonic()
-            if self._clock_watch.stepped():
-                self._void_ahead = True
-                self.sweep_soon()
             for schedule_id in rung:
                 with suppress(StoreError):
                     await self._dispatcher.reconcile(schedule_id)
@@ -109,12 +106,14 @@ class Rounds:
     async def _sweep_forever(self) -> None:
         """Every 30 s: every schedule is looked at, and the alarm clock is healed. Bounds every delay."""
         while not self._stop.is_set():
+            rested = self._clock.monotonic()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._every):
                     await self._sweep_wanted.wait()
             self._sweep_wanted.clear()
             if self._stop.is_set():
                 return
+            self._clock_watch.rested(SWEEP_EVERY, since=rested)
             self._void_ahead |= self._clock_watch.stepped()
             looked = self._clock.now()
             try:

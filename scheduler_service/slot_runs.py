@@ -11,34 +11,41 @@ from scheduler_service.clock import to_iso_seconds
 from scheduler_service.expansion import RANKS, Expansion
 from scheduler_service.models import Event, RunOrigin, ScheduleOrigin
 from scheduler_service.slots import CARRIED_OUT, MOST_CAUGHT_UP
+from scheduler_service.stores.pause_store import EVERYTHING
 from scheduler_service.stores.schedule_store import NewRun
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from scheduler_service.clock import Instant
+    from scheduler_service.clock import Instant, Micros
     from scheduler_service.settings.loaded import Schedule
     from scheduler_service.slots import SlotPlan, Stretch
-    from scheduler_service.stores.schedule_store import PauseRow, ScheduleRow
+    from scheduler_service.stores.pause_store import PauseRow
+    from scheduler_service.stores.schedule_store import ScheduleRow
     from scheduler_service.stores.wrong_clock import Voided
 
 
 @dataclass(frozen=True, slots=True)
 class CatchUp:
     """``slots``: those that were not run when they were due. ``fetches``: (domain, source) of the tasks that make up
-    for them.
+    for them. ``since``: the oldest of the slots.
     """
 
     slots: int = 0
     fetches: Counter[tuple[str, str]] = field(default_factory=Counter)
+    since: Instant | None = None
 
     def __add__(self, other: CatchUp) -> CatchUp:
-        return CatchUp(self.slots + other.slots, self.fetches + other.fetches)
+        oldest = min((since for since in (self.since, other.since) if since is not None), default=None)
+        return CatchUp(self.slots + other.slots, self.fetches + other.fetches, oldest)
 
 
 def as_stretches(pauses: Sequence[PauseRow], now: Instant) -> list[Stretch]:
-    """The slots in [since, until) are paused; a pause set in the future is void."""
-    return [(p.since - 1, now if p.until is None else p.until - 1) for p in pauses if p.since <= now]
+    """By their start. The slots in [since, end) are paused. A pause that a clock that was ahead has begun holds for all
+    that is not accounted for; one that ended under such a clock is over.
+    """
+    began = [p for p in pauses if p.ended_at is None or p.ended_at <= now]
+    return sorted((0, now) if p.since > now else (p.since - 1, now if p.end is None else p.end - 1) for p in began)
 
 
 def runs_of(
@@ -59,12 +66,18 @@ def runs_of(
             symbols=next(chosen),
             sources=sources,
             rank=RANKS[schedule.priority],
-            spread=schedule.spread if expires_at is None else min(schedule.spread, expires_at - due_at),
+            spread=_spread(schedule, due_at),
             expires_at=expires_at,
             queue=MOST_CAUGHT_UP if one_each else int(schedule.overlap == "queue"),
         )
         runs[due_at] = NewRun(made_by, schedule.domain, due_at, expansion.to_json(), schedule_id=schedule.id)
     return runs
+
+
+def _spread(schedule: Schedule, due_at: Instant) -> Micros:
+    """Below the interval: no symbol comes later than the slot's successor."""
+    following = schedule.trigger.next(due_at)
+    return schedule.spread if following is None else min(schedule.spread, following - due_at)
 
 
 def _rotation(symbols: Sequence[str], most: int | None) -> Iterator[tuple[str, ...]]:
@@ -94,6 +107,24 @@ def slot_events(schedule: Schedule, plan: SlotPlan, now: Instant) -> Iterator[Ev
             slot, late = to_iso_seconds(row.due_at), (now - row.due_at) / 1e6
             message = f"{schedule.id}: slot {slot} {row.outcome}, {late:.1f} s after it was due"
             yield Event("slot.opened", message, {**fields, "slot": slot}, "DEBUG")
+
+
+def unreadable_event(row: ScheduleRow, now: Instant) -> Event:
+    """``schedule.unreadable``, of one whose slots cannot be listed any more."""
+    since, until = to_iso_seconds(row.cursor), to_iso_seconds(now)
+    message = f"{row.id}: what it was is not understood any more (its exchange or time zone is not known here, or"
+    message += f" another version wrote it); its slots from {since} to {until} are not accounted for"
+    return Event("schedule.unreadable", message, {"schedule_id": row.id}, "WARNING")
+
+
+def moved_event(moved: Sequence[PauseRow]) -> Event:
+    """``clock.jumped``, for pauses that began in the future."""
+    said = []
+    for p in moved:
+        what = "everything" if p.scope == EVERYTHING else p.scope
+        said.append(f"{what} until {'someone resumes it' if p.until is None else to_iso_seconds(p.until)}")
+    message = f"the clock was ahead, or has gone back: what was paused then is paused from now on: {'; '.join(said)}"
+    return Event("clock.jumped", message, {}, "WARNING")
 
 
 def voided_event(found: Sequence[tuple[ScheduleRow, Voided]]) -> Event:

@@ -60,8 +60,16 @@ class SlotPlan:
     @property
     def missed(self) -> int:
         """Slots that were not run when they were due, though nobody wanted that."""
-        wanted = (SlotOutcome.RAN, SlotOutcome.SKIPPED)
-        return sum(row.slots for row in self.slots if row.outcome not in wanted)
+        return sum(row.slots for row in self._missed)
+
+    @property
+    def missed_since(self) -> Instant | None:
+        """The oldest of those."""
+        return min((row.due_at for row in self._missed), default=None)
+
+    @property
+    def _missed(self) -> tuple[SlotRow, ...]:
+        return tuple(row for row in self.slots if row.outcome not in (SlotOutcome.RAN, SlotOutcome.SKIPPED))
 
 
 def plan_slots(

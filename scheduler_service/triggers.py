@@ -16,9 +16,7 @@ from zoneinfo import ZoneInfo
 
 from scheduler_service.clock import (
     DAY,
-    HOUR,
     MILLISECOND,
-    MINUTE,
     SECOND,
     Instant,
     Micros,
@@ -27,6 +25,7 @@ from scheduler_service.clock import (
     to_iso,
 )
 from scheduler_service.cron import CronTrigger, parse_cron
+from scheduler_service.durations import DURATION_UNITS, count_and_unit
 from scheduler_service.local_time import END_OF_TIME, parse_zone
 from scheduler_service.market_trigger import MarketTrigger, parse_moment
 from scheduler_service.windows import (
@@ -37,16 +36,16 @@ from scheduler_service.windows import (
     first_span,
     last_span,
     parse_window,
+    refuse_unknown_keys,
 )
 
 LONGEST_EVERY: Micros = 366 * DAY
 
-_UNITS = {"ms": MILLISECOND, "s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
-_WORDS = {DAY: "day", HOUR: "hour", MINUTE: "minute", SECOND: "second", MILLISECOND: "millisecond"}
 _FORMS = (
     'a trigger is {every: 30m}, {cron: "0 7 * * mon-fri", timezone: America/New_York}, {market: XNYS, at: open-30m} '
     "or {at: 2027-01-04T09:00:00Z}"
 )
+_KEYS = ("every", "cron", "market", "at", "timezone")
 _SEARCHED: Micros = 30 * 366 * DAY
 """A window is looked through this far for the next slot: 29 February comes on every weekday within 28 years."""
 _RECENT: Instant = from_iso("2026-01-01T00:00:00Z")
@@ -86,6 +85,7 @@ def parse_trigger(spec: Mapping[str, Any], timezone: str, calendars: Calendars |
     """
     if not isinstance(spec, Mapping):
         raise ValueError(f"{spec!r} is not a trigger; {_FORMS}")
+    refuse_unknown_keys(spec, _KEYS, "a trigger", _FORMS)
     if "market" in spec:
         return _parse_market(spec, calendars)
     kinds = [kind for kind in ("every", "cron", "at") if kind in spec]
@@ -132,9 +132,14 @@ def _has_slots(within: Windowed) -> bool:
     return within.next(recent if within.trigger.next(recent) is not None else 0) is not None
 
 
+def without_window(trigger: Trigger) -> Trigger:
+    """Whose slots these are, also those outside its window."""
+    return trigger.trigger if isinstance(trigger, Windowed) else trigger
+
+
 def timezone_of(trigger: Trigger, default: str) -> str:
     """The zone whose clock a trigger's slots are read on."""
-    inner = trigger.trigger if isinstance(trigger, Windowed) else trigger
+    inner = without_window(trigger)
     return inner.timezone if isinstance(inner, (EveryTrigger, CronTrigger, MarketTrigger)) else default
 
 
@@ -226,9 +231,8 @@ class EveryTrigger:
         return [self._anchor + n * self.period for n in range(first, min(self._number(until) + 1, first + limit))]
 
     def describe(self) -> str:
-        size, word = next((size, word) for size, word in _WORDS.items() if self.period % size == 0)
-        many = self.period // size
-        return f"every {word}" if many == 1 else f"every {many} {word}s"
+        count, unit = count_and_unit(self.period)
+        return f"every {unit}" if count == 1 else f"every {count} {unit}"
 
     def canonical(self) -> str:
         return json.dumps({"every": f"{self.period // MILLISECOND}ms", "timezone": self.timezone})
@@ -295,7 +299,7 @@ def _parse_every(value: object) -> Micros:
     match = re.fullmatch(r"(\d{1,15})(ms|s|m|h|d)", value.strip()) if isinstance(value, str) else None
     if match is None:
         raise ValueError(f"every: {value!r} is not a duration; write a number and a unit, such as 30s, 5m, 2h or 7d")
-    period = int(match[1]) * _UNITS[match[2]]
+    period = int(match[1]) * DURATION_UNITS[match[2]]
     if not SECOND <= period <= LONGEST_EVERY:
         raise ValueError(
             f"every: {value!r} is out of range; it must be between 1s and 366d (cron and at reach further)"

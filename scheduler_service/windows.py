@@ -8,22 +8,23 @@ shows: a skipped hour is no part of a window, a repeated one is all of it, both 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
+from difflib import get_close_matches
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from scheduler_service.clock import DAY, HOUR, MINUTE, Instant, Micros
 from scheduler_service.exchanges import find_exchange
-from scheduler_service.local_time import END_OF_TIME, EPOCH_ORDINAL, constant_offsets, parse_zone
+from scheduler_service.local_time import END_OF_TIME, EPOCH_ORDINAL, WEEKDAYS, constant_offsets, parse_zone
 from scheduler_service.market_calendar import Calendar, weekday_fallback
 
 Calendars: TypeAlias = Callable[[str], Calendar]
 """The calendar of an exchange, by the name ``find_exchange`` gives it."""
 
-_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_DAYS_IN_WORDS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_DAYS = tuple(day[:3].lower() for day in WEEKDAYS)
+_DAY_NUMBERS = {name: n for n, day in enumerate(WEEKDAYS) for name in (day[:3].lower(), day.lower())}
 _FORMS = 'a window is {market: XNYS} or {days: mon-fri, hours: "08:00-18:00"}'
 _HOURS = re.compile(r"(\d{1,2}):(\d{2}) ?- ?(\d{1,2}):(\d{2})")
 _LONGEST_PAUSE: Micros = 45 * DAY  # of hours of weekdays two weeks, where a whole day was skipped; of sessions five
@@ -122,6 +123,7 @@ def parse_window(spec: Mapping[str, Any], timezone: str, calendars: Calendars | 
     """
     if not isinstance(spec, Mapping) or not spec:
         raise ValueError(f"{spec!r} is not a window; {_FORMS}")
+    refuse_unknown_keys(spec, ("market", "days", "hours", "timezone"), "a window", _FORMS)
     allowed = ("market",) if "market" in spec else ("days", "hours", "timezone")
     for key in spec:
         if key not in allowed:
@@ -132,6 +134,15 @@ def parse_window(spec: Mapping[str, Any], timezone: str, calendars: Calendars | 
     days = _parse_days(spec["days"]) if "days" in spec else frozenset(range(len(_DAYS)))
     start, end = _parse_hours(spec["hours"]) if "hours" in spec else (0, DAY)
     return HoursWindow(days, start, end, parse_zone(spec.get("timezone", timezone)))
+
+
+def refuse_unknown_keys(spec: Mapping[str, Any], known: Collection[str], what: str, forms: str) -> None:
+    """Raises ``ValueError`` with the key that was probably meant, else with the ``forms`` there are."""
+    for key in spec:
+        if key not in known:
+            close = get_close_matches(str(key).lower(), known, n=1)
+            right = f"did you mean {close[0]}?" if close else forms
+            raise ValueError(f"{key}: {key!r} does not belong in {what}; {right}")
 
 
 def calendar_of(exchange: object, calendars: Calendars | None) -> Calendar:
@@ -156,9 +167,9 @@ def _parse_days(value: object) -> frozenset[int]:
     days: set[int] = set()
     for part in text.lower().replace(" ", "").split(","):
         first, dash, last = part.partition("-")
-        if first not in _DAYS or (dash and last not in _DAYS):
+        if first not in _DAY_NUMBERS or (dash and last not in _DAY_NUMBERS):
             raise ValueError(f"days: {value!r} are not weekdays; write mon-fri, sat-sun or mon,wed,fri")
-        begin, end = _DAYS.index(first), _DAYS.index(last or first)
+        begin, end = _DAY_NUMBERS[first], _DAY_NUMBERS[last or first]
         days.update(day % len(_DAYS) for day in range(begin, (end if end >= begin else end + len(_DAYS)) + 1))
     return frozenset(days)
 
@@ -181,7 +192,7 @@ def _clock(time: Micros) -> str:
 
 
 def _days_in_words(days: frozenset[int]) -> str:
-    names = [_DAYS_IN_WORDS[day] for day in sorted(days)]
+    names = [WEEKDAYS[day] for day in sorted(days)]
     if len(names) > 2 and max(days) - min(days) == len(days) - 1:
         return f"{names[0]} through {names[-1]}"
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

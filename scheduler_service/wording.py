@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from scheduler_service.clock import MINUTE, SECOND, to_datetime, to_iso_seconds
+from scheduler_service.cron import CronTrigger
 from scheduler_service.market_time import ELAPSED
-from scheduler_service.marks import calendar_behind
+from scheduler_service.marks import calendar_behind, marks
 from scheduler_service.models import Reason, SlotOutcome, TaskState
 from scheduler_service.settings.model import good_for_slots
 from scheduler_service.settings.units import format_duration, format_usd
-from scheduler_service.triggers import Windowed
+from scheduler_service.triggers import Windowed, without_window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from scheduler_service.market_time import Ageing
     from scheduler_service.models import StockState
     from scheduler_service.stores.history import TaskRow
-    from scheduler_service.stores.schedule_store import PauseRow, RunRow
+    from scheduler_service.stores.pause_store import PauseRow
+    from scheduler_service.stores.schedule_store import RunRow
     from scheduler_service.stores.traces import CallTrace, RecordedSlot
     from scheduler_service.triggers import Trigger
 
@@ -56,7 +58,7 @@ def several(count: int, noun: str) -> str:
 
 def no_slot(trigger: Trigger, at: Instant, timezone: str) -> tuple[str, str]:
     """Why there is no slot then, with those around it; and the setting of the schedule that says so."""
-    inner = trigger.trigger if isinstance(trigger, Windowed) else trigger
+    inner = without_window(trigger)
     why, setting = f"the trigger says {trigger.describe()!r}", "trigger"
     if isinstance(trigger, Windowed) and inner.last(at - 1, at) is not None:
         why, setting = f"it is outside the window, {trigger.window.describe()}", "during"
@@ -74,6 +76,7 @@ def no_slot(trigger: Trigger, at: Instant, timezone: str) -> tuple[str, str]:
         elif session.assumed:
             why += f"; the calendar of {calendar.name} is not known for this day, usual hours are assumed"
     before, after = trigger.last(0, at - 1), trigger.next(at)
+    why += _clock_change(trigger, at, (before, after), timezone)
     around = [
         "none before" if before is None else f"the one before is {moment(before, timezone)}",
         "none after" if after is None else f"the next {moment(after, timezone)}",
@@ -81,16 +84,27 @@ def no_slot(trigger: Trigger, at: Instant, timezone: str) -> tuple[str, str]:
     return f"no slot at {moment(at, timezone)}: {why}; {', '.join(around)}", setting
 
 
+def _clock_change(trigger: Trigger, at: Instant, around: Iterable[Instant | None], timezone: str) -> str:
+    """``; that day clocks go forward: 02:30 does not exist, runs at 03:00``."""
+    inner, zone = without_window(trigger), ZoneInfo(timezone)
+    for slot in around:
+        if slot is None or not isinstance(inner, CronTrigger):
+            continue
+        same_day = to_datetime(slot).astimezone(zone).date() == to_datetime(at).astimezone(zone).date()
+        if same_day and (inner.made_good(slot) or inner.is_left_out_again(slot)):
+            return f"; that day {marks(trigger, slot, timezone)[0]}"
+    return ""
+
+
 def of_slot(slot: RecordedSlot, stands_in: RecordedSlot | None, timezone: str) -> str:
     """What became of a slot, or of the stretch it lies in."""
     row = slot.row
     match row.outcome:
         case SlotOutcome.RAN:
-            said = f"it ran, {_span(slot.recorded_at - row.due_at)} after it was due"
+            said = f"it ran, {duration(slot.recorded_at - row.due_at)} after it was due"
         case SlotOutcome.CAUGHT_UP:
-            said = (
-                f"it was caught up at {moment(slot.recorded_at, timezone)}, {_span(slot.recorded_at - row.due_at)} late"
-            )
+            late = duration(slot.recorded_at - row.due_at)
+            said = f"it was caught up at {moment(slot.recorded_at, timezone)}, {late} late"
         case SlotOutcome.COALESCED:
             newer = "a newer slot" if stands_in is None else f"the slot {moment(stands_in.row.due_at, timezone)}"
             said = f"it was found late and coalesced: {newer} was run in its place"
@@ -159,16 +173,21 @@ def called(call: CallTrace) -> str:
 
 
 def of_pause(pause: PauseRow, timezone: str) -> str:
-    what = "everything is paused" if pause.scope == "*" else "it is paused"
-    until = "until someone resumes it" if pause.until is None else f"until {moment(pause.until, timezone)}"
+    what = "everything" if pause.scope == "*" else "it"
+    what += " is paused since" if pause.ended_at is None else " was paused from"
+    until = "until someone resumes it" if pause.end is None else f"until {moment(pause.end, timezone)}"
     why = f": {pause.reason}" if pause.reason else ""
-    return f"{what} since {moment(pause.since, timezone)}, {until}{why}"
+    return f"{what} {moment(pause.since, timezone)}, {until}{why}"
 
 
-def of_state(state: StockState, fresh_for: Micros, at: Instant, timezone: str, ageing: Ageing = ELAPSED) -> str:
-    """How fresh a source is for a slot due at ``at``."""
+def of_state(
+    state: StockState, fresh_for: Micros, at: Instant, now: Instant, timezone: str, ageing: Ageing = ELAPSED
+) -> str:
+    """How fresh a source is for a slot due at ``at``. A check ahead of now does not count, as in ``is_fresh``."""
     if state.checked_for is None or state.checked_at is None:
         return "never fetched"
+    if state.checked_for > now:
+        return _checked_ahead(state, timezone)
     until = ageing.after(state.checked_for, good_for_slots(fresh_for))
     kind = "fresh" if at < until else "stale"
     checked = f"checked at {moment(state.checked_at, timezone)}"
@@ -177,12 +196,23 @@ def of_state(state: StockState, fresh_for: Micros, at: Instant, timezone: str, a
     return f"{kind}, good for slots before {moment(until, timezone)} ({why})"
 
 
-def fresh_until(state: StockState, fresh_for: Micros, at: Instant, timezone: str, ageing: Ageing = ELAPSED) -> str:
+def fresh_until(
+    state: StockState, fresh_for: Micros, at: Instant, now: Instant, timezone: str, ageing: Ageing = ELAPSED
+) -> str:
     """The same in two words."""
     if state.checked_for is None:
         return "never fetched"
+    if state.checked_for > now:
+        return _checked_ahead(state, timezone)
     until = ageing.after(state.checked_for, good_for_slots(fresh_for))
     return f"{'fresh until' if at < until else 'stale since'} {moment(until, timezone)}"
+
+
+def _checked_ahead(state: StockState, timezone: str) -> str:
+    checked = max(state.checked_for or 0, state.checked_at or 0)
+    return (
+        f"stale: checked at {moment(checked, timezone)}, a time that has not come yet: a wrong clock; it does not count"
+    )
 
 
 def together(said: Iterable[tuple[str, str]]) -> str:
@@ -204,7 +234,7 @@ def of_obstacle(held: Held, provider: str, timezone: str) -> tuple[str, str]:
     return f"{held}{until} ({held.reason})", path
 
 
-def _span(micros: Micros) -> str:
+def duration(micros: Micros) -> str:
     """``12.3 s``, or ``1 h 35 min``, cut."""
     if micros < MINUTE:
         return f"{max(0, micros) / SECOND:.1f} s"

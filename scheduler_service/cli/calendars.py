@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from scheduler_service.calendar_file import compute_calendars, merged, read_calendars, warnings_of
 from scheduler_service.cli.terminal import line
 from scheduler_service.exchanges import all_exchanges
+from scheduler_service.marks import window_warnings
 from scheduler_service.stores.data_directory import DataDirectory
 from scheduler_service.triggers import exchanges_of, with_calendars
 
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 
 
 class Informed(NamedTuple):
-    """Settings whose schedules go by what is known of their exchanges; a sentence for each of which too little is."""
+    """Settings whose schedules go by what is known of their exchanges; a sentence for each exchange of which too
+    little is, and for each schedule that has no slot on any day that is known.
+    """
 
     settings: Settings
     calendars: Calendars
@@ -37,7 +40,10 @@ def informed(settings: Settings, at: Instant, compute: Compute | None = None) ->
     exchanges = {name for s in settings.schedules if s.enabled for name in exchanges_of(s.trigger)}
     kept = asyncio.run(_known(DataDirectory(settings.service.data_dir).calendars, exchanges, at, compute))
     schedules = tuple(replace(s, trigger=with_calendars(s.trigger, kept.calendar)) for s in settings.schedules)
-    return Informed(replace(settings, schedules=schedules), kept.calendar, warnings_of(kept, exchanges, at))
+    windows = window_warnings({s.id: s.trigger for s in schedules if s.enabled})
+    return Informed(
+        replace(settings, schedules=schedules), kept.calendar, [*warnings_of(kept, exchanges, at), *windows]
+    )
 
 
 async def _known(folder: Path, exchanges: set[str], at: Instant, compute: Compute | None) -> Kept:

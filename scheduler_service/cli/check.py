@@ -24,9 +24,10 @@ from scheduler_service.forecast import Known, forecasts, in_words
 from scheduler_service.settings.units import format_usd
 from scheduler_service.stores.data_directory import LIVE, SANDBOX, DataDirectory, check_mode
 from scheduler_service.stores.spending import noted_estimate
+from scheduler_service.triggers import AtTrigger, without_window
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from scheduler_service.calendar_file import Compute
@@ -66,6 +67,7 @@ def check(paths: Sequence[Path], *, as_json: bool, clock: Clock | None = None, c
         schedule.id: list(islice(slots([schedule], settings.service.timezone, now, now + LOOK_AHEAD), SLOTS_SHOWN))
         for schedule in settings.schedules
     }
+    settings = replace(settings, warnings=(*settings.warnings, *_over(settings, ahead)))
     sources = source_providers()
     estimates = estimate(settings, sources, now)
     first = plan(settings, sources, _never_fetched(settings, sources, known.states), usual_prices(settings))
@@ -77,6 +79,12 @@ def check(paths: Sequence[Path], *, as_json: bool, clock: Clock | None = None, c
         _print(settings, ahead, estimates, first)
         _print_budgets(settings, change, foreseen, now)
     return 0
+
+
+def _over(settings: Settings, ahead: Mapping[str, Sequence[Slot]]) -> Iterator[str]:
+    for schedule in settings.schedules:
+        if schedule.enabled and isinstance(without_window(schedule.trigger), AtTrigger) and not ahead[schedule.id]:
+            yield f"schedule {schedule.id}: it is over: {schedule.trigger.describe()}, is in the past"
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ INTERRUPTED = 130
 
 STATUSES = ("queued", "running", "completed", "skipped", "failed", "ran", "caught_up", "coalesced", "missed")
 """States of tasks and outcomes of slots."""
+TIMES = "Such as 2027-01-04T09:00:00Z; by the clocks of service.timezone 2027-01-04T09:00, 2027-01-04 or 09:00; now."
 
 
 class Commands(click.Group):
@@ -112,7 +113,7 @@ def check(paths: tuple[Path, ...], as_json: bool) -> int:
 @click.option("--job", metavar="ID", help="Only this schedule.")
 @click.option("--days", type=click.IntRange(1, 3660), help="Slots of this many days; 7 where neither is given.")
 @click.option("--count", type=click.IntRange(1, 1_000_000), help="Only the first so many.")
-@click.option("--at", metavar="ISO", help="As seen from this time, such as 2027-01-04T09:00:00Z; now by default.")
+@click.option("--at", metavar="TIME", help="As seen from this time; now by default. " + TIMES)
 @as_json
 @click.pass_obj
 def next_slots(
@@ -196,7 +197,7 @@ def history(
 @cli.command()
 @click.argument("name", metavar="JOB|DOMAIN")
 @click.argument("symbol", required=False)
-@click.option("--at", metavar="ISO", help="Of this time, past or future, such as 2027-01-04T09:00:00Z; now by default.")
+@click.option("--at", metavar="TIME", help="Of this time, past or future; now by default. " + TIMES)
 @as_json
 @click.pass_obj
 def why(paths: tuple[Path, ...], name: str, symbol: str | None, at: str | None, as_json: bool) -> int:

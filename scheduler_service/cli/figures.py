@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from scheduler_service.clock import DAY, HOUR, MINUTE, SECOND, to_datetime
+from scheduler_service.clock import DAY, HOUR, MINUTE, SECOND, to_datetime, to_iso_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,6 +62,8 @@ def ago(at: Instant | None, now: Instant) -> str:
     """``5 min ago``."""
     if at is None:
         return "never"
+    if at - now > 10 * SECOND:
+        return f"{to_iso_seconds(at)} (a wrong clock)"
     return "just now" if now - at < 10 * SECOND else f"{span(now - at)} ago"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 import click
 
@@ -12,7 +13,7 @@ from scheduler_service.cli.configuration import perhaps, read_symbol, settings_o
 from scheduler_service.cli.figures import UNKNOWN, several
 from scheduler_service.cli.ledger import look
 from scheduler_service.cli.terminal import line, print_json, table
-from scheduler_service.clock import SystemClock, to_iso_seconds
+from scheduler_service.clock import SystemClock, to_datetime, to_iso_seconds
 from scheduler_service.models import SlotOutcome, TaskState
 from scheduler_service.settings.units import parse_duration
 from scheduler_service.stores.call_store import Use
@@ -67,7 +68,8 @@ def history(
 ) -> int:
     """0, also where nothing happened."""
     settings = settings_of(paths)
-    since = (clock or SystemClock()).now() - _duration(last)
+    now = (clock or SystemClock()).now()
+    since = now - _duration(last)
     wanted = Wanted(since, job, None if symbol is None else read_symbol(symbol), status)
     happened = look(settings, partial(_read, wanted=wanted))
     if as_json:
@@ -77,7 +79,7 @@ def history(
         known = {schedule.id for schedule in settings.schedules}
         unknown = f"; there is no schedule {job} now{perhaps(job, known)}" if job and job not in known else ""
         line(f"nothing of this happened since {to_iso_seconds(since)}{unknown}", err=True)
-    _print(happened)
+    _print(happened, settings.service.timezone, now)
     return 0
 
 
@@ -96,11 +98,20 @@ def _read(conn: Connection, wanted: Wanted) -> Happened:
     slots = recent_slots(conn, wanted.since, schedule_id=wanted.job, outcome=outcome, limit=MOST)
     anything = wanted.status is None
     return Happened(
-        slots=slots if (anything or outcome is not None) and wanted.symbol is None else [],
-        runs=[r for r in runs if anything or _has(r, state)] if wanted.symbol is None else [],
+        slots=sorted(slots, key=_newest_slot) if (anything or outcome is not None) and wanted.symbol is None else [],
+        runs=sorted((r for r in runs if anything or _has(r, state)), key=_newest_run) if wanted.symbol is None else [],
         tasks=tasks if anything or state is not None else [],
         calls=calls_of_tasks(conn, [task.id for task in tasks]),
     )
+
+
+def _newest_slot(recorded: tuple[str, SlotRow]) -> tuple[Instant, str]:
+    schedule_id, slot = recorded
+    return -slot.due_at, schedule_id
+
+
+def _newest_run(run: RunRow) -> tuple[Instant, str, int]:
+    return -run.due_at, run.schedule_id or run.origin, run.id
 
 
 def _has(run: RunRow, state: TaskState | None) -> bool:
@@ -179,13 +190,14 @@ def _call(call: CallTrace) -> dict[str, object]:
     }
 
 
-def _print(happened: Happened) -> None:
+def _print(happened: Happened, timezone: str, now: Instant) -> None:
+    shown = partial(_shown, timezone=timezone, now=now)
     if happened.slots:
         table(
-            "Slots (UTC)",
+            f"Slots ({timezone})",
             ["due", "schedule", "outcome", "slots"],
             [
-                (_iso(slot.due_at), schedule_id, _with(slot.outcome, slot.reason), slot.slots)
+                (shown(slot.due_at), schedule_id, _with(slot.outcome, slot.reason), slot.slots)
                 for schedule_id, slot in happened.slots[:SHOWN]
             ],
             numbers=("slots",),
@@ -194,10 +206,10 @@ def _print(happened: Happened) -> None:
         _more(len(happened.slots))
     if happened.runs:
         table(
-            "Runs (UTC)",
+            f"Runs ({timezone})",
             ["run", "due", "of", "domain", "tasks"],
             [
-                (run.id, _iso(run.due_at), run.schedule_id or run.origin, run.domain, _counts(run))
+                (run.id, shown(run.due_at), run.schedule_id or run.origin, run.domain, _counts(run))
                 for run in happened.runs[:SHOWN]
             ],
             numbers=("run",),
@@ -206,12 +218,12 @@ def _print(happened: Happened) -> None:
         _more(len(happened.runs))
     if happened.tasks:
         table(
-            "Tasks (UTC)",
+            f"Tasks ({timezone})",
             ["task", "ended", "what", "state"],
             [
                 (
                     task.id,
-                    _iso(task.ended_at) or UNKNOWN,
+                    shown(task.ended_at),
                     f"{task.symbol} {task.domain} {task.source}",
                     _told(task, happened),
                 )
@@ -221,6 +233,14 @@ def _print(happened: Happened) -> None:
             long=("what", "state"),
         )
         _more(len(happened.tasks))
+
+
+def _shown(instant: Instant | None, timezone: str, now: Instant) -> str:
+    """``2026-11-23 09:30:00 EST``."""
+    if instant is None:
+        return UNKNOWN
+    said = f"{to_datetime(instant).astimezone(ZoneInfo(timezone)):%Y-%m-%d %H:%M:%S %Z}"
+    return f"{said} (a wrong clock)" if instant > now else said
 
 
 def _more(count: int) -> None:

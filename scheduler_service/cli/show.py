@@ -112,7 +112,7 @@ def _print(settings: Settings, known: Known, now: Instant, *, whole: bool) -> No
         failed = state.status == stock_state_store.FAILED
         trouble = f"; the last try failed ({state.reason}), {state.failures} in a row" if failed else ""
         line(f"  {source}: {checked}{trouble}")
-    line(f"  changed {to_iso_seconds(row.changed_at)}")
+    line(f"  changed {to_iso_seconds(row.changed_at)}{' (a wrong clock)' if row.changed_at > now else ''}")
     print_data(_record(row), whole=whole)
 
 

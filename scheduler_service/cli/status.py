@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from scheduler_service.cli.configuration import data_dir_of
@@ -70,8 +71,11 @@ def print_status(said: Status) -> None:
     )
     table(
         "Next slots",
-        ["due (UTC)", "schedule", "in words"],
-        [(slot.due_at, slot.schedule_id, slot.in_words) for slot in said.next[:SLOTS_SHOWN]],
+        ["due (UTC)", "local", "schedule", "in words"],
+        [
+            (slot.due_at, _local(slot.local), slot.schedule_id, "; ".join(filter(None, (slot.in_words, slot.note))))
+            for slot in said.next[:SLOTS_SHOWN]
+        ],
         long=("schedule", "in words"),
     )
     table(
@@ -89,6 +93,11 @@ def print_status(said: Status) -> None:
         numbers=("calls today", "spent today"),
         long=("provider", "gate"),
     )
+
+
+def _local(iso: str) -> str:
+    """``Mon 18:30 -05:00``."""
+    return f"{datetime.fromisoformat(iso):%a %H:%M} {iso[-6:]}"
 
 
 def _of(used: str, limit: str) -> str:

@@ -7,18 +7,20 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-import click
-
 from scheduler_service.cli.calendars import informed
 from scheduler_service.cli.configuration import choose, settings_of
 from scheduler_service.cli.figures import local, local_iso, several
 from scheduler_service.cli.ledger import look
 from scheduler_service.cli.terminal import line, print_json
+from scheduler_service.cli.times import read_time
 from scheduler_service.clock import DAY, SystemClock, from_iso, to_iso, to_iso_seconds
+from scheduler_service.definitions import restore
 from scheduler_service.errors import SchedulerServiceError
-from scheduler_service.marks import marks
+from scheduler_service.marks import note
+from scheduler_service.models import ScheduleOrigin
 from scheduler_service.stores.data_directory import DataDirectory
-from scheduler_service.stores.schedule_store import EVERYTHING, pauses_at
+from scheduler_service.stores.pause_store import EVERYTHING, pauses_at
+from scheduler_service.stores.schedule_store import open_schedules
 from scheduler_service.triggers import timezone_of
 from scheduler_service.wording import of_pause
 
@@ -29,14 +31,17 @@ if TYPE_CHECKING:
     from scheduler_service.calendar_file import Compute
     from scheduler_service.clock import Clock, Instant
     from scheduler_service.settings.loaded import Schedule, Settings
-    from scheduler_service.stores.schedule_store import PauseRow
+    from scheduler_service.stores.database import Connection
+    from scheduler_service.stores.pause_store import PauseRow
+    from scheduler_service.stores.schedule_store import ScheduleRow
     from scheduler_service.triggers import Trigger
+    from scheduler_service.windows import Calendars
 
 DAYS = 7
-SHOWN = 20
-"""Lines of text where nobody said how many."""
+SHOWN, SHOWN_OF_EACH = 20, 5
+"""Lines of text where nobody said how many: of the one schedule that was asked about, else of each."""
 
-_EARLIEST, _LATEST = from_iso("1970-01-01T00:00:00Z"), from_iso("9000-01-01T00:00:00Z")
+_LATEST = from_iso("9000-01-01T00:00:00Z")
 
 
 class Slot(NamedTuple):
@@ -49,9 +54,14 @@ class Slot(NamedTuple):
 
     def note(self, pauses: Iterable[PauseRow] = ()) -> str:
         """What is special about it; empty where nothing is."""
-        paused = [pause for pause in pauses if _covers(pause, self)]
-        said = marks(self.trigger, self.due_at, self.timezone)
-        return "; ".join([*said, *(["paused: it will be skipped"] if paused else [])])
+        return note(self.trigger, self.schedule_id, self.due_at, self.timezone, pauses)
+
+
+class Kept(NamedTuple):
+    """What the ledger alone knows: what is paused, and the follow-ups that are still open."""
+
+    pauses: list[PauseRow]
+    follow_ups: list[ScheduleRow]
 
 
 def upcoming(
@@ -70,18 +80,23 @@ def upcoming(
     ``compute`` stands in for the process that computes sessions.
     """
     settings, now = settings_of(paths), (clock or SystemClock()).now()
-    after = read_time(at) if at is not None else now
+    after = read_time(at, settings.service.timezone, now) if at is not None else now
+    pauses, rows = _kept(settings, now)
+    configured = {schedule.id for schedule in settings.schedules}
+    rows = [row for row in rows if row.id not in configured]
     if job is not None:
-        choose("schedule", job, [schedule.id for schedule in settings.schedules])
-    settings, _, warnings = informed(settings, after, compute)
-    wanted = [schedule for schedule in settings.schedules if job in (None, schedule.id)]
-    pauses = _pauses(settings, now)
+        choose("schedule", job, [*configured, *(row.id for row in rows)])
+    settings, calendars, warnings = informed(settings, after, compute)
+    follow_ups = list(_restored(rows, calendars))
+    wanted = [schedule for schedule in (*settings.schedules, *follow_ups) if job in (None, schedule.id)]
     timezone = settings.service.timezone
-    for sentence in (*warnings, *_silent(wanted, after), *_paused(wanted, pauses, timezone)):
+    overdue = [s for s in wanted if s in follow_ups and s.trigger.next(now) is None]
+    others = [s for s in wanted if s not in overdue]
+    for sentence in (*warnings, *_silent(others, after), *_overdue(overdue), *_paused(wanted, pauses, timezone)):
         line(sentence, err=True)
     until = _LATEST if days is None and count is not None else after + (days or DAYS) * DAY
-    found = list(islice(slots(wanted, timezone, after, until), count))
     if as_json:
+        found = islice(slots(wanted, timezone, after, until), count)
         print_json(
             [
                 {
@@ -94,27 +109,50 @@ def upcoming(
             ]
         )
         return 0
-    _print(found if days or count else found[:SHOWN], len(found), wanted, after, pauses)
+    most = count if count is not None else SHOWN_OF_EACH if job is None else None if days else SHOWN
+    of_each = (islice(_slots(s, timezone, after, until), most) for s in wanted if s.enabled)
+    _print(list(islice(heapq.merge(*of_each), count)), after, pauses)
+    if count is None:
+        _print_the_rest(wanted, timezone, after, until, most)
+    _print_in_words(wanted, follow_ups)
     return 0
 
 
-def _print(
-    shown: Sequence[Slot], found: int, wanted: Iterable[Schedule], after: Instant, pauses: Sequence[PauseRow]
-) -> None:
+def _print(shown: Sequence[Slot], after: Instant, pauses: Sequence[PauseRow]) -> None:
     """Without a table's borders: a note is longer than its column would be."""
     line(f"Slots after {to_iso_seconds(after)}")
     rows = [(local(s.due_at, s.timezone), to_iso(s.due_at), s.schedule_id, s.note(pauses)) for s in shown]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
-    for *cells, note in rows:
-        line(" " + "   ".join([*(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)), note]).rstrip())
+    for *cells, said in rows:
+        line(" " + "   ".join([*(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)), said]).rstrip())
     line()
-    if found > len(shown):
-        line(f"{several(found - len(shown), 'more slot')} within {DAYS} days; see --days, --count and --job")
-        line()
-    named = {slot.schedule_id for slot in shown}
+
+
+def _print_the_rest(
+    wanted: Iterable[Schedule], timezone: str, after: Instant, until: Instant, most: int | None
+) -> None:
+    within = f"within {several((until - after) // DAY, 'day')}"
+    more = []
     for schedule in wanted:
-        if schedule.id in named:
-            line(f"{schedule.id}: {schedule.trigger.describe()}")
+        due = schedule.trigger.next(after) if schedule.enabled else None
+        if due is None:
+            continue
+        if due > until:
+            shown = local(due, timezone_of(schedule.trigger, timezone))
+            line(f"{schedule.id}: none {within}; the next is {shown}   {to_iso(due)}")
+            line()
+        elif most is not None and (rest := schedule.trigger.count(after, until) - most) > 0:
+            more.append(f"{rest:,} more of {schedule.id}")
+    if more:
+        line(f"and {', '.join(more)} {within}; see --job, --days and --count")
+        line()
+
+
+def _print_in_words(wanted: Iterable[Schedule], follow_ups: Sequence[Schedule]) -> None:
+    for schedule in wanted:
+        if schedule.enabled:
+            kind = " (a follow-up: it closes itself after its slot)" if schedule in follow_ups else ""
+            line(f"{schedule.id}: {schedule.trigger.describe()}{kind}")
 
 
 def _silent(wanted: Iterable[Schedule], after: Instant) -> Iterator[str]:
@@ -123,7 +161,12 @@ def _silent(wanted: Iterable[Schedule], after: Instant) -> Iterator[str]:
         if not schedule.enabled:
             yield f"{schedule.id} is switched off (enabled: false): it has no slots"
         elif schedule.trigger.next(after) is None:
-            yield f"{schedule.id} has no slot any more: {schedule.trigger.describe()}"
+            yield f"{schedule.id} has no slot any more, it is over: {schedule.trigger.describe()}"
+
+
+def _overdue(follow_ups: Iterable[Schedule]) -> Iterator[str]:
+    for schedule in follow_ups:
+        yield f"{schedule.id}, a follow-up, is due: {schedule.trigger.describe()}; a running service carries it out"
 
 
 def _paused(wanted: Iterable[Schedule], pauses: Iterable[PauseRow], timezone: str) -> Iterator[str]:
@@ -135,20 +178,28 @@ def _paused(wanted: Iterable[Schedule], pauses: Iterable[PauseRow], timezone: st
             yield f"{pause.scope}: {of_pause(pause, timezone)}"
 
 
-def _pauses(settings: Settings, now: Instant) -> list[PauseRow]:
-    """What is paused now, as far as the ledger can be read."""
+def _kept(settings: Settings, now: Instant) -> Kept:
+    """As far as the ledger can be read."""
     if not DataDirectory(settings.service.data_dir).ledger.exists():
-        return []
+        return Kept([], [])
     try:
-        return look(settings, partial(pauses_at, now=now))
+        return look(settings, partial(_look, now=now))
     except SchedulerServiceError as error:
-        line(f"Whether something is paused is not known: {error}", err=True)
-        return []
+        line(f"Whether something is paused or to be followed up is not known: {error}", err=True)
+        return Kept([], [])
 
 
-def _covers(pause: PauseRow, slot: Slot) -> bool:
-    is_its = pause.scope in (EVERYTHING, slot.schedule_id)
-    return is_its and pause.since <= slot.due_at and (pause.until is None or slot.due_at < pause.until)
+def _look(conn: Connection, now: Instant) -> Kept:
+    rows = [row for row in open_schedules(conn).values() if row.origin is ScheduleOrigin.FOLLOW_UP]
+    return Kept(pauses_at(conn, now), rows)
+
+
+def _restored(rows: Iterable[ScheduleRow], calendars: Calendars) -> Iterator[Schedule]:
+    for row in rows:
+        if (schedule := restore(row.id, row.definition, calendars)) is not None:
+            yield schedule
+        else:
+            line(f"{row.id}, a follow-up, cannot be read: another version wrote it", err=True)
 
 
 def slots(schedules: Iterable[Schedule], timezone: str, after: Instant, until: Instant) -> Iterator[Slot]:
@@ -162,14 +213,3 @@ def _slots(schedule: Schedule, timezone: str, after: Instant, until: Instant) ->
     while due is not None and due <= until:
         yield Slot(due, schedule.id, own, schedule.trigger)
         due = schedule.trigger.next(due)
-
-
-def read_time(text: str) -> Instant:
-    """An instant as a person typed it. Raises ``click.UsageError``."""
-    try:
-        instant = from_iso(text)
-    except (ValueError, OverflowError):
-        instant = -1
-    if not _EARLIEST <= instant < _LATEST:
-        raise click.UsageError(f"--at {text!r} is not a time with an offset; write one such as 2027-01-04T09:00:00Z")
-    return instant

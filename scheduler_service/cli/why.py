@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import click
+
 from scheduler_service.cli.calendars import informed
 from scheduler_service.cli.configuration import choose, perhaps, read_symbol, settings_of, source_providers
 from scheduler_service.cli.ledger import look
 from scheduler_service.cli.terminal import line, print_json, table
-from scheduler_service.cli.upcoming import read_time
+from scheduler_service.cli.times import read_time
 from scheduler_service.clock import SystemClock, to_iso, to_iso_seconds
-from scheduler_service.errors import NotRunning, SchedulerServiceError
-from scheduler_service.evidence import Question, gather, names_known
+from scheduler_service.errors import NotAnswering, NotRunning, SchedulerServiceError
+from scheduler_service.evidence import Question, ServiceSeen, gather, names_known
 from scheduler_service.explanation import explain
 from scheduler_service.stores.data_directory import DataDirectory
 from scheduler_service.web.client import ControlClient
@@ -45,11 +47,13 @@ def why(
     """0, whatever the answer is. Raises ``click.UsageError`` for a name that is unknown."""
     now = (clock or SystemClock()).now()
     asked = None if symbol is None else read_symbol(symbol)
-    question = Question(name, asked, None if at is None else read_time(at), now)
-    settings, calendars, _ = informed(settings_of(paths), question.instant, compute)
+    settings = settings_of(paths)
+    question = Question(name, asked, None if at is None else read_time(at, settings.service.timezone, now), now)
+    settings, calendars, _ = informed(settings, question.instant, compute)
     service = asyncio.run(_service(settings))
 
     def unit(conn: Connection | None) -> Evidence:
+        _check_not_a_symbol(conn, settings, name)
         choose("schedule or domain", name, {*names_known(conn, settings), *settings.domains})
         return gather(conn, settings, source_providers(), calendars, question, service)
 
@@ -66,16 +70,27 @@ def why(
     return 0
 
 
-async def _service(settings: Settings) -> str | None:
-    """How the running service is; None where none runs."""
+def _check_not_a_symbol(conn: Connection | None, settings: Settings, name: str) -> None:
+    known = {*names_known(conn, settings), *settings.domains}
+    watched = {symbol.symbol for symbol in settings.watchlist}
+    if name not in known and name.upper() in watched:
+        some = next(iter(settings.domains), "DOMAIN")
+        raise click.UsageError(f"{name} is a symbol; a schedule or a domain comes first: why {some} {name.upper()}")
+
+
+async def _service(settings: Settings) -> ServiceSeen | None:
+    """None where none runs."""
     try:
         status = await ControlClient(settings.service.data_dir).status()
+    except NotAnswering as error:
+        return ServiceSeen(str(error), hinders=True)
     except NotRunning:
         return None
     except SchedulerServiceError as error:
-        return f"a service runs, but does not say how it is: {error}"
+        return ServiceSeen(f"a service runs, but does not say how it is: {error}")
     state = status.readiness.state if not status.problems else f"{status.readiness.state}, degraded"
-    return "; ".join((f"it runs: {state}", *status.problems))
+    said = "; ".join((f"it runs: {state}", *status.problems))
+    return ServiceSeen(said, hinders=status.readiness.problem is not None)
 
 
 def _print(explanation: Explanation, settings: Settings) -> None:
@@ -147,7 +162,13 @@ def _schedule(story: ScheduleStory, settings: Settings) -> dict[str, object]:
         "tasks": [_task(traced) for traced in known.tasks],
         "paused": None
         if pause is None
-        else {"scope": pause.scope, "since": _iso(pause.since), "until": _iso(pause.until), "reason": pause.reason},
+        else {
+            "scope": pause.scope,
+            "since": _iso(pause.since),
+            "until": _iso(pause.until),
+            "reason": pause.reason,
+            "ended_at": _iso(pause.ended_at),
+        },
         "findings": _findings(story.findings, settings),
     }
 

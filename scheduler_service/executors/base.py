@@ -149,13 +149,14 @@ class Executor:
                 most=idle,
                 run_id=self._run_id,
                 yielding=self._yielding,
-                choose=self._turns[lane].choose,
             )
 
-            def unit(conn: Connection) -> list[tuple[Task, dict[str, StockState]]]:
-                return [(task, stock_state_store.states_of(conn, task.symbol, task.domain)) for task in claim(conn)]
+            def unit(conn: Connection) -> tuple[Turns, list[tuple[Task, dict[str, StockState]]]]:
+                turns = self._turns[lane].copy()
+                tasks = claim(conn, choose=turns.choose)
+                return turns, [(task, stock_state_store.states_of(conn, task.symbol, task.domain)) for task in tasks]
 
-            claimed = await self._ledger.run(unit)
+            self._turns[lane], claimed = await self._ledger.run(unit)
             for task, states in claimed:
                 worker = asyncio.create_task(self._work(task, states), name=f"task {task.id}")
                 self._working[lane].add(worker)
@@ -237,8 +238,7 @@ class Executor:
     async def _outcome(self, task: Task, states: Mapping[str, StockState]) -> Outcome | Held:
         now = self._clock.now()
         if task.held_reason is not None and task.expires_at is not None and now >= task.expires_at:
-            what = "it was paused" if task.held_reason is Reason.PAUSED else "its gate stayed shut"
-            return Outcome(TaskState.SKIPPED, task.held_reason, f"{what} until the schedule's next slot")
+            return Outcome(TaskState.SKIPPED, task.held_reason, "its gate stayed shut until the schedule's next slot")
         processor = self._processors.get(task.domain)
         if processor is None or task.source not in processor.policies:
             message = f"{task.domain} is no longer fetched from {task.source}"

@@ -19,8 +19,12 @@ WEIGHTS = {Rank.HIGH: 8, Rank.NORMAL: 3, Rank.LOW: 1}
 class Turns:
     """A lane's turns, by smooth weighted round robin: what a rank has to its credit is kept from claim to claim."""
 
-    def __init__(self) -> None:
-        self._credit = dict.fromkeys(Rank, 0)
+    def __init__(self, credit: Mapping[Rank, int] | None = None) -> None:
+        self._credit = dict(credit or dict.fromkeys(Rank, 0))
+
+    def copy(self) -> Turns:
+        """For a claim that may not come about."""
+        return Turns(self._credit)
 
     def choose(self, waiting: Mapping[Rank, Sequence[T]], most: int) -> list[T]:
         """Up to ``most``, each rank's in their order. A rank without work saves nothing up."""

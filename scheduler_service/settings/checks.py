@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from scheduler_service.clock import from_iso
+from scheduler_service.local_time import with_summer_time
 from scheduler_service.settings.explain import did_you_mean
 from scheduler_service.settings.loaded import Schedule
 from scheduler_service.settings.model import Tagged, good_for_slots
@@ -14,6 +15,7 @@ from scheduler_service.settings.providers import KeyedOptions, is_loopback, leav
 from scheduler_service.settings.tree import join, printable
 from scheduler_service.settings.units import format_duration, shown
 from scheduler_service.triggers import Trigger, parse_during, parse_trigger
+from scheduler_service.windows import parse_window
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -156,6 +158,7 @@ def check_rest(configuration: Configuration, data_dir: Path, report: Report) -> 
         for setting, symbol in options.named_symbols().items():
             if symbol not in watched_symbols and not report.is_faulty("watchlist"):
                 report.warn(f"providers.{provider}.{setting}", f"{symbol} is not on the watchlist, so this is not used")
+    _warn_of_abbreviation(configuration.service.timezone, "service.timezone", report)
     trigger = configuration.backup.trigger
     if trigger is not None:
         _trigger(trigger, configuration.service.timezone, "backup.trigger", report)
@@ -195,7 +198,7 @@ def check_schedule(
         right = f"write under domains: {settings.domain}: {{sources: [...]}}"
         report.wrong(f"{path}.domain", f"the domain {settings.domain} is not configured", right)
     trigger = _trigger(settings.trigger, timezone, f"{path}.trigger", report)
-    if trigger is not None and settings.during is not None:
+    if settings.during is not None:
         trigger = _within(trigger, settings.during, timezone, f"{path}.during", report)
     _check_symbols(settings, watchlist, path, report)
     if trigger is None:
@@ -223,18 +226,35 @@ def check_schedule(
 
 def _trigger(spec: Mapping[str, object], timezone: str, path: str, report: Report) -> Trigger | None:
     try:
-        return parse_trigger(_bare(spec), timezone)
+        trigger = parse_trigger(_bare(spec), timezone)
     except ValueError as error:
         _report(error, spec, path, report)
         return None
+    _warn_of_abbreviation(spec.get("timezone"), f"{path}.timezone", report)
+    return trigger
 
 
-def _within(trigger: Trigger, during: Mapping[str, object], timezone: str, path: str, report: Report) -> Trigger | None:
+def _within(
+    trigger: Trigger | None, during: Mapping[str, object], timezone: str, path: str, report: Report
+) -> Trigger | None:
+    """Of a trigger that is wrong itself, the window is read all the same, for its own mistakes."""
     try:
-        return parse_during(trigger, _bare(during), timezone)
+        if trigger is None:
+            parse_window(_bare(during), timezone)
+            return None
+        within = parse_during(trigger, _bare(during), timezone)
     except ValueError as error:
         _report(error, during, path, report)
         return None
+    _warn_of_abbreviation(during.get("timezone"), f"{path}.timezone", report)
+    return within
+
+
+def _warn_of_abbreviation(timezone: object, path: str, report: Report) -> None:
+    """Of a zone that is none of a place, as ``EST``."""
+    if isinstance(timezone, str) and (meant := with_summer_time(timezone)):
+        text = f"{timezone} is one offset all year, without summer time; {meant} follows the clocks there"
+        report.warn(path, text)
 
 
 def _bare(spec: Mapping[str, object]) -> dict[str, object]:

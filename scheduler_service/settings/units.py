@@ -12,11 +12,11 @@ from typing import Annotated, TypeAlias
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
-from scheduler_service.clock import DAY, HOUR, MILLISECOND, MINUTE, SECOND, Micros
+from scheduler_service.clock import DAY, MILLISECOND, Micros
+from scheduler_service.durations import DURATION_UNITS
 
 Bytes: TypeAlias = int
 
-_DURATION_UNITS = {"d": DAY, "h": HOUR, "m": MINUTE, "s": SECOND, "ms": MILLISECOND}
 _SIZE_UNITS = {"TB": 10**12, "GB": 10**9, "MB": 10**6, "KB": 10**3, "B": 1}
 _SIZES_BY_LOWER_CASE = {unit.lower(): unit for unit in _SIZE_UNITS}
 _LONGEST = 36_500 * DAY
@@ -28,7 +28,7 @@ _SHARE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,9})?) ?%")
 def parse_duration(text: object) -> Micros:
     """``250ms 30s 5m 2h 7d`` to microseconds. Raises ``ValueError``."""
     match = _QUANTITY.fullmatch(text.strip()) if isinstance(text, str) else None
-    unit = _DURATION_UNITS.get(match[2]) if match else None
+    unit = DURATION_UNITS.get(match[2]) if match else None
     if match is None or unit is None:
         raise ValueError(
             f"{shown(text)} is not a duration; write a number and a unit, such as 250ms, 30s, 5m, 2h or 7d"
@@ -63,7 +63,7 @@ def parse_share(text: object) -> float:
 
 def format_duration(micros: Micros) -> str:
     """``30m``: in the largest unit that leaves no fraction."""
-    for unit, size in _DURATION_UNITS.items():
+    for unit, size in DURATION_UNITS.items():
         if micros and micros % size == 0:
             return f"{micros // size}{unit}"
     return f"{_plain(Decimal(micros) / MILLISECOND)}ms" if micros else "0s"

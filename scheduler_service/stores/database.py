@@ -23,6 +23,7 @@ from sqlalchemy.pool import StaticPool
 
 from scheduler_service.errors import DataDirectoryError, LedgerDamaged, StoreError
 from scheduler_service.stores import schema
+from scheduler_service.stores.migrations import MIGRATIONS
 from scheduler_service.stores.prepared import PreparedConnection
 
 if TYPE_CHECKING:
@@ -41,9 +42,6 @@ _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 _Unit = tuple["Callable[[Connection], Any]", "asyncio.Future[Any]"]
 _Result = tuple[Any, BaseException | None]
-
-MIGRATIONS: dict[int, Callable[[Connection], None]] = {}
-"""From version N to N + 1, keyed by N."""
 
 
 class Ledger:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
 from scheduler_service.models import A_PERSONS
-from scheduler_service.stores.schedule_store import EVERYTHING
+from scheduler_service.stores.pause_store import EVERYTHING
 from scheduler_service.stores.schema import OPEN, run, task
 
 if TYPE_CHECKING:
@@ -18,7 +18,11 @@ _A_PERSONS = select(run.c.id).where(run.c.origin.in_(sorted(A_PERSONS)))
 
 
 def open_keys(
-    conn: Connection, *, schedule_id: str | None = None, domain: str | None = None
+    conn: Connection,
+    *,
+    schedule_id: str | None = None,
+    domain: str | None = None,
+    symbols: Collection[str] | None = None,
 ) -> Counter[tuple[str, str]]:
     """(symbol, source) of the tasks that have not ended, of one schedule or one domain, and how many of each."""
     query = select(task.c.symbol, task.c.source).where(OPEN)
@@ -26,7 +30,23 @@ def open_keys(
         query = query.where(task.c.schedule_id == schedule_id)
     if domain is not None:
         query = query.where(task.c.domain == domain)
+    if symbols is not None:
+        query = query.where(task.c.symbol.in_(symbols))
     return Counter((row.symbol, row.source) for row in conn.execute(query))
+
+
+def is_behind(conn: Connection, schedule_id: str, run_id: int, most: int) -> bool:
+    """Whether the schedule has that many tasks that have not ended, or a run older than this one to expand."""
+    older = select(run.c.id).where(run.c.schedule_id == schedule_id, run.c.plan.is_not(None), run.c.id < run_id)
+    if conn.execute(older.where(run.c.closed_at.is_(None)).limit(1)).first() is not None:
+        return True
+    query = select(func.count()).select_from(task).where(OPEN, task.c.schedule_id == schedule_id)
+    return (conn.scalar(query) or 0) >= most
+
+
+def is_paused_by(scope: ColumnElement[str]) -> ColumnElement[bool]:
+    """A task that a pause of this scope holds."""
+    return or_(scope == task.c.schedule_id, and_(scope == EVERYTHING, task.c.run_id.not_in(_A_PERSONS)))
 
 
 def is_paused(scopes: Collection[str]) -> ColumnElement[bool]:

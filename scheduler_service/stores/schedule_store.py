@@ -7,15 +7,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, insert, select, text, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, text, update
 
 from scheduler_service.models import Reason, RunOrigin, ScheduleOrigin, SlotOutcome
-from scheduler_service.stores.schema import pause, run, schedule, slot
+from scheduler_service.stores.pause_store import pauses
+from scheduler_service.stores.schema import run, schedule, slot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from scheduler_service.clock import Instant
+    from scheduler_service.stores.pause_store import PauseRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +82,6 @@ class RunRow:
 
 
 @dataclass(frozen=True, slots=True)
-class PauseRow:
-    """A schedule, or all (``*``), that must not run in [since, until)."""
-
-    scope: str
-    since: Instant
-    until: Instant | None
-    reason: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class Standing:
     """A schedule, and what its next slots depend on. ``pauses`` may be over by now; ``recorded`` are slots that are
     accounted for though they lie after the cursor, ascending: a clock that was ahead has carried them out.
@@ -108,10 +100,6 @@ _CLOSE = (
     .where(run.c.id == bindparam("wanted"), run.c.closed_at.is_(None), run.c.plan.is_(None), run.c.open_tasks == 0)
     .values(closed_at=bindparam("now"))
 )
-
-
-_PAUSES = select(pause).order_by(pause.c.since, pause.c.scope)
-EVERYTHING = "*"
 
 
 def open_schedules(conn: Connection) -> dict[str, ScheduleRow]:
@@ -133,7 +121,7 @@ def standing(conn: Connection, schedule_id: str) -> Standing | None:
     if row is None:
         return None
     recorded = select(slot.c.due_at).where(slot.c.schedule_id == row.id, slot.c.due_at > row.cursor)
-    mine = tuple(p for p in pauses(conn) if p.scope in (EVERYTHING, row.id))
+    mine = tuple(pauses(conn, row.id, row.cursor))
     return Standing(row, mine, tuple(conn.scalars(recorded.order_by(slot.c.due_at))))
 
 
@@ -176,7 +164,7 @@ def close_schedule(conn: Connection, schedule_id: str, now: Instant) -> None:
 
 def record_slots(
     conn: Connection,
-    row: ScheduleRow,
+    looked: Standing,
     slots: Sequence[SlotRow],
     runs: Mapping[Instant, NewRun],
     upto: Instant,
@@ -184,9 +172,13 @@ def record_slots(
     *,
     last: bool = False,
 ) -> list[RunRow] | None:
-    """Slots, cursor and the runs of some of the slots in one piece; None, and nothing done, when someone else moved
-    the cursor or changed the schedule meanwhile. ``last``: none follow, and the schedule is closed.
+    """Slots, cursor and the runs of some of the slots in one piece; None, and nothing done, when someone moved the
+    cursor, or changed, paused or resumed the schedule, since it was ``looked`` at. ``last``: none follow, and the
+    schedule is closed.
     """
+    row = looked.row
+    if [(p.since, p.end) for p in pauses(conn, row.id, row.cursor)] != [(p.since, p.end) for p in looked.pauses]:
+        return None
     moved = conn.execute(
         update(schedule)
         .where(schedule.c.id == row.id, schedule.c.cursor == row.cursor, schedule.c.fingerprint == row.fingerprint)
@@ -271,30 +263,3 @@ def close_run_if_done(conn: Connection, run_id: int, now: Instant) -> RunRow | N
     """Closes an expanded run once every task has ended; returns it if this call closed it."""
     done = conn.execute(_CLOSE, {"wanted": run_id, "now": now})
     return get_run(conn, run_id) if done.rowcount else None
-
-
-def pauses(conn: Connection) -> list[PauseRow]:
-    """All that are kept, by when they began: also those that are over, until their slots are accounted for."""
-    return [PauseRow(r.scope, r.since, r.until, r.reason) for r in conn.execute(_PAUSES)]
-
-
-def pauses_at(conn: Connection, now: Instant) -> list[PauseRow]:
-    """What is paused now, by scope. A pause set in the future was set by a wrong clock and is void."""
-    on = [p for p in pauses(conn) if p.since <= now and (p.until is None or p.until > now)]
-    return sorted(on, key=lambda p: p.scope)
-
-
-def put_pause(conn: Connection, wanted: PauseRow) -> None:
-    """In place of the one that this schedule, or all, may have had."""
-    drop_pause(conn, wanted.scope)
-    conn.execute(insert(pause).values(scope=wanted.scope, since=wanted.since, until=wanted.until, reason=wanted.reason))
-
-
-def drop_pause(conn: Connection, scope: str) -> bool:
-    """False where there was none."""
-    return conn.execute(delete(pause).where(pause.c.scope == scope)).rowcount > 0
-
-
-def drop_past_pauses(conn: Connection, now: Instant) -> None:
-    """Those that were over by then; to be called when every slot until then is accounted for."""
-    conn.execute(delete(pause).where(pause.c.until <= now))

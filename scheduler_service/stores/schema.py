@@ -23,7 +23,7 @@ from sqlalchemy import (
     text,
 )
 
-VERSION = 1
+VERSION = 2
 
 metadata = MetaData()
 
@@ -317,14 +317,15 @@ Index(
 )
 
 # A schedule (or all: `*`) that must not run, since when, until when, and why; survives restarts and configuration
-# changes.
+# changes. One at a time of a scope has no `ended_at`; the others are kept, for the slots that were skipped for them.
 pause = Table(
     "pause",
     metadata,
     Column("scope", Text, primary_key=True),
-    Column("reason", Text),
-    _instant("since", nullable=False),
+    _instant("since", primary_key=True),
     _instant("until"),
+    Column("reason", Text),
+    _instant("ended_at"),
 )
 
 # Events that must reach a channel, committed with their cause under a key of their own and delivered at least once

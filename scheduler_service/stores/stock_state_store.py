@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from scheduler_service.models import USELESS_ANSWERS, Reason, StockState
 from scheduler_service.stores.schema import stock_state
@@ -62,14 +62,6 @@ def states(conn: Connection, *, domain: str | None = None) -> Mapping[Key, Stock
     if domain is not None:
         query = query.where(stock_state.c.domain == domain)
     return {(r.symbol, r.domain, r.source): _state(r) for r in conn.execute(query)}
-
-
-def last_tried(conn: Connection, domain: str, now: Instant) -> dict[str, Instant]:
-    """By symbol: when one of the domain's sources was last asked, or tried to be; by a clock that was right."""
-    query = select(stock_state.c.symbol, func.max(stock_state.c.tried_at).label("last")).where(
-        stock_state.c.domain == domain, stock_state.c.tried_at <= now
-    )
-    return {row.symbol: row.last for row in conn.execute(query.group_by(stock_state.c.symbol))}
 
 
 def checked(

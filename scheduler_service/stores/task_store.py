@@ -12,8 +12,9 @@ from scheduler_service.clock import BUILT_AT
 from scheduler_service.errors import Fenced
 from scheduler_service.models import URGENT, Reason, RunOrigin, Task, TaskState
 from scheduler_service.stores import stock_state_store
+from scheduler_service.stores.pause_store import pauses_at
 from scheduler_service.stores.queue_queries import RUNNING_SUSPECT, SUSPECT, UNTROUBLED, narrowed, next_dues
-from scheduler_service.stores.schedule_store import RunRow, close_run_if_done, pauses_at
+from scheduler_service.stores.schedule_store import RunRow, close_run_if_done
 from scheduler_service.stores.schema import OPEN, QUEUED, RUNNING, run, task
 from scheduler_service.stores.wrong_clock import void_deadlines
 
@@ -238,6 +239,12 @@ def ask_again(conn: Connection, now: Instant) -> None:
 def release(conn: Connection, mine: Task, now: Instant) -> None:
     """Puts a task back that a drain cut short."""
     _requeue(conn, mine, now)
+
+
+def newest(conn: Connection, domain: str) -> dict[str, int]:
+    """By symbol: its latest task of the domain, whatever became of it."""
+    query = select(task.c.symbol, func.max(task.c.id).label("latest")).where(task.c.domain == domain)
+    return {row.symbol: row.latest for row in conn.execute(query.group_by(task.c.symbol))}
 
 
 def _requeue(conn: Connection, mine: Task, now: Instant, **values: object) -> None:

@@ -101,13 +101,14 @@ def newest_tasks(conn: Connection, domain: str, symbol: str, sources: Sequence[s
     return found
 
 
-def open_tasks(conn: Connection, schedule_id: str) -> Counter[str]:
+def open_tasks(conn: Connection, schedule_id: str, *, is_paused: bool = False) -> Counter[str]:
     """How many of a schedule's tasks are ``queued``, ``running``, or held: ``held (rate_limited)``."""
     query = select(task.c.state, task.c.held_reason).where(OPEN, task.c.schedule_id == schedule_id)
-    return Counter(
-        f"held ({r.held_reason})" if r.held_reason and r.state == TaskState.QUEUED else r.state
-        for r in conn.execute(query)
-    )
+    found: Counter[str] = Counter()
+    for r in conn.execute(query):
+        held = None if r.state != TaskState.QUEUED else Reason.PAUSED if is_paused else r.held_reason
+        found[r.state if held is None else f"held ({held})"] += 1
+    return found
 
 
 def calls_of_task(conn: Connection, task_id: int) -> list[CallTrace]:

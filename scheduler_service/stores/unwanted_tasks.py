@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, or_, select, update
+from sqlalchemy import Connection, bindparam, exists, or_, select, update
 
 from scheduler_service.models import A_PERSONS, Reason, TaskState
-from scheduler_service.stores.open_tasks import is_paused
-from scheduler_service.stores.schedule_store import pauses_at
-from scheduler_service.stores.schema import QUEUED, run, task
+from scheduler_service.stores.open_tasks import is_paused_by
+from scheduler_service.stores.pause_store import END
+from scheduler_service.stores.schema import QUEUED, pause, run, task
 from scheduler_service.stores.task_store import count_ended
 
 if TYPE_CHECKING:
@@ -36,40 +35,25 @@ def skip_unfetched(conn: Connection, fetched: Collection[tuple[str, str]], now: 
     return _skip(conn, [row for row in waiting if (row.domain, row.source) not in fetched], Reason.PROVIDER_OFF, now)
 
 
-@dataclass(frozen=True, slots=True)
-class Pausing:
-    """What is to be done to waiting tasks, by id, so that they say what pauses hold them. ``expired``: those whose
-    pause outlasted their schedule's next slot.
-    """
-
-    hold: tuple[int, ...]
-    release: tuple[int, ...]
-    expired: tuple[Row[Any], ...]
-
-    def __bool__(self) -> bool:
-        return bool(self.hold or self.release or self.expired)
+_OUTLIVED = select(task.c.id, task.c.run_id).where(
+    QUEUED,
+    task.c.expires_at <= bindparam("now"),
+    exists().where(
+        is_paused_by(pause.c.scope),
+        pause.c.since <= task.c.expires_at,
+        or_(END.is_(None), task.c.expires_at < END),
+    ),
+)
 
 
-def pausing(conn: Connection, now: Instant) -> Pausing:
-    """Only looks."""
-    paused = is_paused([p.scope for p in pauses_at(conn, now)]).label("paused")
-    columns = (task.c.id, task.c.run_id, task.c.held_reason, task.c.expires_at, paused)
-    concerned = conn.execute(select(*columns).where(QUEUED, or_(task.c.held_reason == Reason.PAUSED, paused))).all()
-    alive = [row for row in concerned if row.expires_at is None or row.expires_at > now]
-    return Pausing(
-        hold=tuple(row.id for row in alive if row.paused and row.held_reason != Reason.PAUSED),
-        release=tuple(row.id for row in alive if not row.paused),
-        expired=tuple(row for row in concerned if row.expires_at is not None and row.expires_at <= now),
-    )
+def is_outlived(conn: Connection, now: Instant) -> bool:
+    """Whether a pause held a task as its schedule's next slot came."""
+    return conn.execute(_OUTLIVED.limit(1), {"now": now}).first() is not None
 
 
-def settle_pausing(conn: Connection, now: Instant) -> list[RunRow]:
+def skip_outlived(conn: Connection, now: Instant) -> list[RunRow]:
     """Returns the runs that this closed. Twice is as good as once."""
-    wanted = pausing(conn, now)
-    for reason, tasks in ((Reason.PAUSED, wanted.hold), (None, wanted.release)):
-        for task_id in tasks:
-            conn.execute(update(task).where(task.c.id == task_id).values(held_reason=reason))
-    return _skip(conn, wanted.expired, Reason.PAUSED, now)
+    return _skip(conn, conn.execute(_OUTLIVED, {"now": now}).all(), Reason.PAUSED, now)
 
 
 def _skip(conn: Connection, waiting: Sequence[Any], reason: Reason, now: Instant) -> list[RunRow]:

@@ -1,7 +1,8 @@
 """What a clock that was ahead has written down, made void once the clock is right. The one place that names it all.
 
 What is read with its own ``set_at`` or ``checked_at`` beside now (gates, keys, stock states, answers) is void for its
-reader already; here is what would hold something up, and the slots that were accounted for before they were due.
+reader already; here is what would hold something up, and the slots that were accounted for before they were due. A
+pause is a person's wish, and moves (``pause_store.move_pauses``).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Row, and_, case, delete, func, or_, select, update
 
 from scheduler_service.clock import MINUTE
-from scheduler_service.models import SlotOutcome
+from scheduler_service.models import ScheduleOrigin, SlotOutcome
 from scheduler_service.stores.schedule_store import to_schedule
 from scheduler_service.stores.schema import (
     QUEUED,
@@ -20,7 +21,6 @@ from scheduler_service.stores.schema import (
     document,
     gate_state,
     outbox,
-    pause,
     schedule,
     slot,
     task,
@@ -53,7 +53,6 @@ def void_deadlines(conn: Connection, now: Instant) -> None:
     undelivered = and_(outbox.c.delivered_at.is_(None), outbox.c.created_at > now)
     conn.execute(update(outbox).where(undelivered).values(created_at=now, not_before=now))
     conn.execute(delete(gate_state).where(gate_state.c.set_at > now))
-    conn.execute(delete(pause).where(pause.c.since > now))
 
 
 def schedules_ahead(conn: Connection, now: Instant) -> list[ScheduleRow]:
@@ -62,8 +61,9 @@ def schedules_ahead(conn: Connection, now: Instant) -> list[ScheduleRow]:
     return [to_schedule(row) for row in conn.execute(select(schedule).where(ahead).order_by(schedule.c.id))]
 
 
-def void_slots(conn: Connection, row: ScheduleRow, trigger: Trigger, now: Instant) -> Voided | None:
+def void_slots(conn: Connection, row: ScheduleRow, trigger: Trigger | None, now: Instant) -> Voided | None:
     """What lies after now is as if it had not been, except what was carried out: that is never done again.
+    ``trigger``: None where it cannot be read any more.
 
     None, and nothing done, where someone else has moved the cursor meanwhile.
     """
@@ -86,10 +86,12 @@ def void_slots(conn: Connection, row: ScheduleRow, trigger: Trigger, now: Instan
     conn.execute(delete(slot).where(mine, after, ~done))
     across = conn.execute(select(slot).where(mine, slot.c.due_at <= now, slot.c.until_at > now)).one_or_none()
     if across is not None:
-        own = across.due_at > row.effective_from
-        last, slots = _until(across, trigger, now) if own else _in_proportion(across, now)
+        known = trigger if across.due_at > row.effective_from else None
+        last, slots = _in_proportion(across, now) if known is None else _until(across, known, now)
         conn.execute(update(slot).where(mine, slot.c.due_at == across.due_at).values(until_at=last, slots=slots))
         voided += across.slots - slots
+    if voided and row.origin is ScheduleOrigin.FOLLOW_UP:  # its slot closed it, and is still to come
+        conn.execute(update(schedule).where(schedule.c.id == row.id).values(closed_at=None))
     return Voided(voided, stay)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import aiohttp
 from pydantic import TypeAdapter, ValidationError
 
-from scheduler_service.errors import ConfigurationError, NotRunning, Problem, SchedulerServiceError
+from scheduler_service.errors import ConfigurationError, NotAnswering, NotRunning, Problem, SchedulerServiceError
 from scheduler_service.models import Record
 from scheduler_service.stores.data_directory import DataDirectory
 from scheduler_service.web.control_socket import short_path
@@ -97,7 +97,7 @@ class ControlClient:
                 async with aiohttp.ClientSession(_BASE, connector=connector, timeout=timeout) as session:
                     yield session
         except TimeoutError as error:
-            raise NotRunning(f"the service of {self._data_dir} does not answer") from error
+            raise self._silent(DataDirectory(self._data_dir).holder()) from error
         except aiohttp.ClientConnectorError as error:
             raise self._unreachable(error) from error
         except (aiohttp.ClientError, ConnectionError) as error:
@@ -113,9 +113,18 @@ class ControlClient:
 
     def _unreachable(self, error: OSError) -> SchedulerServiceError:
         if error.errno in _NOBODY:
+            if (holder := DataDirectory(self._data_dir).holder()) is not None:
+                return self._silent(holder)
             return NotRunning(f"no service runs on {self._data_dir.absolute()}; start one: scheduler-service run")
         why = error.strerror or type(error).__name__
         return SchedulerServiceError(f"the service's {self._socket.absolute()} cannot be used: {why}")
+
+    def _silent(self, holder: int | None) -> NotAnswering:
+        pid = f"pid {holder}" if holder else "pid unknown"
+        return NotAnswering(
+            f"a service holds {self._data_dir.absolute()} ({pid}) and does not answer: it is starting or stopping, "
+            "is very busy, or was halted"
+        )
 
 
 async def _check(response: aiohttp.ClientResponse) -> None:

@@ -26,7 +26,9 @@ class Step(Record):
 
 
 class Readiness(Record):
-    """Ready only when every step is done and no owned task has died; else ``problem`` says why not."""
+    """Ready only when every step is done and no owned task has died; else ``problem`` says why not. Ready with a
+    problem: nothing is planned until the clock is right.
+    """
 
     ready: bool
     state: str
@@ -76,11 +78,14 @@ class ProviderState(Record):
 
 
 class NextSlot(Record):
+    """``note``: what is special about it, also that it is paused; empty where nothing is."""
+
     schedule_id: str
     domain: str
     due_at: str
     local: str
     in_words: str
+    note: str = ""
 
 
 class PauseRequest(Record):

@@ -93,6 +93,7 @@ async def test_a_signal_while_it_starts_ends_it_quietly(tmp_path: Path, settings
 
 
 async def test_a_second_instance_names_the_first_and_disturbs_nothing(tmp_path: Path, settings: dict[str, str]) -> None:
+    """Fault 46."""
     async with running(tmp_path, settings=settings) as service:
         await service.until_it_says("ready after")
         other = await said(tmp_path, "run", settings=settings | {"SCHEDULER_HTTP__PORT": str(free_port())})

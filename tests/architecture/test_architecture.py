@@ -13,6 +13,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from scheduler_service.clock import BUILT_AT, from_iso
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -88,6 +90,13 @@ def test_nothing_is_left_for_later() -> None:
 
 def test_only_the_clock_imports_time() -> None:
     assert [shown(path) for path in MODULES if "time" in imports_of(path)] == ["scheduler_service/clock.py"]
+
+
+def test_a_release_is_not_older_than_the_clock_it_believes() -> None:
+    """A clock before ``BUILT_AT`` is wrong: that day is moved on with each release."""
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    released = re.findall(r"^## \[\d[^]]*\] - (\d{4}-\d\d-\d\d)$", changes, re.MULTILINE)
+    assert [day for day in released if from_iso(f"{day}T00:00:00Z") > BUILT_AT] == []
 
 
 def test_feedparser_is_given_bytes_in_memory_only() -> None:

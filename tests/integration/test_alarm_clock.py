@@ -331,6 +331,7 @@ GOOD_HEADER = b"SQLite format 3\x00\x10\x00\x01\x01\x00\x40\x20\x20"
     ids=["empty", "garbage", "good header", "zeros"],
 )
 def test_a_corrupt_file_is_moved_aside_and_built_again(bench: Bench, content: bytes) -> None:
+    """Fault 44."""
     bench.path.write_bytes(content)
 
     async def story() -> None:
@@ -434,6 +435,7 @@ FOREIGN: dict[str, Callable[[Path], bytes]] = {
 
 @pytest.mark.parametrize("kind", FOREIGN)
 def test_a_row_we_did_not_write_is_set_aside_and_nothing_of_it_runs(bench: Bench, tmp_path: Path, kind: str) -> None:
+    """Fault 45."""
     marker = tmp_path / "marker"
     state = FOREIGN[kind](marker)
 

@@ -182,8 +182,10 @@ schedules:
 """
 
 
-def service_of(folder: Path, clock: VirtualClock, compute: Compute, said: list[str]) -> BackgroundScheduler:
-    (config := folder / "config.yaml").write_text(CONFIG)
+def service_of(
+    folder: Path, clock: VirtualClock, compute: Compute, said: list[str], text: str = CONFIG
+) -> BackgroundScheduler:
+    (config := folder / "config.yaml").write_text(text)
     settings = load(
         [config],
         {},
@@ -252,6 +254,23 @@ def test_what_is_kept_holds_from_the_first_moment(tmp_path: Path) -> None:
         await service.stop()
 
     run(story, start=THANKSGIVING)
+
+
+def test_a_window_that_only_the_calendar_knows_to_be_shut_is_warned_of_once_that_is_there(tmp_path: Path) -> None:
+    async def story(clock: VirtualClock) -> None:
+        daily = "  - {id: christmas, domain: news, trigger: {cron: '0 16 25 12 *'}, during: {market: XNYS}}\n"
+        service = service_of(tmp_path, clock, Process(clock), [], CONFIG + daily)
+        told: list[str] = []
+        service._bus.subscribe(("schedule.excluded",), lambda event: told.append(event.message))
+        await service.start()
+        assert told == []
+        await clock.sleep(10)
+        (said,) = told
+        assert said.startswith("schedule christmas: no slot of ")
+        assert (await service.status()).warnings == (said,)
+        await service.stop()
+
+    run(story, start=DAY_AFTER)
 
 
 def test_a_stop_does_not_wait_for_the_process(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from scheduler_service.clock import Instant
 
 START = "2026-11-23T14:25:00Z"
-NAMES = ("clock.jumped", "clock.implausible", "slot.opened", "run.opened", "task.crashed")
+NAMES = ("clock.jumped", "clock.implausible", "service.stalled", "slot.opened", "run.opened", "task.crashed")
 
 
 class House:
@@ -226,7 +226,7 @@ def test_what_a_wrong_clock_wrote_down_for_later_is_void(tmp_path: Path) -> None
     bench.clock.jump(-30 * DAY)
     bench.do(bench.dispatcher.clock_stepped())
     now = bench.now
-    assert bench.sql("select count(*) from pause") == [(0,)]
+    assert bench.sql("select scope, since <= ?, until from pause", now) == [("other", 1, None)], "it is a person's wish"
     assert bench.sql("select count(*) from gate_state") == [(0,)]
     assert bench.sql("select publish_after from document")[0][0] <= now
     for queued_at, not_before, expires_at in bench.tasks("queued_at, not_before, expires_at"):
@@ -235,6 +235,17 @@ def test_what_a_wrong_clock_wrote_down_for_later_is_void(tmp_path: Path) -> None
         assert now < expires_at <= now + HOUR
     assert len(bench.claim()) == 6
     bench.close()
+
+
+def test_a_process_that_stood_still_says_so_also_where_no_slot_was_due(house: House) -> None:
+    async def story(service: BackgroundScheduler, clock: VirtualClock) -> None:
+        await clock.sleep(10)
+        clock.pass_by(37 * SECOND)
+        await clock.sleep(31)
+
+    house.live(story, VirtualClock(START))
+    (said,) = [event.message for event in house.said if event.name == "service.stalled"]
+    assert said.startswith("nothing was done for 17.0 s")
 
 
 def test_a_small_adjustment_of_the_clock_is_no_step(house: House) -> None:
@@ -258,4 +269,19 @@ def test_the_store_recovers_without_looking_at_a_clock_that_is_impossible(tmp_pa
     bench.clock.jump(-50 * 365 * DAY)
     bench.boot(a_schedule())
     assert bench.tasks("distinct not_before") == [(held,)]
+    bench.close()
+
+
+def test_a_definition_that_nobody_understands_any_more_stops_no_start_and_is_told(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, START)
+    bench.boot(a_schedule())
+    bench.later(3 * HOUR)
+    bench.sweep()
+    bench.stop()
+    bench.sql_write("update schedule set definition = replace(definition, 'New_York', 'Atlantis')")
+    bench.clock.jump(-2 * HOUR)
+    bench.boot()
+    (told,) = [event for event in bench.events if event.name == "schedule.unreadable"]
+    assert told.message.startswith("hourly: what it was is not understood any more")
+    assert bench.sql("select closed_at is not null, cursor <= ? from schedule", bench.now) == [(1, 1)]
     bench.close()

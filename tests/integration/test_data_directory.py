@@ -37,6 +37,7 @@ def test_it_makes_folders_that_are_the_users_alone(root: Path) -> None:
 
 
 def test_a_second_process_is_told_who_holds_it_and_the_lock_goes_with_a_killed_one(root: Path) -> None:
+    """Fault 46."""
     with subprocess.Popen([sys.executable, "-c", HOLD, str(root)], stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
@@ -63,6 +64,7 @@ def test_a_holder_that_said_nothing_yet_is_unknown(root: Path) -> None:
 
 @pytest.mark.parametrize("ledger", ["missing", "empty"])
 def test_it_does_not_begin_anew_beside_the_documents_of_a_ledger_that_is_gone(root: Path, ledger: str) -> None:
+    """Fault 44."""
     document = root / "documents" / "news" / "A.json"
     document.parent.mkdir(parents=True)
     document.write_bytes(b"{}")

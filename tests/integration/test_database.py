@@ -18,6 +18,7 @@ from scheduler_service.errors import DataDirectoryError, LedgerDamaged, StoreErr
 from scheduler_service.stores import database, schema
 from scheduler_service.stores.data_directory import claim_mode
 from scheduler_service.stores.database import Ledger
+from scheduler_service.stores.pause_store import PauseRow, pauses
 from scheduler_service.stores.schema import meta
 from tests.ledger_support import open_ledger
 from tests.virtual_time import VirtualClock, run
@@ -236,6 +237,7 @@ async def test_an_empty_file_becomes_a_new_ledger(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", ["garbage", "half", "many pages", "one page"])
 async def test_a_damaged_ledger_is_refused_in_words_and_left_as_it_is(tmp_path: Path, how: str) -> None:
+    """Fault 44."""
     path = tmp_path / "ledger.sqlite"
     await filled(path)
     size = path.stat().st_size
@@ -344,6 +346,27 @@ class TestMigration:
         await self.old(path, monkeypatch)
         with pytest.raises(DataDirectoryError, match="older version"):
             await Ledger(path).open_query_only()
+
+
+async def test_a_ledger_of_version_1_keeps_its_pauses_and_becomes_like_a_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    async with open_ledger(path):
+        pass
+    layout = "SELECT name, \"notnull\", pk FROM pragma_table_info('pause')"
+    with closing(sqlite3.connect(path)) as old, old:
+        new = old.execute(layout).fetchall()
+        old.execute("DROP TABLE pause")
+        old.execute(
+            "CREATE TABLE pause (scope TEXT NOT NULL PRIMARY KEY, reason TEXT, since BIGINT NOT NULL, until BIGINT)"
+        )
+        old.execute("INSERT INTO pause VALUES ('*', 'moving', 5, NULL), ('news', NULL, 6, 7)")
+        old.execute("UPDATE meta SET value = '1' WHERE key = 'schema_version'")
+    async with open_ledger(path) as ledger:
+        assert await ledger.read(pauses) == [PauseRow("*", 5, None, "moving"), PauseRow("news", 6, 7, None)]
+    with closing(sqlite3.connect(path)) as migrated:
+        assert migrated.execute(layout).fetchall() == new
+        assert migrated.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone() == ("2",)
+    assert [copy.name for copy in (tmp_path / "backups").iterdir()] == ["ledger-schema-1.sqlite"]
 
 
 async def test_a_look_from_beside_makes_nothing_and_writes_nothing(tmp_path: Path) -> None:

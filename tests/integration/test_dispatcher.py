@@ -19,6 +19,8 @@ from scheduler_service.expansion import offset
 from scheduler_service.models import Outcome, Reason, Symbol, TaskState
 from scheduler_service.settings.model import Tagged
 from scheduler_service.stores import database, schedule_store, task_store
+from scheduler_service.stores.pause_store import PauseRow
+from scheduler_service.stores.schedule_store import Standing
 from tests.integration.scheduling_bench import SYMBOLS, Bench, a_schedule, clock_time
 from tests.virtual_time import Killed
 
@@ -244,14 +246,16 @@ def test_while_its_provider_is_off_a_schedules_slots_are_skipped_for_that(bench:
     assert runs(bench) == [("schedule", "17:00", 6, 0, 0)]
 
 
-def test_a_pause_skips_slots_and_a_void_one_does_not(bench: Bench) -> None:
+def test_a_pause_skips_slots_and_one_that_is_over_does_not(bench: Bench) -> None:
     bench.boot(HOURLY, a_schedule("other"))
 
-    def pause(scope: str, since: int, until: int | None) -> None:
-        bench.sql_write("insert into pause (scope, since, until) values (?, ?, ?)", scope, since, until)
+    def pause(scope: str, since: int, until: int | None, ended_at: int | None = None) -> None:
+        values = (scope, since, until, ended_at)
+        bench.sql_write("insert into pause (scope, since, until, ended_at) values (?, ?, ?, ?)", *values)
 
     pause("hourly", bench.now, bench.now + 2 * HOUR + 20 * MINUTE)
-    pause("*", bench.now + 300 * DAY, None)  # set by a clock that was wrong
+    pause("*", bench.now - DAY, None, bench.now)
+    pause("*", bench.now - MINUTE, bench.now + DAY, bench.now + 9 * HOUR)  # under a clock that was ahead
     for _ in range(3):
         bench.later(HOUR)
         bench.sweep()
@@ -277,6 +281,7 @@ def test_thousands_of_symbols_are_written_in_slices(bench: Bench) -> None:
 def test_an_expansion_goes_on_after_a_crash_anywhere_in_it_with_no_task_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Fault 5."""
     monkeypatch.setattr(expansion, "TASKS_PER_SLICE", 10)
     symbols = [f"S{number:02}" for number in range(25)]
     cut_off: set[int] = set()
@@ -367,6 +372,7 @@ def test_tags_choose_the_symbols(bench: Bench) -> None:
 
 
 def test_a_task_that_has_not_ended_lets_its_next_one_be_skipped(bench: Bench) -> None:
+    """Fault 48."""
     bench.boot(HOURLY, a_schedule("other"))
     bench.later(30 * MINUTE)
     bench.do(bench.dispatcher.reconcile("hourly"))
@@ -416,7 +422,21 @@ def test_the_spread_is_stable_and_below_its_width(bench: Bench) -> None:
     assert len(set(offsets[0].values())) > 57
     assert max(Counter(value // MINUTE for value in offsets[0].values()).values()) < 30
     assert offset("hourly", "AAPL", spread) != offset("other", "AAPL", spread)
-    assert offset("hourly", "AAPL", 5 * MINUTE) == 79_114_470  # as it was yesterday
+    assert offset("hourly", "AAPL", 5 * MINUTE) == 297_336_758  # as it was yesterday
+
+
+def test_a_symbol_has_the_same_share_of_a_spread_that_a_near_slot_cuts_short(bench: Bench) -> None:
+    unequal = a_schedule(trigger={"cron": "0 10,11,14 * * *"}, spread=3 * HOUR, domain="words")
+    bench.boot(unequal, watch=["AAPL"])
+    for micros in (30 * MINUTE, HOUR, 3 * HOUR):  # to 10:00, 11:00 and 14:00 in New York
+        bench.later(micros)
+        bench.sweep()
+        bench.work()
+    rows = bench.sql("select not_before - due_at from task join run on run.id = run_id order by run.id")
+    within_an_hour, within_three, the_next = (late for (late,) in rows)
+    assert 0 < within_an_hour < HOUR
+    assert 0 <= within_three - 3 * within_an_hour < 3
+    assert the_next == within_three
 
 
 def test_the_higher_priority_of_schedule_and_symbol_comes_first(bench: Bench) -> None:
@@ -583,9 +603,14 @@ def test_late_news_of_a_schedule_records_nothing(bench: Bench) -> None:
     row = bench.do(ledger.read(lambda conn: schedule_store.get_schedule(conn, "hourly")))
     assert row is not None
     slot = schedule_store.SlotRow(row.cursor + HOUR, row.cursor + HOUR, 1, "ran")  # type: ignore[arg-type]
-    for stale in (replace(row, cursor=row.cursor - 1), replace(row, fingerprint="another")):
-        unit = partial(schedule_store.record_slots, row=stale, slots=[slot], runs={}, upto=slot.due_at, now=bench.now)
-        assert bench.do(ledger.run(unit)) is None
+    pause = PauseRow("*", row.cursor, None, None)
+    for stale in (
+        Standing(replace(row, cursor=row.cursor - 1), (), ()),
+        Standing(replace(row, fingerprint="another"), (), ()),
+        Standing(row, (pause,), ()),
+    ):
+        look = partial(schedule_store.record_slots, looked=stale, slots=[slot], runs={}, upto=slot.due_at)
+        assert bench.do(ledger.run(partial(look, now=bench.now))) is None
     assert bench.history() == []
 
 

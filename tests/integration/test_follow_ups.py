@@ -95,3 +95,34 @@ def test_a_follow_up_can_be_paused(bench: Bench) -> None:
     bench.later(2 * HOUR)
     bench.sweep()
     assert bench.history("after-AAPL") == ["15:30 skipped(paused)"]
+
+
+def test_a_follow_up_that_fell_due_by_a_wrong_clock_is_due_again_and_one_that_was_carried_out_is_not(
+    bench: Bench,
+) -> None:
+    bench.boot()
+    bench.do(bench.dispatcher.add_follow_up(after(bench, 2 * HOUR)))
+    for away, found in ((30 * DAY, "16:30 missed(too_old)"), (3 * HOUR, "16:30 caught_up")):
+        bench.clock.jump(away)
+        bench.sweep()
+        assert bench.history("after-AAPL") == [found]
+        bench.clock.jump(-away)
+        bench.do(bench.dispatcher.clock_stepped())
+    assert bench.dispatcher.everything == {}
+    assert bench.history("after-AAPL") == ["16:30 caught_up"], "it was done, and stays so"
+    bench.later(3 * HOUR)
+    bench.restart()
+    assert len(bench.sql("select * from run")) == 1
+
+
+def test_a_follow_up_that_a_wrong_clock_closed_is_back_and_runs_once(bench: Bench) -> None:
+    bench.boot()
+    bench.do(bench.dispatcher.add_follow_up(after(bench, 2 * HOUR)))
+    bench.clock.jump(30 * DAY)
+    bench.sweep()
+    bench.clock.jump(-30 * DAY)
+    bench.do(bench.dispatcher.clock_stepped())
+    assert list(bench.dispatcher.everything) == ["after-AAPL"]
+    bench.later(2 * HOUR)
+    bench.sweep()
+    assert bench.history("after-AAPL") == ["16:30 ran"]

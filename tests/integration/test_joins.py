@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from scheduler_service.cli.history import history
-from scheduler_service.expansion import Expansion
 from scheduler_service.fetching import make_run
 from scheduler_service.models import RunOrigin
 from scheduler_service.sandbox.faults import Fault, FaultKind
@@ -43,7 +42,7 @@ def test_runs_of_any_origin_share_one_call_and_are_recorded_as_joined(
 ) -> None:
     async def then(engine: Engine) -> None:
         for origin in ORIGINS:
-            await engine.dispatcher._run_at_once(origin, "earnings", Expansion(("AAPL",), ("edgar",)))
+            await engine.dispatcher._unscheduled.at_once(origin, "earnings", ("AAPL",), ("edgar",), force=False)
         await machine.work(engine)
 
     machine.live(then)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from scheduler_service.calls import Cost
-from scheduler_service.clock import HOUR, MINUTE, to_iso_seconds
+from scheduler_service.clock import HOUR, MINUTE, to_iso, to_iso_seconds
 from scheduler_service.engine import Engine
 from scheduler_service.errors import Held
 from scheduler_service.events.event_bus import EventBus
@@ -22,6 +22,7 @@ from scheduler_service.web.views import KeyView, ProviderState, Readiness
 from tests.contract.bench import sandbox_settings
 from tests.integration.gates_support import sandbox
 from tests.integration.paid_support import PRIMARY, SPARE, THIRD
+from tests.integration.scheduling_bench import a_schedule
 from tests.virtual_time import VirtualClock, run
 
 if TYPE_CHECKING:
@@ -123,6 +124,20 @@ def test_the_money_of_today_stands_beside_its_limit_and_a_spent_budget_is_a_prob
                 await gate.enter(Cost(round(per_call * 1e6)), urgent=True)
             edgar = next(state for state in status.providers if state.provider == "edgar")
             assert (edgar.keys, edgar.usd_limit) == ((), None)
+
+    run(story)
+
+
+def test_a_follow_up_is_among_the_next_slots(tmp_path: Path) -> None:
+    async def story(clock: VirtualClock) -> None:
+        async with opened(tmp_path, clock) as engine:
+            due = clock.now() + MINUTE
+            await engine.dispatcher.add_follow_up(
+                a_schedule("after-AAPL", domain="news", symbols=("AAPL",), trigger={"at": to_iso(due)})
+            )
+            status, _ = await look(engine)
+            assert (status.next[0].schedule_id, status.next[0].due_at) == ("after-AAPL", to_iso_seconds(due))
+            assert status.next[0].in_words == f"once, at {to_iso(due)}"
 
     run(story)
 

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from scheduler_service import expansion
 from scheduler_service.clock import DAY, HOUR, MINUTE
 from scheduler_service.models import Outcome, Reason, Symbol, TaskState
 from scheduler_service.settings.model import Tagged
+from scheduler_service.slot_runs import CatchUp
 from scheduler_service.stores import database
-from tests.integration.scheduling_bench import Bench, a_schedule
+from tests.integration.scheduling_bench import Bench, a_schedule, clock_time
 from tests.virtual_time import Killed
 
 if TYPE_CHECKING:
@@ -47,6 +49,27 @@ def test_every_missed_slot_gets_a_run_of_its_own_and_they_are_done_one_after_ano
     ended = bench.sql("select run.due_at from task join run on run.id = run_id order by task.ended_at, task.id")
     assert ended == sorted(ended)
     assert bench.dispatcher.take_catch_up().slots == 3
+
+
+def test_what_is_caught_up_with_comes_piece_by_piece_and_holds_up_no_start(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(expansion, "MOST_OPEN", 60)
+    minutely = a_schedule("hourly", trigger={"every": "1m"}, catch_up="all")
+    watch = [f"S{number:02}" for number in range(20)]
+    bench.boot(minutely, watch=watch, without="filings")
+    bench.stop()
+    bench.later(30 * MINUTE)
+    bench.boot(minutely, watch=watch, without="filings")
+    missed = bench.dispatcher.take_catch_up()
+    assert missed == CatchUp(29, Counter({("numbers", "wire"): 600}), missed.since)
+    assert clock_time(missed.since or 0) == "14:31"
+    assert len(bench.tasks()) == 60
+    while bench.work():
+        bench.sweep()
+    due = bench.sql("select run.due_at from task join run on run.id = run_id order by task.id")
+    assert len(due) == 600
+    assert due == sorted(due), "the oldest first"
 
 
 def test_hundreds_of_missed_slots_are_caught_up_with_over_a_crash_and_none_twice(bench: Bench) -> None:
@@ -87,6 +110,7 @@ def test_ten_years_offline_are_one_row_for_each_outcome_within_a_second(bench: B
 
 
 def test_one_task_waits_behind_the_open_one_and_further_ones_are_skipped(bench: Bench) -> None:
+    """Fault 48."""
     bench.boot(QUEUE, watch=["AAPL"], without="filings")
     bench.later(30 * MINUTE)
     bench.sweep()
@@ -161,6 +185,17 @@ def test_the_stalest_go_round_the_watchlist_also_when_some_always_fail(bench: Be
     assert set(times.values()) <= {3, 4, 5}, "those that fail neither more nor less often"
 
 
+def test_symbols_that_are_skipped_whenever_their_turn_has_come_keep_nobody_from_his(bench: Bench) -> None:
+    bench.boot(STALEST, watch=WATCH)
+    for _ in range(10):
+        bench.later(HOUR)
+        bench.sweep()
+        for task in bench.claim():
+            skipped = Outcome(TaskState.SKIPPED, Reason.BACKING_OFF)
+            bench.end([task], skipped if task.symbol in ("AAPL", "IBM") else None)
+    assert set(Counter(symbol for run in chosen(bench) for symbol in run).values()) <= {3, 4, 5}
+
+
 def test_what_another_schedule_looked_at_is_not_stale(bench: Bench) -> None:
     bench.boot(STALEST, watch=WATCH)
     bench.do(bench.dispatcher.fetch("words", ["AAPL", "MSFT"], ["wire"], force=False))
@@ -170,21 +205,24 @@ def test_what_another_schedule_looked_at_is_not_stale(bench: Bench) -> None:
     assert chosen(bench)[-1] == ["IBM", "NVDA"]
 
 
-def test_the_choice_is_fixed_when_the_run_is_made(bench: Bench) -> None:
+def test_the_choice_is_fixed_when_the_run_is_made(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def not_yet(self: object, runs: object) -> Counter[tuple[str, str]]:
+        return Counter()
+
     bench.boot(STALEST, watch=WATCH)
     bench.later(30 * MINUTE)
-    bench.on_notify = bench.lock
-    with pytest.raises(Killed):
-        bench.sweep(kill_after=5)
-    bench.on_notify = lambda: None
-    bench.unlock()
+    with monkeypatch.context() as patch:
+        patch.setattr(expansion.Expander, "finish_all", not_yet)
+        bench.sweep()
+    bench.kill()
     assert bench.sql("select plan is not null, expanded_upto from run") == [(1, "")]
     bench.sql_write(
-        "insert into stock_state (symbol, domain, source, status, failures, tried_at) values"
-        " ('AAPL', 'words', 'wire', 'ok', 0, 1)"
+        "insert into task (run_id, domain, symbol, source, lane, state, unchanged, rank, attempt, interrupted,"
+        " queued_at, not_before, created_at, ended_at) values"
+        " (1, 'words', 'AAPL', 'other', 'alpha', 'skipped', 0, 1, 0, 0, 1, 1, 1, 1)"
     )
     bench.boot(STALEST, watch=WATCH)
-    assert chosen(bench) == [["AAPL", "IBM"]]
+    assert bench.sql("select symbol from task where source = 'wire' order by id") == [("AAPL",), ("IBM",)]
 
 
 def test_missed_slots_that_are_all_caught_up_with_go_round_too(bench: Bench) -> None:

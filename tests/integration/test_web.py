@@ -31,6 +31,8 @@ from scheduler_service.web.views import (
     PauseView,
     ProviderState,
     Readiness,
+    ReleaseReport,
+    ReleaseRequest,
     ReloadReport,
     ResumeRequest,
     Status,
@@ -124,6 +126,11 @@ class FakeFacade:
             raise self.fails
         del self.pauses[request.schedule_id]
         return PauseReport(message="it goes on", pauses=tuple(self.pauses.values()))
+
+    async def release(self, request: ReleaseRequest) -> ReleaseReport:
+        if self.fails:
+            raise self.fails
+        return ReleaseReport(message=f"{request.symbol} is let go", released=())
 
     async def reload(self) -> ReloadReport:
         if self.fails:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
-from sqlalchemy import insert, update
+from sqlalchemy import delete, insert, update
 
 from scheduler_service.cli.commands import cli
 from scheduler_service.cli.configuration import read
@@ -18,13 +19,14 @@ from scheduler_service.cli.why import why
 from scheduler_service.clock import HOUR, MINUTE, from_iso
 from scheduler_service.engine import Engine
 from scheduler_service.events.event_bus import EventBus
+from scheduler_service.evidence import ServiceSeen
 from scheduler_service.gates.gate import Gate
 from scheduler_service.initialisation import OwnedTasks
 from scheduler_service.models import Reason
 from scheduler_service.settings.load import Found
 from scheduler_service.stores import call_store, gate_store, stock_state_store, task_store
 from scheduler_service.stores.call_store import CallState, NewCall
-from scheduler_service.stores.data_directory import LIVE, claim_mode
+from scheduler_service.stores.data_directory import LIVE, DataDirectory, claim_mode
 from scheduler_service.stores.gate_store import GateRow
 from scheduler_service.stores.schema import pause, run, task
 from tests.fakes import FakeClock
@@ -137,7 +139,7 @@ def test_where_nothing_has_run_the_configuration_alone_answers(house: House) -> 
         (["hourli"], "there is no schedule or domain 'hourli'; did you mean hourly?"),
         (["newz"], "there is no schedule or domain 'newz'; did you mean news?"),
         (["news", "A B"], "a symbol has 1 to 64 visible characters"),
-        (["news", "--at", "yesterday"], "is not a time with an offset"),
+        (["news", "--at", "yesterday"], "--at 'yesterday' is not understood"),
         ([], "Missing argument 'JOB|DOMAIN'"),
     ],
 )
@@ -148,6 +150,14 @@ def test_what_is_not_known_is_a_mistake_of_use(house: House, arguments: list[str
 
 
 # What was
+
+
+def test_a_slot_on_a_day_on_which_the_clocks_change_says_what_they_did(house: House) -> None:
+    house.config.write_text(CONFIG.replace("0 7 * * mon-fri", "30 2 * * *"))
+    for at in ("2027-03-14T07:00:00Z", "2027-03-14T02:30"):
+        assert house.answer("morning", at=at)[0].endswith(
+            "if a service runs then; clocks go forward: 02:30 does not exist, runs at 03:00"
+        )
 
 
 def test_a_slot_that_ran_is_told_with_its_run(house: House) -> None:
@@ -309,11 +319,15 @@ def test_a_schedule_that_was_taken_out_can_still_be_asked_about(house: House) ->
 def serving(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if a service ran."""
 
-    async def ready(settings: object) -> str:
-        del settings
-        return "it runs: ready"
+    seen(monkeypatch, ServiceSeen("it runs: ready"))
 
-    monkeypatch.setattr("scheduler_service.cli.why._service", ready)
+
+def seen(monkeypatch: pytest.MonkeyPatch, service: ServiceSeen) -> None:
+    async def asked(settings: object) -> ServiceSeen:
+        del settings
+        return service
+
+    monkeypatch.setattr("scheduler_service.cli.why._service", asked)
 
 
 def test_a_disabled_schedule_says_so_with_its_line(house: House) -> None:
@@ -338,12 +352,65 @@ def test_of_a_domain_every_schedule_that_covers_the_stock_is_told(house: House) 
     house.serve()
     assert [s["schedule_id"] for s in house.ask("news", "AAPL")["schedules"]] == ["hourly", "off"]
     said = house.ask("news", "SNOW")
-    assert [s["schedule_id"] for s in said["schedules"]] == ["cloudy", "hourly", "off"]
+    assert [s["schedule_id"] for s in said["schedules"]] == ["hourly", "cloudy", "off"], "the soonest first"
     assert [(s["source"], s["off"]) for s in said["sources"]] == [
         ("feeds", None),
         ("edgar_filings", "switched off (enabled: false)"),
     ]
-    assert said["answer"].startswith("cloudy: "), "not that one of them is switched off"
+    assert said["answer"].startswith("hourly: "), "not that one of them is switched off"
+
+
+def test_of_a_domain_the_schedule_that_is_due_answers_else_the_soonest(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serving(monkeypatch)
+    house.config.write_text(CONFIG.replace("trigger: {every: 6h}", "trigger: {cron: '20 12 * * *'}"))
+    house.serve()
+    house.now += MINUTE
+    assert house.answer("news")[0].startswith("hourly: nothing is due now; the next slot is 2026-11-23T15:00:00Z")
+    cloudy = "2026-11-23T17:20:00Z"
+    assert house.answer("news", at=cloudy)[0].startswith(f"cloudy: a slot is due at {cloudy}")
+    house.now = from_iso("2026-11-23T17:10:00Z")
+    house.serve()
+    house.write(lambda conn: conn.execute(update(task).values(state="completed", ended_at=house.now)))
+    assert house.answer("news")[0].startswith(f"cloudy: nothing is due now; the next slot is {cloudy}")
+    house.now = from_iso("2026-11-23T17:20:30Z")
+    assert house.answer("news")[0].startswith("cloudy: 1 slot since")
+    assert house.answer("news", at=cloudy)[0].startswith("cloudy: this slot is not accounted for yet")
+    assert house.answer("news", at="2026-11-23T16:00:00Z")[0].startswith("hourly: the slot 2026-11-23T16:00:00Z")
+    assert house.answer("news", at="2026-11-23T18:00:00Z")[0].startswith("hourly: a slot is due at 2026-11-23T18:00")
+
+
+def test_what_keeps_the_service_from_its_work_is_the_answer(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.serve()
+    house.now += 2 * HOUR
+    seen(monkeypatch, ServiceSeen("it runs: ready, degraded; the clock shows 1970", hinders=True))
+    assert house.answer("hourly") == ("hourly: it runs: ready, degraded; the clock shows 1970", "")
+    assert "will be fetched" in house.answer("hourly", at="2026-11-23T17:00:00Z")[0]
+
+
+def test_a_service_that_holds_the_directory_and_does_not_answer_is_told_with_its_process(house: House) -> None:
+    house.serve()
+    holder = DataDirectory(house.config.parent / "data")
+    holder.take()
+    try:
+        said = house.answer("hourly")[0]
+    finally:
+        holder.release()
+    assert said.startswith(f"hourly: a service holds {holder.root} (pid {os.getpid()}) and does not answer: it is ")
+    assert house.answer("hourly")[0].startswith("hourly: no service runs")
+
+
+def test_a_task_of_another_schedule_is_told_as_that_ones(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    serving(monkeypatch)
+    house.serve()
+    house.now = from_iso("2026-11-23T17:00:00Z")
+    house.serve()
+    house.write(lambda conn: conn.execute(delete(task).where(task.c.schedule_id != "cloudy")))
+    said, by = house.answer("hourly", "SNOW")
+    assert re.fullmatch(r"hourly: SNOW: feeds: queued, to start from \S+ \(Mon .* EST\), for cloudy", said)
+    assert by == "schedules[cloudy].spread c.yaml:11"
+    assert ", for " not in house.answer("cloudy", "SNOW")[0]
 
 
 def test_a_paused_schedule_says_since_when_until_when_and_why(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,7 +51,8 @@ def test_a_sparkline_stands_on_zero() -> None:
 def test_time_passed_is_told_in_one_unit() -> None:
     assert ago(None, NOON) == "never"
     assert ago(NOON - SECOND, NOON) == "just now"
-    assert ago(NOON + HOUR, NOON) == "just now"
+    assert ago(NOON + SECOND, NOON) == "just now"
+    assert ago(NOON + HOUR, NOON) == "2026-11-23T18:00:00Z (a wrong clock)"
     assert ago(NOON - 90 * SECOND, NOON) == "1 min ago"
     assert [span(n) for n in (9 * SECOND, 59 * MINUTE, 25 * HOUR, 40 * DAY)] == ["9 s", "59 min", "1 d", "40 d"]
 

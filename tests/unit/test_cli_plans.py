@@ -9,25 +9,30 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from click import UsageError
 from sqlalchemy import insert
 
 from scheduler_service.calendar_format import calendar_text
 from scheduler_service.cli.check import check
 from scheduler_service.cli.configuration import read, secrets_in, source_providers
+from scheduler_service.cli.times import read_time
 from scheduler_service.cli.upcoming import upcoming
 from scheduler_service.clock import DAY, HOUR, MINUTE, SECOND, from_iso
+from scheduler_service.definitions import definition
 from scheduler_service.errors import CalendarsNotComputed, ConfigurationError
 from scheduler_service.estimate import DAYS_LOOKED_AT, Estimate, estimate, fetches_by_day, usual_prices
 from scheduler_service.first_fetch import plan
-from scheduler_service.models import Reason
+from scheduler_service.models import Reason, ScheduleOrigin
 from scheduler_service.redaction import redact
 from scheduler_service.settings.load import Found
 from scheduler_service.stores import stock_state_store
 from scheduler_service.stores.data_directory import LIVE, SANDBOX, claim_mode
 from scheduler_service.stores.database import Ledger
+from scheduler_service.stores.schedule_store import ScheduleRow, put_schedule
 from scheduler_service.stores.schema import pause as pause_table
 from scheduler_service.triggers import Trigger, parse_during, parse_trigger
 from tests.fakes import FakeClock
+from tests.integration.scheduling_bench import a_schedule
 from tests.market_support import new_york
 
 if TYPE_CHECKING:
@@ -116,7 +121,8 @@ def test_json_is_whole_and_text_is_short_where_nobody_said_how_much(
     assert len(listed(capsys, config)) == 4 * 7 + 5
     upcoming([config], job=None, days=None, count=None, at=None, as_json=False, clock=FakeClock(NOW))
     text = capsys.readouterr().out
-    assert "13 more slots within 7 days" in text
+    assert "and 23 more of news within 7 days; see --job, --days and --count\n" in text, "of each five are shown"
+    assert text.count("   morning\n") == text.count("   news\n") == 5
     assert "Mon 23 Nov 2026 18:00:00 EST   2026-11-23T23:00:00Z   news" in text
 
 
@@ -250,6 +256,71 @@ def test_next_says_what_is_paused_and_until_when(market: Path, capsys: pytest.Ca
     assert "earnings week" in said.err
 
 
+def follow_up(at: str) -> ScheduleRow:
+    wanted = a_schedule("after-AAPL", trigger={"at": at}, symbols=("AAPL",), domain="news")
+    since = from_iso(NOW) - HOUR
+    return ScheduleRow(wanted.id, ScheduleOrigin.FOLLOW_UP, "news", definition(wanted), "f", since, since)
+
+
+def test_next_shows_the_follow_ups_that_the_ledger_keeps(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    row = follow_up("2026-11-23T16:00:00Z")
+    asyncio.run(_written(config.parent / "data", partial(put_schedule, wanted=row)))
+    assert listed(capsys, config, count=2) == [
+        {
+            "schedule_id": "after-AAPL",
+            "due_at": "2026-11-23T16:00:00Z",
+            "local": "2026-11-23T11:00:00-05:00",
+            "note": "",
+        },
+        {
+            "schedule_id": "news",
+            "due_at": "2026-11-23T17:00:00Z",
+            "local": "2026-11-23T12:00:00-05:00",
+            "note": "",
+        },
+    ]
+    assert [slot["schedule_id"] for slot in listed(capsys, config, job="after-AAPL")] == ["after-AAPL"]
+    upcoming([config], job=None, days=None, count=1, at=None, as_json=False, clock=FakeClock(NOW))
+    text = capsys.readouterr().out
+    assert "\nafter-AAPL: once, at 2026-11-23T16:00:00Z (a follow-up: it closes itself after its slot)\n" in text
+
+
+def test_next_says_that_a_follow_up_waits_for_a_service(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    row = follow_up("2026-11-23T14:00:00Z")
+    broken = replace(row, id="broken", definition="{}")
+    folder = config.parent / "data"
+    asyncio.run(_written(folder, lambda conn: [put_schedule(conn, wanted) for wanted in (row, broken)]))
+    upcoming([config], job=None, days=None, count=1, at=None, as_json=True, clock=FakeClock(NOW))
+    said = capsys.readouterr()
+    assert (
+        "after-AAPL, a follow-up, is due: once, at 2026-11-23T14:00:00Z; a running service carries it out" in said.err
+    )
+    assert "broken, a follow-up, cannot be read: another version wrote it" in said.err
+    assert [slot["schedule_id"] for slot in json.loads(said.out)] == ["news"]
+
+
+def test_a_window_that_only_the_calendar_knows_to_be_shut_is_warned_of(
+    market: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    market.write_text(
+        MARKET + "  - {id: christmas, domain: news, trigger: {cron: '0 12 25 12 *'}, during: {market: XNYS}}\n"
+        "  - {id: open, domain: news, trigger: {cron: '0 12 24 12 *'}, during: {market: XNYS}}\n"
+    )
+    said = (
+        "schedule christmas: no slot of 'at 12:00 on December 25, America/New_York' is inside "
+        "'during the sessions of XNYS (usually 09:30-16:00, America/New_York)' on any day that the calendar of XNYS "
+        "knows, 2026-01-01 to 2027-12-31; those to come are on days of which only the usual hours are assumed; change "
+        "the trigger or the window"
+    )
+    assert check([market], as_json=True, clock=FakeClock(NOW), compute=computed) == 0
+    assert json.loads(capsys.readouterr().out)["warnings"] == [said]
+    assert check([market], as_json=False, clock=FakeClock(NOW), compute=computed) == 0
+    assert f"Warning: {said}\n" in capsys.readouterr().out
+    given: dict[str, Any] = {"job": "christmas", "days": None, "count": 1, "at": None, "as_json": True}
+    assert upcoming([market], clock=FakeClock(NOW), compute=computed, **given) == 0
+    assert f"{said}\n" in capsys.readouterr().err
+
+
 def test_next_works_although_the_ledger_cannot_be_read(market: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (market.parent / "data").mkdir()
     (market.parent / "data" / "ledger.sqlite").write_text("not a ledger")
@@ -257,7 +328,7 @@ def test_next_works_although_the_ledger_cannot_be_read(market: Path, capsys: pyt
     assert upcoming([market], clock=FakeClock(NOW), compute=computed, as_json=True, **given) == 0
     said = capsys.readouterr()
     assert len(json.loads(said.out)) == 2
-    assert "Whether something is paused is not known: " in said.err
+    assert "Whether something is paused or to be followed up is not known: " in said.err
 
 
 def test_a_schedule_without_any_slot_to_come_is_named(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -265,7 +336,54 @@ def test_a_schedule_without_any_slot_to_come_is_named(config: Path, capsys: pyte
     upcoming([config], job="news", days=None, count=None, at=None, as_json=True, clock=FakeClock(NOW))
     said = capsys.readouterr()
     assert json.loads(said.out) == []
-    assert "news has no slot any more: once, at 2026-01-05T09:00:00Z" in said.err
+    assert "news has no slot any more, it is over: once, at 2026-01-05T09:00:00Z" in said.err
+    assert check([config], as_json=True, clock=FakeClock(NOW)) == 0
+    assert "schedule news: it is over: once, at 2026-01-05T09:00:00Z, is in the past" in capsys.readouterr().out
+
+
+def test_a_schedule_without_a_slot_in_those_days_names_its_next(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config.write_text(CONFIG.replace("{every: 6h}", "{cron: '0 9 4 1 *'}"))
+    upcoming([config], job="news", days=None, count=None, at="2026-11-30", as_json=False, clock=FakeClock(NOW))
+    text = capsys.readouterr().out
+    assert "news: none within 7 days; the next is Mon 04 Jan 2027 09:00:00 EST   2027-01-04T14:00:00Z\n" in text
+    upcoming([config], job="news", days=36, count=None, at="2026-11-30", as_json=False, clock=FakeClock(NOW))
+    assert "none within" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("at", "means", "told"),
+    [
+        ("now", NOW, ""),
+        ("2026-11-30", "2026-11-30T05:00:00Z", ""),
+        ("9:30", NOW, ""),
+        ("2026-11-30T09:30", "2026-11-30T14:30:00Z", ""),
+        ("2026-11-30 09:30:05", "2026-11-30T14:30:05Z", ""),
+        ("2026-11-30T09:30+01:00", "2026-11-30T08:30:00Z", ""),
+        (
+            "2027-03-14T02:30",
+            "2027-03-14T07:00:00Z",
+            "02:30 does not exist on 2027-03-14: the clocks go forward; 03:00",
+        ),
+        ("2026-11-01T01:30", "2026-11-01T05:30:00Z", "01:30 comes twice on 2026-11-01: the first is taken; the second"),
+    ],
+)
+def test_a_time_is_read_by_the_clocks_of_the_service(
+    at: str, means: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert read_time(at, "America/New_York", from_iso(NOW)) == from_iso(means)
+    said = capsys.readouterr().err
+    assert told in said
+    assert bool(told) == bool(said)
+
+
+@pytest.mark.parametrize(
+    "at", ["", "tomorrow", "09:30Z", "2026", "2026-11", "25:00", "2026-02-30", "2026-01-01T09:00+99:00"]
+)
+def test_what_is_no_time_is_a_mistake_of_use(at: str) -> None:
+    with pytest.raises(UsageError):
+        read_time(at, "America/New_York", from_iso(NOW))
 
 
 def test_the_estimate_counts_slots_symbols_sources_and_addresses(settings: Settings) -> None:
@@ -439,7 +557,7 @@ def test_check_leaves_out_of_the_first_fetch_what_a_start_would(
     assert [(one["provider"], one["calls"]) for one in said] == [("edgar", 5), ("perplexity", 2)]
 
 
-async def _written(folder: Path, unit: Callable[[Connection], None]) -> None:
+async def _written(folder: Path, unit: Callable[[Connection], object]) -> None:
     folder.mkdir()
     ledger = Ledger(folder / "ledger.sqlite")
     await ledger.open()

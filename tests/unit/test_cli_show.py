@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from scheduler_service.cli import fetch as fetch_module
 from scheduler_service.cli.commands import cli
 from scheduler_service.cli.document_view import print_data
-from scheduler_service.clock import from_iso
+from scheduler_service.clock import DAY, HOUR, from_iso
 from scheduler_service.errors import AlreadyRunning
 from scheduler_service.models import Reason, RunOrigin, ScheduleOrigin, SlotOutcome, TaskState
 from scheduler_service.parsers.earnings import EarningsData
@@ -22,7 +22,7 @@ from scheduler_service.parsers.news import NewsData
 from scheduler_service.stores import document_store, schedule_store, stock_state_store, task_store
 from scheduler_service.stores.data_directory import SANDBOX, claim_mode
 from scheduler_service.stores.database import Ledger
-from scheduler_service.stores.schedule_store import NewRun, ScheduleRow, SlotRow
+from scheduler_service.stores.schedule_store import NewRun, ScheduleRow, SlotRow, Standing
 from scheduler_service.stores.task_store import NewTask, Rank
 from scheduler_service.web.views import TaskReport
 
@@ -136,7 +136,7 @@ def fill(conn: Connection) -> None:
     schedule_store.put_schedule(conn, row)
     new = NewRun(RunOrigin.SCHEDULE, "news", NOW, "{}", schedule_id="news")
     slot = SlotRow(NOW, NOW, 1, SlotOutcome.RAN)
-    started = schedule_store.record_slots(conn, row, [slot], runs={NOW: new}, upto=NOW, now=NOW)
+    started = schedule_store.record_slots(conn, Standing(row, (), ()), [slot], runs={NOW: new}, upto=NOW, now=NOW)
     assert started is not None
     run = started[0]
     task = partial(NewTask, lane="feeds", rank=Rank.NORMAL, not_before=NOW, expires_at=None)
@@ -247,6 +247,25 @@ def test_history_lists_slots_runs_and_tasks(config: Path) -> None:
     _, text, _ = run(config, "history", "--last", "36500d")
     assert "1 open, 1 skipped" in text
     assert "skipped (overlap)" in text
+
+
+def test_history_is_in_the_order_of_the_slots_by_the_clocks_of_the_service_and_marks_a_wrong_clock(
+    config: Path,
+) -> None:
+    def more(conn: Connection) -> None:
+        for schedule_id, due_at in (("early", NOW - HOUR), ("ahead", NOW + 36_500 * DAY), ("b", NOW), ("a", NOW)):
+            row = ScheduleRow(schedule_id, ScheduleOrigin.YAML, "news", "{}", "f", due_at - 1, due_at - 1)
+            schedule_store.put_schedule(conn, row)
+            slots = [SlotRow(due_at, due_at, 1, SlotOutcome.RAN)]
+            schedule_store.record_slots(conn, Standing(row, (), ()), slots, runs={}, upto=due_at, now=NOW)
+
+    asyncio.run(write(config.parent / "data/ledger.sqlite", [more]))
+    config.write_text(config.read_text().replace("data_dir: data", "data_dir: data, timezone: America/New_York"))
+    slots = json.loads(run(config, "history", "--last", "36500d", "--json")[1])["slots"]
+    assert [slot["schedule_id"] for slot in slots] == ["ahead", "a", "b", "news", "early"]
+    text = run(config, "history", "--last", "36500d", "--job", "ahead")[1]
+    assert "Slots (America/New_York)" in text
+    assert " (a wrong clock)" in text
 
 
 @pytest.mark.parametrize(

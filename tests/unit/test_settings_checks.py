@@ -131,6 +131,43 @@ def test_what_is_allowed_but_probably_not_meant_is_a_warning(tmp_path: Path, tex
 
 
 @pytest.mark.parametrize(
+    ("text", "path", "zone", "meant"),
+    [
+        ("service: {timezone: EST}\n" + NEWS, "service.timezone", "EST", "America/New_York"),
+        (
+            NEWS + "schedules: [{id: s, domain: news, trigger: {cron: '@daily', timezone: MST}}]",
+            "schedules[s].trigger.timezone",
+            "MST",
+            "America/Denver",
+        ),
+        (
+            NEWS + "schedules: [{id: s, domain: news, trigger: {every: 1h}, during: {days: mon, timezone: EST}}]",
+            "schedules[s].during.timezone",
+            "EST",
+            "America/New_York",
+        ),
+        (
+            NEWS + "backup: {trigger: {cron: '@daily', timezone: EST}}",
+            "backup.trigger.timezone",
+            "EST",
+            "America/New_York",
+        ),
+    ],
+)
+def test_a_zone_without_summer_time_is_a_warning_that_names_the_one_that_has_it(
+    tmp_path: Path, text: str, path: str, zone: str, meant: str
+) -> None:
+    said = f" {path}: {zone} is one offset all year, without summer time; {meant} follows the clocks there"
+    (warning,) = [w for w in load_text(tmp_path, text).warnings if "summer time" in w]
+    assert warning.endswith(said)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "EST5EDT", "CET", "HST", "Etc/GMT+5"])
+def test_other_zones_are_taken_as_they_are(tmp_path: Path, zone: str) -> None:
+    assert "summer time" not in str(load_text(tmp_path, f"service: {{timezone: {zone}}}\n" + NEWS).warnings)
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "providers: {perplexity: SEKRIT}",

@@ -220,6 +220,14 @@ WINDOWS = 'a window is {market: XNYS} or {days: mon-fri, hours: "08:00-18:00"}'
             "4:74 schedules[s].during.market: 'NYSEE' is not a known exchange; did you mean NYSE?",
         ),
         (
+            "trigger: {evry: 1h}",
+            "4:51 schedules[s].trigger.evry: 'evry' does not belong in a trigger; did you mean every?",
+        ),
+        (
+            "trigger: {every: 1h}, during: {day: mon}",
+            "4:71 schedules[s].during.day: 'day' does not belong in a window; did you mean days?",
+        ),
+        (
             "trigger: {every: 1h}, during: {days: mo-fri}",
             "4:72 schedules[s].during.days: 'mo-fri' are not weekdays; write mon-fri, sat-sun or mon,wed,fri",
         ),
@@ -398,3 +406,13 @@ def test_a_problem_of_the_environment_names_the_variable(
 def test_a_watchlist_file_is_checked_line_by_line(tmp_path: Path, text: str, expected: str) -> None:
     (tmp_path / "w.csv").write_text(text)
     assert f"w.csv:{expected}" in problems_of(tmp_path, "watchlist: {file: w.csv}\n")
+
+
+def test_the_mistakes_of_a_trigger_and_of_its_window_are_told_in_one_round(tmp_path: Path) -> None:
+    schedule = "{id: s, domain: news, trigger: {cron: '*/90 * * * *'}, during: {market: NYSEE}}"
+    trigger, window = problems_of(tmp_path, NEWS + f"schedules: [{schedule}]")
+    assert trigger.endswith(
+        " schedules[s].trigger.cron: the minute '*/90' steps over the whole field, which has 60 values; "
+        "write every: 90m, without cron"
+    )
+    assert window.endswith(" schedules[s].during.market: 'NYSEE' is not a known exchange; did you mean NYSE?")

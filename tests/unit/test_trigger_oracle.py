@@ -13,28 +13,34 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from scheduler_service.clock import MINUTE
+from scheduler_service.clock import MINUTE, SECOND
 from scheduler_service.triggers import Trigger, parse_during, parse_trigger
 from tests.market_support import NEW_YORK_CLOSED, NEW_YORK_EARLY, calendars, computed
 
 EXPRESSIONS = (
-    # every real minute that matches, also of a repeated hour
+    # of every hour: every real minute that matches, also of a repeated hour
     "* * * * *",
+    "30 * * * *",
+    "*/25 * * 3,4,10,11 *",
+    "5,35 * * * mon-fri",
+    "59 * L * *",
+    "0-10/5 * 13 * fri",
+    "0 0-23 * * *",
+    "10 12-23,0-11 * * sat,sun",
+    "45 */1 * * *",
+    # of some hours: each local time once
     "*/5 0-3 * * *",
     "*/15 9-16 * * mon-fri",
     "*/7 1-3 * * *",
     "*/20 2 * * *",
     "*/59 23 * * *",
-    "30 * * * *",
-    "5,35 * * * mon-fri",
     "0 */2 * * *",
+    "0 */24 * * *",
+    "30 0-22 * * *",
     "17 */5 1-7 * *",
     "0 */6 * 3,4,10,11 *",
-    "59 * L * *",
     "* 2 * * sun",
     "* 0 29 2 *",
-    "0-10/5 * 13 * fri",
-    # each local time once
     "0 0 * * *",
     "30 0 * * *",
     "1 0 1 * *",
@@ -154,7 +160,7 @@ def expected(expression: str, timezone: str) -> list[Minute]:
     wall = walls(timezone)
     minute, hour, *_ = expression.split()
     times = [h * 60 + m for h in sorted(numbers(hour, 0, 23)) for m in sorted(numbers(minute, 0, 59))]
-    real = minute.startswith("*") or hour.startswith("*")
+    real = all(any(h * 60 <= time < h * 60 + 60 for time in times) for h in range(24))  # no hour goes without
     due: set[Minute] = set()
     low, high = wall.local[0], wall.local[0] + len(wall.first) - 1
     for day in range(low // DAY_MINUTES, high // DAY_MINUTES + 1):
@@ -199,6 +205,26 @@ def test_cron_slots_of_three_years_are_those_of_a_walk_through_every_minute(time
     for expression in EXPRESSIONS:
         trigger = parse_trigger({"cron": expression, "timezone": timezone}, "UTC")
         agree(trigger, expected(expression, timezone), wall.start, wall.start + len(wall.local))
+
+
+@pytest.mark.parametrize("timezone", ZONES)
+@pytest.mark.parametrize("expression", ["0 */24 * * *", "30 2 * * *", "15 1 * * *", "59 23 * * *"])
+def test_a_daily_schedule_runs_once_for_every_local_date_however_it_is_written(expression: str, timezone: str) -> None:
+    """The last of a date that ends in a skipped hour runs as the next one begins, so it is dates that are counted."""
+    days = (END - START).days - 2
+    first = int(datetime(2025, 6, 2, 0, 0, tzinfo=ZoneInfo(timezone)).timestamp()) * SECOND
+    last = datetime(2025, 6, 2, 0, 0, tzinfo=ZoneInfo(timezone)) + timedelta(days=days)  # on the wall
+    trigger = parse_trigger({"cron": expression, "timezone": timezone}, "UTC")
+    assert trigger.count(first - 1, int(last.timestamp()) * SECOND - 1) == days
+
+
+@pytest.mark.parametrize("timezone", ZONES)
+def test_an_hourly_schedule_runs_every_real_hour_however_it_is_written(timezone: str) -> None:
+    hourly, listed = (
+        parse_trigger({"cron": cron, "timezone": timezone}, "UTC") for cron in ("0 * * * *", "0 0-23 * * *")
+    )
+    start, end = (int(moment.timestamp()) * SECOND for moment in (START, END))
+    assert listed.between(start, end, 10**6) == hourly.between(start, end, 10**6)
 
 
 @pytest.mark.parametrize("timezone", ZONES)

@@ -108,7 +108,15 @@ def test_a_skipped_hour_is_no_part_of_a_window_and_a_repeated_one_is_both_times(
 
 
 def test_days_may_be_lists_ranges_or_run_over_the_weekend() -> None:
-    for days in ("fri-mon", "Fri - Mon", "sat,sun,mon,fri", ["fri", "sat", "sun", "mon"], "sat-sun,mon,fri"):
+    for days in (
+        "fri-mon",
+        "Fri - Mon",
+        "sat,sun,mon,fri",
+        ["fri", "sat", "sun", "mon"],
+        "sat-sun,mon,fri",
+        "Friday-Monday",
+        "friday,sat-sunday,mon",
+    ):
         assert parse_window({"days": days}, "UTC").said()["days"] == "mon,fri,sat,sun"
     assert parse_window({"hours": "18:00-00:00"}, "UTC") == parse_window({"hours": "18:00-24:00"}, "UTC")
 
@@ -157,7 +165,7 @@ def test_a_market_trigger_is_said_in_words() -> None:
         ({"every": "1h"}, "XNYS", "'XNYS' is not a window; a window is {market: XNYS}"),
         ({"every": "1h"}, {}, "is not a window"),
         ({"every": "1h"}, {"market": "XNYS", "days": "mon"}, "'days' does not belong in a window with 'market'"),
-        ({"every": "1h"}, {"day": "mon"}, "'day' does not belong"),
+        ({"every": "1h"}, {"day": "mon"}, "'day' does not belong in a window; did you mean days?"),
         ({"every": "1h"}, {"market": "XXXX"}, "market: 'XXXX' is not a known exchange"),
         ({"every": "1h"}, {"days": "mo-fr"}, "days: 'mo-fr' are not weekdays; write mon-fri"),
         ({"every": "1h"}, {"days": []}, "are not weekdays"),

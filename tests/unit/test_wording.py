@@ -9,7 +9,8 @@ import pytest
 from scheduler_service.clock import DAY, HOUR, MINUTE, SECOND, from_iso
 from scheduler_service.errors import Held
 from scheduler_service.models import Reason, SlotOutcome, StockState
-from scheduler_service.stores.schedule_store import PauseRow, SlotRow
+from scheduler_service.stores.pause_store import PauseRow
+from scheduler_service.stores.schedule_store import SlotRow
 from scheduler_service.stores.traces import RecordedSlot
 from scheduler_service.triggers import parse_during, parse_trigger
 from scheduler_service.wording import (
@@ -131,12 +132,37 @@ def test_a_pause_names_its_end_and_its_reason() -> None:
 
 def test_how_fresh_a_source_is_counts_as_slots_do() -> None:
     state = StockState(checked_for=DUE, checked_at=DUE + MINUTE, failures=2)
-    assert fresh_until(state, 20 * MINUTE, DUE + 18 * MINUTE - 1, "UTC").startswith("fresh until 2026-11-23T14:48:00Z")
-    assert fresh_until(state, 20 * MINUTE, DUE + 18 * MINUTE, "UTC").startswith("stale since 2026-11-23T14:48:00Z")
-    assert of_state(state, 20 * MINUTE, DUE, "UTC").endswith("fresh_for 20m, 2 failures since)")
-    assert (
-        of_state(StockState(), 20 * MINUTE, DUE, "UTC") == fresh_until(StockState(), 1, DUE, "UTC") == "never fetched"
+    now, end = DUE + MINUTE, DUE + 18 * MINUTE
+    assert fresh_until(state, 20 * MINUTE, end - 1, now, "UTC").startswith("fresh until 2026-11-23T14:48:00Z")
+    assert fresh_until(state, 20 * MINUTE, end, now, "UTC").startswith("stale since 2026-11-23T14:48:00Z")
+    assert of_state(state, 20 * MINUTE, DUE, now, "UTC").endswith("fresh_for 20m, 2 failures since)")
+    untried = StockState()
+    assert of_state(untried, MINUTE, DUE, now, "UTC") == fresh_until(untried, 1, DUE, now, "UTC") == "never fetched"
+
+
+def test_a_check_that_lies_ahead_was_noted_by_a_wrong_clock_and_does_not_count() -> None:
+    state = StockState(checked_for=DUE + 30 * DAY, checked_at=DUE + 30 * DAY + MINUTE)
+    said = (
+        "stale: checked at 2026-12-23T14:31:00Z (Wed 14:31 UTC), a time that has not come yet: a wrong clock; it does "
+        "not count"
     )
+    assert fresh_until(state, HOUR, DUE, DUE, "UTC") == of_state(state, HOUR, DUE, DUE, "UTC") == said
+
+
+@pytest.mark.parametrize(
+    ("at", "said"),
+    [
+        ("2027-03-14T07:30:00Z", "; that day clocks go forward: 02:30 does not exist, runs at 03:00; the one before"),
+        ("2027-03-15T07:30:00Z", "02:30 every day, America/New_York'; the one before"),
+    ],
+)
+def test_an_instant_without_a_slot_names_what_the_clocks_did_that_day(at: str, said: str) -> None:
+    assert said in why_not({"cron": "30 2 * * *"}, at)[0]
+
+
+def test_a_slot_left_out_of_the_repeated_hour_is_told() -> None:
+    said, _ = why_not({"cron": "30 1 * * *"}, "2026-11-01T06:30:00Z")
+    assert "; that day clocks go back: 01:30 comes twice, runs the first time; the one before is" in said
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,61 @@
+"""Runs that no slot asks for: what was never fetched, and what a person wants now."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from scheduler_service.expansion import Expander, Expansion, not_lacking
+from scheduler_service.models import RunOrigin
+from scheduler_service.stores import schedule_store
+from scheduler_service.stores.schedule_store import NewRun, RunRow
+from scheduler_service.stores.task_store import Rank
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from scheduler_service.clock import Clock
+    from scheduler_service.processors.base import Processor
+    from scheduler_service.stores.database import Ledger
+
+
+class UnscheduledRuns:
+    """Due at once, whatever the schedules say."""
+
+    def __init__(
+        self, ledger: Ledger, processors: Mapping[str, Processor[Any]], expander: Expander, clock: Clock
+    ) -> None:
+        self._ledger = ledger
+        self._processors = processors
+        self._expander = expander
+        self._clock = clock
+
+    async def initial(self, covered: Mapping[str, Sequence[str]]) -> Counter[tuple[str, str]]:
+        """A run per domain for what was never tried of the symbols that a schedule covers; returns how many tasks that
+        makes of each (domain, source).
+        """
+        counts: Counter[tuple[str, str]] = Counter()
+        for domain, symbols in covered.items():
+            processor = self._processors[domain]
+            done = await self._ledger.read(partial(not_lacking, domain=domain, processor=processor))
+            sources = tuple(processor.policies)
+            lacking = [(symbol, source) for symbol in symbols for source in sources if (symbol, source) not in done]
+            if lacking:
+                never = tuple(dict.fromkeys(symbol for symbol, _ in lacking))
+                await self._run(RunOrigin.INITIAL, domain, Expansion(never, sources))
+                counts.update((domain, source) for _, source in lacking)
+        return counts
+
+    async def at_once(
+        self, origin: RunOrigin, domain: str, symbols: Sequence[str], sources: Sequence[str], *, force: bool
+    ) -> RunRow:
+        """What a person asked for, of high priority."""
+        expansion = Expansion(tuple(sorted(set(symbols))), tuple(sources), Rank.HIGH)
+        return await self._run(origin, domain, expansion, force=force)
+
+    async def _run(self, origin: RunOrigin, domain: str, expansion: Expansion, *, force: bool = False) -> RunRow:
+        now = self._clock.now()
+        new = NewRun(origin, domain, now, expansion.to_json(), force=force)
+        run, _ = await self._expander.finish(await self._ledger.run(partial(schedule_store.add_run, new=new, now=now)))
+        return run
