@@ -113,7 +113,7 @@ class Rounds:
             self._sweep_wanted.clear()
             if self._stop.is_set():
                 return
-            self._clock_watch.rested(SWEEP_EVERY, since=rested)
+            self._clock_watch.rested(self._every, since=rested)
             self._void_ahead |= self._clock_watch.stepped()
             looked = self._clock.now()
             try:
