@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -32,7 +33,7 @@ from scheduler_service.stores.database import Ledger
 from scheduler_service.virtual_time import VirtualClock, VirtualLoop, seeded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from scheduler_service.clock import Instant, Micros
     from scheduler_service.market_calendar import Calendar
@@ -60,13 +61,19 @@ class Plan:
         return self.days * DAY
 
 
-def simulate(settings: Settings, plan: Plan, calendars: Iterable[Calendar] = ()) -> Report:
-    """Runs the configuration through the plan. ``calendars``: of the exchanges that it needs.
+def simulate(
+    settings: Settings,
+    plan: Plan,
+    calendars: Iterable[Calendar] = (),
+    passed: Callable[[int], None] = lambda days: None,
+) -> Report:
+    """Runs the configuration through the plan. ``calendars``: of the exchanges that it needs. ``passed`` is told how
+    many days have passed.
 
     Raises ``SchedulerServiceError`` where the service does not start.
     """
     with tempfile.TemporaryDirectory(prefix="simulation-") as name:
-        machine = _Machine(alone(settings, Path(name)), plan, calendars)
+        machine = _Machine(alone(settings, Path(name)), plan, calendars, passed)
         machine.run()
         return machine.report()
 
@@ -91,6 +98,7 @@ class _Machine:
     settings: Settings
     plan: Plan
     calendars: Iterable[Calendar]
+    passed: Callable[[int], None]
     starts: int = 0
 
     def __post_init__(self) -> None:
@@ -194,11 +202,12 @@ class _Machine:
 
     async def _until(self, service: BackgroundScheduler, elapsed: Micros) -> None:
         """Or until the service fails."""
-        try:
-            async with asyncio.timeout((elapsed - self.clock.elapsed) / SECOND):
-                await service.until_stop()
-        except TimeoutError:
-            return
+        while not service.failed and self.clock.elapsed < elapsed:
+            midnight = (self.clock.elapsed // DAY + 1) * DAY
+            with suppress(TimeoutError):
+                async with asyncio.timeout((min(midnight, elapsed) - self.clock.elapsed) / SECOND):
+                    await service.until_stop()
+            self.passed(self.clock.elapsed // DAY)
 
     async def _befall(self, service: BackgroundScheduler, trouble: Trouble) -> None:
         match trouble:

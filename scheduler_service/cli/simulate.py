@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
+from contextlib import contextmanager
 from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -11,12 +13,13 @@ from zoneinfo import ZoneInfo
 
 import click
 from loguru import logger
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from scheduler_service.calendar_file import run_market_sessions
 from scheduler_service.cli.calendars import informed
 from scheduler_service.cli.configuration import find, read
 from scheduler_service.cli.figures import several, sparkline
-from scheduler_service.cli.terminal import line, print_json, table
+from scheduler_service.cli.terminal import console, line, print_json, table
 from scheduler_service.clock import BUILT_AT, SystemClock, to_datetime
 from scheduler_service.engine import exchanges_needed
 from scheduler_service.errors import ConfigurationError
@@ -25,7 +28,7 @@ from scheduler_service.simulation import Plan, simulate
 from scheduler_service.simulation_faults import midnight, parse_fault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from scheduler_service.calendar_file import Compute
@@ -73,7 +76,9 @@ def simulate_configuration(
     logger.remove()
     logger.add(lambda message: line(message.rstrip(), err=True), level="ERROR", format="{message}\n{exception}")
     exchanges = sorted(exchanges_needed(settings))
-    shown = simulate(settings, plan, [calendars(name) for name in exchanges if calendars(name).last_day is not None])
+    known = [calendars(name) for name in exchanges if calendars(name).last_day is not None]
+    with _progress(days) as passed:
+        shown = simulate(settings, plan, known, passed)
     if as_json:
         print_json({"seed": seed, "faults": list(faults), **shown.model_dump(mode="json")})
     else:
@@ -122,6 +127,15 @@ def plan_of(
     except ValueError as error:
         raise click.UsageError(f"--fault {error}") from None
     return Plan(begins, days, seed, tuple(sorted(happenings, key=lambda happening: happening.after)))
+
+
+@contextmanager
+def _progress(days: int) -> Iterator[Callable[[int], None]]:
+    """A bar, where somebody watches."""
+    columns = (TextColumn("simulating", markup=False), BarColumn(), MofNCompleteColumn(), TextColumn("days"))
+    with Progress(*columns, console=console(err=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+        bar = progress.add_task("simulating", total=days)
+        yield lambda passed: progress.update(bar, completed=passed)
 
 
 def _print(shown: Report, plan: Plan, settings: Settings) -> None:

@@ -71,6 +71,44 @@ def test_next_prints_exactly_the_slots_of_its_window(tmp_path: Path) -> None:
     ]
 
 
+def test_a_simulation_says_the_same_twice_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    wanted = ("simulate", "--days", "1", "--from", "2027-01-04", "--fault", "500:feeds:30m@day1T10:00", "--json")
+    once, again = program(tmp_path, *wanted), program(tmp_path, *wanted)
+    assert (once.returncode, again.returncode) == (0, 0)
+    assert once.stdout == again.stdout
+    report = json.loads(once.stdout)
+    assert report["start"] == "2027-01-04T05:00:00Z"
+    assert {one["provider"] for one in report["providers"]} == {"edgar", "feeds", "perplexity"}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_simulation_shows_tables_and_what_was_said(tmp_path: Path) -> None:
+    done = program(tmp_path, "simulate", "--days", "1", "--from", "2027-01-04", "--fault", "crash@day1T10:00")
+    assert done.returncode == 0
+    assert "the process was started 2 times" in done.stdout
+    assert "Calls per hour:" in done.stdout
+    assert "news: " in done.stdout
+    assert "Traceback" not in done.stderr
+    assert max(map(len, done.stdout.splitlines()[8:])) < 400
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--fault", "crash@never"), "'never' is no time"),
+        (("--fault", "outage:edgr:1h@day1"), "did you mean edgar?"),
+        (("--from", "soon"), "write a date such as 2027-01-04"),
+        (("--from", "2020-01-01"), "believes no clock before that"),
+        (("--days", "0"), "0 is not in the range"),
+    ],
+)
+def test_what_cannot_be_simulated_is_2_in_words(tmp_path: Path, arguments: tuple[str, str], said: str) -> None:
+    done = program(tmp_path, "simulate", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_status_of_nothing_is_3(tmp_path: Path) -> None:
     done = program(tmp_path, "status", "--json")
     assert (done.returncode, done.stdout) == (3, "")

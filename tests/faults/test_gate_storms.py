@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from scheduler_service.background_scheduler import BackgroundScheduler
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 KEYS = ("pplx-one-1111", "pplx-two-2222")
 LONGEST_ANSWER = 9.0
 COST = 15_000
-CALLS_A_DAY, CALLS_IN_24_HOURS, USD_A_DAY = 40, 12, 0.11
+CALLS_A_DAY, CALLS_IN_24_HOURS, USD_A_DAY = 40, 6, 0.11
 CONCURRENCY = {"plain": 3, "paid": 1, "feeds": 2}
 SPACING = {"plain": SECOND // 2, "paid": 3 * SECOND, "a.example": SECOND, "b.example": SECOND}
 OPTIONS = {
@@ -86,7 +86,7 @@ class Step(NamedTuple):
 WEATHER = st.builds(
     Weather,
     where=st.sampled_from(("plain", "paid", "a.example", "b.example", "")),
-    after=st.floats(0, 1500),
+    after=st.one_of(st.just(0.0), st.floats(0, 1500)),
     lasts=st.sampled_from((5.0, 60.0, 1800.0)),
     status=st.sampled_from((500, 503, 429, 429, 404, 401, 0)),
     retry_after=st.sampled_from(RETRY_AFTER),
@@ -95,16 +95,18 @@ WEATHER = st.builds(
 STEPS = st.lists(
     st.builds(
         Step,
-        pause=st.sampled_from((0.0, 0.0, 0.01, 0.4, 5.0, 61.0, 700.0)),
+        pause=st.sampled_from((0.0, 0.0, 0.0, 0.01, 0.4, 5.0, 61.0, 700.0, 40_000.0)),
         what=st.integers(0, 11),
         force=st.booleans(),
         patience=st.sampled_from((None, None, None, 0.02, 3.0)),
     ),
-    min_size=4,
-    max_size=40,
+    min_size=6,
+    max_size=50,
 )
 KILLS = st.one_of(st.integers(3, 150), st.sampled_from((0.3, 1.6, 4.0, 8.0, 75.0)))
 """A touch of the disk, or so many seconds after the start."""
+USUAL = st.sampled_from((0.05, 2.0, LONGEST_ANSWER))
+"""Seconds that an answer takes in fair weather."""
 
 
 @dataclass
@@ -128,6 +130,7 @@ class Upstream:
 
     clock: VirtualClock
     weather: list[Weather]
+    usual: float
     life: int = 0
     seen: list[Seen] = field(default_factory=list)
     begins: int = 0
@@ -139,7 +142,7 @@ class Upstream:
         now = self.clock.now()
         where = _where(request.url)
         weather = next((w for w in self.weather if self._rules(w, where, now)), None)
-        takes = weather.takes if weather else 0.05
+        takes = weather.takes if weather else self.usual
         key = dict(request.headers).get("Authorization", "").removeprefix("Bearer ") or None
         seen = Seen(self.life, where, request.url, key, now, now + round(takes * SECOND))
         self.seen.append(seen)
@@ -187,17 +190,20 @@ def _things(it: House) -> list[Resource]:
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(STEPS, st.lists(WEATHER, max_size=6), st.lists(KILLS, max_size=4), st.integers(0, 99))
+@given(STEPS, st.lists(WEATHER, max_size=6), st.lists(KILLS, max_size=4), USUAL, st.integers(0, 99))
+@example([Step(0.0, 4, False, None), Step(0.4, 5, False, None)], [], [1.6], LONGEST_ANSWER, 0)
 def test_no_storm_makes_it_ask_too_often_too_soon_too_dear_or_twice(
-    steps: list[Step], weather: list[Weather], kills: list[int | float], seed: int
+    steps: list[Step], weather: list[Weather], kills: list[int | float], usual: float, seed: int
 ) -> None:
     with TemporaryDirectory() as folder:
-        _storm(Path(folder), steps, weather, kills, seed)
+        _storm(Path(folder), steps, weather, kills, usual, seed)
 
 
-def _storm(folder: Path, steps: list[Step], weather: list[Weather], kills: list[int | float], seed: int) -> None:
+def _storm(
+    folder: Path, steps: list[Step], weather: list[Weather], kills: list[int | float], usual: float, seed: int
+) -> None:
     clock = VirtualClock()
-    upstream = Upstream(clock, weather)
+    upstream = Upstream(clock, weather, usual)
     remembered: list[tuple[int, str, int]] = []
 
     async def life(clock: VirtualClock, lasts: float | None = None) -> None:

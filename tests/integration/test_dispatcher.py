@@ -64,6 +64,21 @@ def test_a_new_schedule_is_due_from_now_on_and_not_before(bench: Bench) -> None:
     ]
 
 
+def test_what_a_slot_finds_fresh_ends_as_it_is_written_down_and_what_a_person_forces_does_not(bench: Bench) -> None:
+    bench.boot(a_schedule(trigger={"every": "20m"}))
+    bench.later(20 * MINUTE)
+    bench.sweep()
+    bench.end(bench.claim())
+    bench.later(10 * MINUTE)
+    bench.do(bench.dispatcher.fetch("numbers", SYMBOLS, ["wire"], force=True))
+    assert len(bench.claim()) == len(SYMBOLS)
+    bench.later(10 * MINUTE)
+    bench.sweep()
+    assert bench.claim() == []
+    assert set(bench.tasks("state, reason, attempt")[-6:]) == {("skipped", "fresh", 0)}
+    assert runs(bench)[-1] == ("schedule", "15:00", 0, 0, 6)
+
+
 def test_reconciling_twice_changes_nothing(bench: Bench) -> None:
     bench.boot(HOURLY, a_schedule("words", domain="words"))
     bench.later(3 * HOUR)

@@ -10,11 +10,12 @@ import pytest
 
 from scheduler_service.calls import Response
 from scheduler_service.clock import DAY, HOUR, MINUTE, SECOND
-from scheduler_service.errors import Held, PermanentClientError, TransientClientError
+from scheduler_service.errors import Held, PermanentClientError, StoreError, TransientClientError
 from scheduler_service.gates.gate import HEARD_OF_AFTER
 from scheduler_service.models import Reason, Symbol
 from scheduler_service.sandbox.faults import Fault, FaultKind
 from scheduler_service.sandbox.memory import MemoryTransport
+from scheduler_service.stores import call_store
 from tests.integration.gates_support import (
     CIKS,
     LATENCY,
@@ -163,6 +164,27 @@ def test_a_probe_that_is_cut_off_lets_the_next_one_try(tmp_path: Path) -> None:
     assert run_until_killed(killed, hop=NEVER, clock=clock)
     run(stopped, clock=clock)
     run(then, clock=clock)
+
+
+def test_a_probe_that_could_not_be_reserved_lets_the_next_one_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(clock: VirtualClock) -> None:
+        async with house(tmp_path, clock, sandbox(clock)) as it:
+            held = await break_it(it)
+            await clock.sleep((held.until - clock.now()) / SECOND)
+
+            def fails(*_: Any, **__: Any) -> None:
+                raise StoreError("the disk is full")
+
+            task = await it.task()
+            with monkeypatch.context() as full:
+                full.setattr(call_store, "reserve", fails)
+                with pytest.raises(StoreError):
+                    await it.ask(it.edgar.submissions(CIKS[0]), task)
+            assert (await it.ask(it.edgar.submissions(CIKS[0]), task)).asked
+
+    run(story)
 
 
 def test_it_forgets_a_circuit_that_a_wrong_clock_opened(tmp_path: Path) -> None:

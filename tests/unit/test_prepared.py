@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -46,7 +47,7 @@ SOME = select(stock.c.id, stock.c.watched).where(stock.c.name.in_(["a", "b"]), s
 THOSE = select(stock.c.name).where(stock.c.id.in_(bindparam("ids", expanding=True))).order_by(stock.c.id)
 COUNT = select(func.count().label("many")).select_from(stock)
 RENAME = update(stock).where(stock.c.name == bindparam("old")).values(name=bindparam("new"))
-ROWS = [
+ROWS: list[dict[str, Any]] = [
     {"name": "a", "watched": True, "body": b"\0x"},
     {"name": "b", "watched": False, "body": None},
     {"name": "c", "watched": None, "body": b""},
@@ -117,7 +118,8 @@ def test_errors_are_of_the_same_kind(conn: Connection) -> None:
 
 def test_who_listens_to_statements_hears_those_that_are_ready_too() -> None:
     engine, heard = create_engine("sqlite://"), list[str]()
-    with PreparedConnection(engine) as conn:
+    conn = PreparedConnection(engine)
+    with conn:
         metadata.create_all(conn)
         for _ in range(3):
             conn.execute(COUNT)
@@ -129,7 +131,8 @@ def test_who_listens_to_statements_hears_those_that_are_ready_too() -> None:
 
 def test_a_statement_that_is_forgotten_leaves_nothing_behind() -> None:
     engine = create_engine("sqlite://")
-    with PreparedConnection(engine) as conn:
+    conn = PreparedConnection(engine)
+    with conn:
         metadata.create_all(conn)
         for number in range(50):
             once = select(stock.c.id).where(stock.c.id == number)
@@ -143,21 +146,19 @@ def test_a_statement_that_is_forgotten_leaves_nothing_behind() -> None:
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_transaction_is_whole_or_undone_and_a_savepoint_alone(*, fails: bool) -> None:
     engine = create_engine("sqlite://")
-    with PreparedConnection(engine) as conn:
+    conn = PreparedConnection(engine)
+    with conn:
         metadata.create_all(conn)
         conn.commit()
         conn._sqlite.isolation_level = None
-        try:
-            with conn.transaction("BEGIN"):
-                conn.execute(ADD, ROWS[0])
-                with pytest.raises(ZeroDivisionError), conn.savepoint():
-                    conn.execute(ADD, ROWS[1])
-                    raise ZeroDivisionError
-                with conn.savepoint():
-                    conn.execute(ADD, ROWS[2])
-                if fails:
-                    raise KeyError
-        except KeyError:
-            pass
+        with suppress(KeyError), conn.transaction("BEGIN"):
+            conn.execute(ADD, ROWS[0])
+            with suppress(ZeroDivisionError), conn.savepoint():
+                conn.execute(ADD, ROWS[1])
+                raise ZeroDivisionError
+            with conn.savepoint():
+                conn.execute(ADD, ROWS[2])
+            if fails:
+                raise KeyError
         assert list(conn.scalars(select(stock.c.name).order_by(stock.c.name))) == ([] if fails else ["a", "c"])
     engine.dispose()
