@@ -150,6 +150,8 @@ class Dispatcher:
             return
         if self._sync_waits:
             await self.sync()
+        if await self._ledger.read(partial(wrong_clock.is_ahead, now=self._clock.now())):
+            await self.clock_stepped()
         await self.expand_unfinished()
         for schedule_id in list(self.everything):
             await self.reconcile(schedule_id)

@@ -21,6 +21,7 @@ from scheduler_service.stores.schema import (
     document,
     gate_state,
     outbox,
+    pause,
     schedule,
     slot,
     task,
@@ -53,6 +54,12 @@ def void_deadlines(conn: Connection, now: Instant) -> None:
     undelivered = and_(outbox.c.delivered_at.is_(None), outbox.c.created_at > now)
     conn.execute(update(outbox).where(undelivered).values(created_at=now, not_before=now))
     conn.execute(delete(gate_state).where(gate_state.c.set_at > now))
+
+
+def is_ahead(conn: Connection, now: Instant) -> bool:
+    """Whether schedules or pauses know of a time that has not come: also a clock that went there and back is seen."""
+    pauses = select(pause.c.scope).where(pause.c.since > now, pause.c.ended_at.is_(None)).limit(1)
+    return bool(schedules_ahead(conn, now)) or conn.execute(pauses).first() is not None
 
 
 def schedules_ahead(conn: Connection, now: Instant) -> list[ScheduleRow]:
