@@ -154,6 +154,8 @@ class PerplexityClient:
         gone = None if resource.key.startswith(_SEARCH) else self._advice()
         raise_for_status(response, resource.request, self._clock.now(), gone)
         said = json_object(response.body)
+        if said is None and response.body.lstrip()[:1] == b"{":
+            return None  # paid for, and perhaps a parser's fault: it is kept, and judged where it is read
         if said is None:
             message = f"{shown(response.url)} answered {response.status} with something other than a JSON object"
             raise TransientClientError(message, Reason.PROVIDER_DOWN, status=response.status)

@@ -43,7 +43,7 @@ MOST_LOST = 2
 UNREADABLE_FOR = HOUR
 """An answer that nobody can read is not asked for anew sooner, nor left to stand for longer."""
 SECONDS_TO_LAND = 5.0
-SMALL_BODY = 64 * 1024
+SMALL_BODY = 16 * 1024
 """Bytes that are parsed faster on the loop than on the way to a thread."""
 PARSED_ANSWERS = 64
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from math import ceil
 from typing import TYPE_CHECKING
 
 from scheduler_service.calls import Cost
@@ -66,7 +67,7 @@ def limits_of(budget: Budget, spent: Mapping[str, Spend], now: Instant) -> tuple
         used = spent_in(spent, period, now)
         so_far = {Unit.CALLS: used.calls, Unit.TOKENS: used.tokens, Unit.USD: used.usd_micros}
         found += [
-            Limit(unit, period, most, int(share * most), so_far[unit], begins_anew)
+            Limit(unit, period, most, ceil(share * most), so_far[unit], begins_anew)
             for unit, most in _most(budget, period).items()
             if most is not None
         ]
@@ -82,7 +83,7 @@ def spent_in(spent: Mapping[str, Spend], period: Period, now: Instant) -> Spend:
 
 def in_the_way(limits: tuple[Limit, ...], cost: Cost, *, urgent: bool) -> Limit | None:
     """The limit that keeps a call from leaving, of several the one that holds longest."""
-    full = [limit for limit in limits if limit.takes(cost) > limit.left(urgent=urgent)]
+    full = [limit for limit in limits if limit.takes(cost) > max(0, limit.left(urgent=urgent))]
     return max(full, key=lambda limit: limit.until, default=None)
 
 

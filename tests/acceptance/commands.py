@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = (sys.executable, "-m", "scheduler_service")
-PATIENCE = 30.0
+PATIENCE = 45.0
 """Seconds after which what has not happened is taken not to happen."""
 GLANCE = 0.02
 

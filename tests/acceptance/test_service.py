@@ -148,6 +148,7 @@ async def test_a_stop_lets_running_tasks_finish_and_the_next_start_does_the_rest
     await _does_the_rest(tmp_path, settings)
 
 
+@pytest.mark.timeout(120)
 async def test_a_second_signal_hastens(tmp_path: Path, settings: dict[str, str]) -> None:
     settings["SCHEDULER_PROVIDERS__SANDBOX__LATENCY"] = "1m"
     settings["SCHEDULER_SERVICE__DRAIN_TIMEOUT"] = "5m"  # longer than anybody here has patience

@@ -574,9 +574,9 @@ def parsed() -> dict[str, Schedule]:
 
 
 TimeMachine.TestCase.settings = settings(
-    max_examples=50, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=30, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )
-TestTimeMachine = TimeMachine.TestCase
+TestTimeMachine = pytest.mark.timeout(300)(TimeMachine.TestCase)
 
 
 def test_the_list_of_slots_knows_the_days_on_which_the_clocks_change() -> None:
