@@ -118,6 +118,7 @@ async def test_without_faults_the_answer_is_an_object(bench: Bench, api: Dialect
 # the wire
 
 DOWN = (TransientClientError, Reason.PROVIDER_DOWN)
+UNSOUND = (ParseError, Reason.UNREADABLE)
 REDIRECTED = (PermanentClientError, Reason.REDIRECTED)
 WIRE: dict[FaultKind, tuple[type[Exception], Reason]] = {
     FaultKind.STATUS: DOWN,
@@ -127,12 +128,12 @@ WIRE: dict[FaultKind, tuple[type[Exception], Reason]] = {
     FaultKind.UNDECLARED: (Refused, Reason.REFUSED),
     FaultKind.HTML: DOWN,
     FaultKind.EMPTY: DOWN,
-    FaultKind.NAN: DOWN,
-    FaultKind.HUGE_INT: DOWN,
-    FaultKind.DUPLICATE_KEYS: DOWN,
+    FaultKind.NAN: UNSOUND,
+    FaultKind.HUGE_INT: UNSOUND,
+    FaultKind.DUPLICATE_KEYS: UNSOUND,
     FaultKind.BRACKETS: (PermanentClientError, Reason.TOO_LARGE),
     FaultKind.NOISE: DOWN,
-    FaultKind.TRUNCATED: DOWN,
+    FaultKind.TRUNCATED: UNSOUND,
     FaultKind.BODY: DOWN,
     FaultKind.REDIRECT: REDIRECTED,
     FaultKind.REDIRECT_LOOP: REDIRECTED,
