@@ -141,7 +141,7 @@ class Door:
             found.append(Standing(self.name, self.closed.until, self.closed.reason or Reason.RATE_LIMITED))
         for endpoint, known in self._endpoints.items():
             opened = known.circuit.opened_at(now)
-            if opened is not None:
+            if opened is not None and (opened.until > now or known.probed):  # else the next request finds out
                 found.append(Standing(self.of(endpoint), opened.until, Reason.PROVIDER_DOWN, known.probed))
         return tuple(found)
 
