@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from math import ceil
 from typing import TYPE_CHECKING
 
 from scheduler_service.calls import Cost
@@ -67,7 +66,7 @@ def limits_of(budget: Budget, spent: Mapping[str, Spend], now: Instant) -> tuple
         used = spent_in(spent, period, now)
         so_far = {Unit.CALLS: used.calls, Unit.TOKENS: used.tokens, Unit.USD: used.usd_micros}
         found += [
-            Limit(unit, period, most, ceil(share * most), so_far[unit], begins_anew)
+            Limit(unit, period, most, int(share * most), so_far[unit], begins_anew)
             for unit, most in _most(budget, period).items()
             if most is not None
         ]
