@@ -91,12 +91,16 @@ def request_of(
 async def _follow(settings: Settings, request: FetchRequest, *, as_json: bool) -> list[TaskReport]:
     """The last report of each task."""
     latest: dict[int, TaskReport] = {}
+    told: dict[int, str] = {}
     bar = sys.stderr.isatty()
     with _bar() if bar else _lines(err=as_json) as show:
         async with aclosing(_reports(settings, request)) as reports:
             async for report in reports:
                 latest[report.task_id] = report
-                show(report, sum(known.state.ended for known in latest.values()))
+                held = "" if report.state.ended else (report.message or "").partition(" until ")[0]
+                if not held or told.get(report.task_id) != held:  # that it is held again is no news
+                    show(report, sum(known.state.ended for known in latest.values()))
+                told[report.task_id] = held or told.get(report.task_id, "")
     return list(latest.values())
 
 

@@ -320,6 +320,22 @@ def test_fetch_does_it_itself_where_no_service_runs(config: Path, monkeypatch: p
     assert out == f"[1/1] AAPL news from feeds: skipped, fresh\n1 task: 1 skipped.\n  {where}\n"
 
 
+def test_that_a_fetch_is_held_is_said_once_and_again_for_another_reason(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = ended("AAPL", TaskState.RUNNING)
+    held = [
+        ended("AAPL", TaskState.QUEUED).model_copy(update={"message": f"held ({why}) until 10:0{minute}"})
+        for minute, why in enumerate(["rate_limited", "rate_limited", "provider_down"])
+    ]
+    without_service(monkeypatch, held[0], running, held[1], running, held[2], ended("AAPL", TaskState.COMPLETED))
+    assert [line.partition("feeds: ")[2] for line in run(config, "fetch", "news", "AAPL")[1].splitlines()[:3]] == [
+        "held (rate_limited) until 10:00",
+        "held (provider_down) until 10:02",
+        "updated",
+    ]
+
+
 def test_a_fetch_that_failed_is_1_and_one_cut_short_too(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     without_service(monkeypatch, ended("AAPL", TaskState.FAILED, Reason.TIMEOUT))
     assert run(config, "fetch", "news", "AAPL")[0] == 1
