@@ -45,9 +45,10 @@ def quarantined(task: Task, until: Instant) -> Event:
 
 
 def deferred(task: Task, held: Held) -> Event:
-    """The task waits for a gate; why, and until when."""
+    """The task waits for a gate; why, and until when. That it waits for the same reason once more is no news."""
     message = f"{task.symbol} {task.domain} from {task.source} waits: {held}"
-    return Event("task.deferred", message, {"task_id": task.id, "reason": held.reason}, "INFO")
+    level = "DEBUG" if task.held_reason is held.reason else "INFO"
+    return Event("task.deferred", message, {"task_id": task.id, "reason": held.reason}, level)
 
 
 def run_closed(run: RunRow) -> Event:

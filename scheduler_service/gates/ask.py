@@ -251,8 +251,8 @@ class Gates:
             if before is not None and is_good(row, resource, asker.checked_since, self._clock.now()):
                 return before
         if lost >= MOST_LOST:
-            message = f"the answer of {resource.key} was lost {lost} times, or failed and may have been charged"
-            message += "; it is not asked for again by this task"
+            message = f"{lost} calls of {resource.key} ended without an answer though they may have been charged"
+            message += " (lost, timed out, or a 5xx); it is not asked for again by this task"
             raise PermanentClientError(message, Reason.LOST)
         gate = self.by_provider[resource.provider]
         for _ in range(len(gate.keys) - 1 if gate.keys is not None else 0):
