@@ -63,7 +63,7 @@ def test_it_charges_a_lost_call_shows_it_and_asks_again_once(tmp_path: Path) -> 
         async with house(tmp_path, clock, upstream) as it:
             assert it.lost == 1
             for task in found:
-                with pytest.raises(PermanentClientError, match="2 calls of .* ended without an answer") as caught:
+                with pytest.raises(PermanentClientError, match="ended without an answer") as caught:
                     await it.ask(it.edgar.submissions(AAPL), task)
                 assert caught.value.reason is Reason.LOST
             assert [call.state for call in it.calls()] == ["lost", "lost"]
@@ -231,7 +231,7 @@ def test_it_charges_and_counts_as_lost_what_it_can_neither_keep_nor_settle(
                 full.setattr(call_store, "settle", fails)
                 with pytest.raises(StoreError):
                     await it.ask(plain(), task)
-                with pytest.raises(PermanentClientError, match="2 calls of .* ended without an answer"):
+                with pytest.raises(PermanentClientError, match="ended without an answer"):
                     await it.ask(plain(), task)  # a 500 that could not be settled, and then no third
             assert [call.state for call in it.calls()] == ["reserved"] * 2
             assert len(told.seen) == it.spent() == 2
