@@ -2,7 +2,7 @@
 
 What a command needs is imported when it runs, so that ``--help`` and shell completion answer at once.
 """
-# ruff: noqa: PLC0415
+# ruff: noqa: PLC0415 - the imports within functions are what the text above promises
 
 from __future__ import annotations
 

@@ -189,7 +189,7 @@ class Caller:
         )
         try:
             return await self._ledger.run(lambda conn: call_store.reserve(conn, new, now))
-        except BaseException as error:
+        except BaseException as error:  # cancelled too: a probe that never leaves must not hold up the next
             circuit_after(gate, entry, error, now)
             if isinstance(error, Exception):  # not on cancellation: what is queued is still committed
                 gate.give_back(entry)

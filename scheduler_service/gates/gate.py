@@ -122,7 +122,7 @@ class Gate:
                 await self._clock.sleep((at - now) / SECOND)
                 now = self._clock.now()
                 self._look(expected, door, endpoint, now, urgent=urgent)
-        except BaseException:
+        except BaseException:  # cancelled too: who gives up in the line takes up no place
             self._inside -= 1
             self._daily.forget()
             raise

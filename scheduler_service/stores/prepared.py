@@ -137,7 +137,7 @@ class PreparedConnection(Connection):
         try:
             yield
             self.commit() if self.in_transaction() else raw.commit()
-        except BaseException as error:
+        except BaseException as error:  # whatever it was, no transaction stays open
             self.rollback()  # where SQLAlchemy has begun, or the database has ended what it began
             raw.rollback()
             if isinstance(error, sqlite3.Error):
@@ -151,7 +151,7 @@ class PreparedConnection(Connection):
             self._sqlite.execute("SAVEPOINT unit")
             try:
                 yield
-            except BaseException:
+            except BaseException:  # whatever it was, nothing of the unit stays
                 self._sqlite.execute("ROLLBACK TO unit")
                 self._sqlite.execute("RELEASE unit")
                 raise
