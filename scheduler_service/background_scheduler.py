@@ -21,6 +21,7 @@ from scheduler_service.overview import in_one_line, overview
 from scheduler_service.pausing import pause, pauses, resume
 from scheduler_service.releasing import release
 from scheduler_service.rounds import Rounds
+from scheduler_service.trying import try_provider
 from scheduler_service.web.server import WebServer
 
 if TYPE_CHECKING:
@@ -227,6 +228,9 @@ class BackgroundScheduler:
 
     async def release(self, request: views.ReleaseRequest) -> views.ReleaseReport:
         return await release(self.engine, request)
+
+    async def try_provider(self, request: views.TryRequest) -> views.TryReport:
+        return await try_provider(self.engine, request)
 
     async def reload(self) -> views.ReloadReport:
         if self._owner is None:

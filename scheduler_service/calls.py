@@ -151,12 +151,21 @@ class Signer(Protocol):
         """The request with the key where this provider wants it."""
 
 
+@runtime_checkable
+class Choosy(Protocol):
+    """A source that has nothing to ask for some stocks."""
+
+    def serves(self, symbol: Symbol) -> bool:
+        """Whether it can be asked of this stock."""
+
+
 class Source(Protocol):
     """One way to get a domain's data: it collects through ``ask`` and parses.
 
     A class attribute each: ``name`` as in the configuration, ``provider`` whose gates and lane it uses, ``kind`` of
-    its facts, ``slow`` when it belongs in the slow lane. Where its calls do not cost what others of its provider do, it
-    says by ``endpoint`` where it asks.
+    its facts, ``slow`` when it belongs in the slow lane. For estimates it may say more: by ``endpoint`` where it asks,
+    when its calls do not cost what others of its provider do; by ``kept_for`` how long an answer serves in place of
+    another call; and by ``asks`` what it asks for, when other sources of its provider ask for the same of a symbol.
     """
 
     name: ClassVar[str]

@@ -22,10 +22,14 @@ if TYPE_CHECKING:
 
 
 class Daily(NamedTuple):
-    """What one provider is asked on the busiest of the next days, at what price in US dollars."""
+    """What one provider is asked on the busiest of the next days, at what price in US dollars; ``..._when_missing`` is
+    what sources with ``when: missing`` add at most.
+    """
 
     calls: int = 0
     usd: float = 0.0
+    calls_when_missing: int = 0
+    usd_when_missing: float = 0.0
 
 
 class Noted(NamedTuple):
@@ -43,16 +47,33 @@ class Change(NamedTuple):
     def in_words(self) -> str:
         """``edgar: before 120 calls a day, now 480 (+360)``, with the money where there is any."""
         before, now = self.before, self.now
-        more = [f"{now.calls - before.calls:+,}"]
-        if before.usd or now.usd:
-            more.append(f"{'+' if now.usd >= before.usd else '-'}{format_usd(abs(now.usd - before.usd))}")
-        return f"{self.provider}: before {before.calls:,} calls a day, now {now.calls:,} ({', '.join(more)})"
+        said = f"{self.provider}: before {before.calls:,} calls a day, now {now.calls:,} ({_more(before, now)})"
+        if before[2:] == now[2:]:
+            return said
+        was, will = (Daily(one.calls_when_missing, one.usd_when_missing) for one in (before, now))
+        return (
+            f"{said}; where better sources have nothing, at most {was.calls:,} more before, now {will.calls:,} "
+            f"({_more(was, will)})"
+        )
+
+
+def _more(before: Daily, now: Daily) -> str:
+    """``+144, +$2.88``."""
+    calls = f"{now.calls - before.calls:+,}"
+    if not before.usd and not now.usd:
+        return calls
+    return f"{calls}, {'+' if now.usd >= before.usd else '-'}{format_usd(abs(now.usd - before.usd))}"
 
 
 def daily(settings: Settings, at: Instant) -> dict[str, Daily]:
     """By provider, as of ``at``."""
     found = estimate(settings, source_providers(), at)
-    return {one.provider: Daily(one.calls_per_day, round(one.usd_per_day, 6)) for one in found}
+    return {
+        one.provider: Daily(
+            one.calls_per_day, round(one.usd_per_day, 6), one.calls_when_missing, round(one.usd_when_missing, 6)
+        )
+        for one in found
+    }
 
 
 def changes(before: Mapping[str, Daily], now: Mapping[str, Daily]) -> list[Change]:
@@ -85,7 +106,10 @@ def from_text(text: str | None) -> Noted | None:
     """None where nothing was noted, or by a program that notes it in another form."""
     try:
         said = json.loads(text or "null")
-        by_provider = {str(name): Daily(int(calls), float(usd)) for name, (calls, usd) in said["providers"].items()}
+        by_provider = {
+            str(name): Daily(int(calls), float(usd), int(calls_when_missing), float(usd_when_missing))
+            for name, (calls, usd, calls_when_missing, usd_when_missing) in said["providers"].items()
+        }
         return Noted(int(said["at"]), by_provider)
     except (ValueError, TypeError, KeyError, AttributeError):
         return None

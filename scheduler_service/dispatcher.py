@@ -38,7 +38,7 @@ from scheduler_service.windows import Calendars, usual_hours
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from scheduler_service.clock import Clock, Instant
+    from scheduler_service.clock import Clock, Instant, Micros
     from scheduler_service.models import Publish, Symbol
     from scheduler_service.processors.base import Processor
     from scheduler_service.settings.loaded import Schedule
@@ -74,12 +74,7 @@ class Dispatcher:
         self._notify = notify
         self._calendars = calendars
         self._expander = Expander(
-            ledger=ledger,
-            watchlist=self.watchlist,
-            processors=processors,
-            clock=clock,
-            publish=publish,
-            notify=notify,
+            ledger=ledger, watchlist=self.watchlist, processors=processors, clock=clock, publish=publish, notify=notify
         )
         self._unscheduled = UnscheduledRuns(ledger, processors, self._expander, clock)
         self._caught_up = CatchUp()
@@ -186,15 +181,23 @@ class Dispatcher:
         return await self._unscheduled.initial({domain: sorted(self._covered(domain)) for domain in self._processors})
 
     async def fetch(
-        self, domain: str, symbols: Sequence[str], sources: Sequence[str], *, force: bool, reparse: bool = False
+        self,
+        domain: str,
+        symbols: Sequence[str],
+        sources: Sequence[str],
+        *,
+        force: bool,
+        reparse: bool = False,
+        wait: Micros | None = None,
     ) -> RunRow:
-        """A person's run: of high priority, not held back by what the watchlist says, and never paused.
+        """A person's run: of high priority, not held back by what the watchlist says, and never paused. ``wait``: how
+        long it waits for gates that are shut.
 
         Raises ``SchedulerServiceError`` while the clock is impossible.
         """
         self._clock_watch.refuse_impossible()
         origin = RunOrigin.REPARSE if reparse else RunOrigin.MANUAL
-        return await self._unscheduled.at_once(origin, domain, symbols, sources, force=force)
+        return await self._unscheduled.at_once(origin, domain, symbols, sources, force=force, wait=wait)
 
     async def pause(self, scope: str, until: Instant | None = None, reason: str | None = None) -> None:
         """A schedule, or all (``*``), is left alone from now on: its slots are skipped, its waiting tasks held.

@@ -98,7 +98,7 @@ class Engine:
             folder=self.directory.documents,
             ledger=self.ledger,
             pool=self._disk,
-            required={domain: processor.required for domain, processor in self.processors.items()},
+            required=self._required,
             sandbox=settings.sandbox,
             clock=clock,
             publish=publish,
@@ -124,6 +124,11 @@ class Engine:
         """The providers' gates; open from ``open_gates`` on."""
         assert self._gates is not None
         return self._gates
+
+    def _required(self, domain: str, symbol: str) -> tuple[str, ...]:
+        """The sources that a document's ``checked_at`` speaks of."""
+        processor = self.processors.get(domain)
+        return () if processor is None else processor.required_of(self.symbol(symbol))
 
     def notify(self) -> None:
         """There may be tasks to run."""

@@ -19,6 +19,8 @@
           EndpointGone        what is asked exists there no more; the gate shuts for a day
       ParseError              the answer was kept, but is not what was asked for
       Held                    a gate says "not now": ``reason``, and ``until`` when it will open
+        CircuitOpen           because what it leads to keeps failing; a person may have it tried before
+        InLine                because others go first: at the rate that is set, it comes to it
       NotRunning              the command needs the running service
       CalendarsNotComputed    the process that knows the sessions of exchanges gave none
 """
@@ -152,6 +154,14 @@ class Held(SchedulerServiceError):
         super().__init__(message)
         self.reason = reason
         self.until = until
+
+
+class CircuitOpen(Held):
+    """What was to be asked keeps failing."""
+
+
+class InLine(Held):
+    """Requests leave at the rate that is set, and this one's turn is later."""
 
 
 class NotRunning(SchedulerServiceError):

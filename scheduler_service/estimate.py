@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
-from scheduler_service.clock import DAY
+from scheduler_service.clock import DAY, SECOND
 from scheduler_service.processors.base import discover as discover_processors
 from scheduler_service.settings.model import good_for_slots
 from scheduler_service.triggers import without_window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from scheduler_service.calls import Cost
     from scheduler_service.clock import Instant, Micros
     from scheduler_service.models import Symbol
     from scheduler_service.settings.loaded import Schedule, Settings
-    from scheduler_service.settings.model import SourceSettings
     from scheduler_service.settings.providers import ProviderOptions
     from scheduler_service.triggers import Trigger
 
 DAYS_LOOKED_AT = 28
+A_CALL = SECOND
+"""So much later than its slot, about, an answer begins to age."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,38 @@ class _Foreseen:
         self.usd_micros.update({day: calls * price for day, calls in days.items()})
 
 
+class KeptAnswers(NamedTuple):
+    """What a source asks for of a symbol, and how long an answer serves in place of another call."""
+
+    asks: str
+    kept_for: Micros
+
+
+@dataclass(frozen=True, slots=True)
+class _Demand:
+    """What one source is fetched for; ``price`` in millionths of a US dollar a call."""
+
+    groups: Mapping[tuple[Schedule, ...], Sequence[Symbol]]
+    good_for: Micros
+    kept_for: Micros
+    price: int
+
+    @property
+    def asked_every(self) -> Micros:
+        return max(self.good_for, self.kept_for + A_CALL)
+
+
+def kept_answers() -> dict[tuple[str, str], KeptAnswers]:
+    """By (domain, source)."""
+    return {
+        (domain, source.name): KeptAnswers(
+            getattr(source, "asks", f"{domain} {source.name}"), getattr(source, "kept_for", 0)
+        )
+        for domain, processor in discover_processors().items()
+        for source in processor.sources
+    }
+
+
 def source_providers() -> dict[str, dict[str, str]]:
     """Each domain's sources, and the provider that each of them asks."""
     return {
@@ -79,22 +113,26 @@ def usual_prices(settings: Settings) -> dict[tuple[str, str], Cost]:
 
 
 def estimate(settings: Settings, sources: Mapping[str, Mapping[str, str]], now: Instant) -> list[Estimate]:
-    """Slots x symbols x sources, less the slots at which a source is still fresh; each asked once (a provider with
-    several addresses: once at each).
+    """Slots x symbols x sources, less the slots at which a source is still fresh or an answer is still kept; each asked
+    once (a provider with several addresses: once at each).
 
     ``sources`` maps each domain's sources to their providers.
     """
     always = {provider: _Foreseen() for provider in settings.used_providers}
     missing = {provider: _Foreseen() for provider in settings.used_providers}
-    prices = usual_prices(settings)
+    prices, kept = usual_prices(settings), kept_answers()
+    alike: dict[tuple[str, bool, str], list[_Demand]] = {}
     for domain, domain_settings in settings.domains.items():
         groups = groups_of(settings, domain)
         for source in domain_settings.enabled_sources:
-            provider = sources[domain][source.use]
+            name, provider = (domain, source.use), sources[domain][source.use]
             if provider in settings.used_providers:
-                days = _calls(source, settings.providers[provider], groups, now)
-                price = 0 if settings.uses_sandbox(provider) else prices[domain, source.use].usd_micros
-                (missing if source.when == "missing" else always)[provider].add(days, price)
+                price = 0 if settings.uses_sandbox(provider) else prices[name].usd_micros
+                demand = _Demand(groups, good_for_slots(source.fresh_for), kept[name].kept_for, price)
+                alike.setdefault((provider, source.when == "missing", kept[name].asks), []).append(demand)
+    for (provider, only_missing, _), demands in alike.items():
+        days = _calls(demands, settings.providers[provider], settings.watchlist, now)
+        (missing if only_missing else always)[provider].add(days, max(demand.price for demand in demands))
     return [_estimate(settings, provider, always[provider], missing[provider]) for provider in sorted(always)]
 
 
@@ -131,28 +169,47 @@ def groups_of(settings: Settings, domain: str) -> dict[tuple[Schedule, ...], lis
 
 
 def _calls(
-    source: SourceSettings,
-    options: ProviderOptions,
-    groups: Mapping[tuple[Schedule, ...], Sequence[Symbol]],
-    now: Instant,
+    demands: Sequence[_Demand], options: ProviderOptions, watchlist: Iterable[Symbol], now: Instant
 ) -> Counter[int]:
-    """Calls by day from now, the first one 0. The slots of a schedule of the stalest few ask that share of its symbols,
-    and no more than if they asked all of them.
+    """Calls by day from now, the first one 0, of sources that ask for the same. The slots of a schedule of the stalest
+    few ask that share of its symbols, and no more than if they asked all of them.
     """
     calls = [0.0] * DAYS_LOOKED_AT
-    good_for = good_for_slots(source.fresh_for)
-    for schedules, symbols in groups.items():
-        each = sum(map(options.calls_for, symbols))
-        fetches = [float(n) for n in fetches_by_day([s.trigger for s in schedules if not s.stalest], good_for, now)]
-        rotating = [s for s in schedules if s.stalest]
-        for schedule in rotating:
-            share = share_of(schedule, groups)
+    for_all = options.calls_for_all
+    each: Counter[tuple[tuple[Schedule, ...], ...]] = Counter()
+    selecting = [
+        {symbol.symbol: its for its, symbols in demand.groups.items() for symbol in symbols} for demand in demands
+    ]
+    for symbol in watchlist:
+        each[tuple(schedules.get(symbol.symbol, ()) for schedules in selecting)] += options.calls_for(symbol) - for_all
+    for schedules, several in each.items():
+        by_demand = list(zip(demands, schedules, strict=True))
+        fetches = _by_day([(d, [s for s in its if not s.stalest]) for d, its in by_demand], now)
+        rotating = [(demand, s) for demand, its in by_demand for s in its if s.stalest]
+        for demand, schedule in rotating:
+            share = share_of(schedule, demand.groups)
             fetches = [n + share * m for n, m in zip(fetches, slots_by_day(schedule.trigger, now), strict=True)]
         if rotating:
-            most = fetches_by_day([s.trigger for s in schedules], good_for, now)
-            fetches = list(map(min, fetches, most))
-        calls = [so_far + n * each for so_far, n in zip(calls, fetches, strict=True)]
+            fetches = list(map(min, fetches, _by_day(by_demand, now)))
+        calls = [so_far + n * several for so_far, n in zip(calls, fetches, strict=True)]
+    if for_all:
+        whenever = _by_day([(d, list(dict.fromkeys(s for its in d.groups for s in its))) for d in demands], now)
+        calls = [so_far + n * for_all for so_far, n in zip(calls, whenever, strict=True)]
     return Counter({day: math.ceil(n - 1e-6) for day, n in enumerate(calls)})
+
+
+def _by_day(wanted: Sequence[tuple[_Demand, Sequence[Schedule]]], now: Instant) -> list[float]:
+    """How often each day one thing is asked for, for whom what another was told is good enough while it is kept."""
+    (first, schedules), *others = wanted
+    if not others:
+        return [float(n) for n in fetches_by_day([s.trigger for s in schedules], first.asked_every, now)]
+    times = [_fetch_times([s.trigger for s in its], demand.asked_every, now) for demand, its in wanted]
+    calls, good_until = [0.0] * DAYS_LOOKED_AT, now
+    for at in heapq.merge(*times):
+        if at >= good_until:
+            calls[(at - now - 1) // DAY] += 1
+            good_until = at + first.kept_for + A_CALL
+    return calls
 
 
 def share_of(schedule: Schedule, groups: Mapping[tuple[Schedule, ...], Sequence[Symbol]]) -> float:
@@ -176,10 +233,17 @@ def fetches_by_day(triggers: Sequence[Trigger], good_for: Micros, now: Instant) 
         upto = [max(0, (now + n * DAY - first) // step + 1) for n in range(DAYS_LOOKED_AT + 1)]
         return [later - earlier for earlier, later in pairwise(upto)]
     fetches = [0] * DAYS_LOOKED_AT
-    while slot is not None and (day := (slot - now - 1) // DAY) < DAYS_LOOKED_AT:
-        fetches[day] += 1
-        slot = next_of(triggers, max(slot, slot + good_for - 1))
+    for at in _fetch_times(triggers, good_for, now):
+        fetches[(at - now - 1) // DAY] += 1
     return fetches
+
+
+def _fetch_times(triggers: Sequence[Trigger], good_for: Micros, now: Instant) -> Iterator[Instant]:
+    """The slots at which a source is asked that is good for so long after each time."""
+    slot = next_of(triggers, now)
+    while slot is not None and slot <= now + DAYS_LOOKED_AT * DAY:
+        yield slot
+        slot = next_of(triggers, max(slot, slot + good_for - 1))
 
 
 def _tick(trigger: Trigger) -> Micros | None:

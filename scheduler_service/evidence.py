@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from scheduler_service.calls import Cost
-from scheduler_service.clock import DAY, StoppedClock
+from scheduler_service.clock import StoppedClock
 from scheduler_service.definitions import fingerprint, restore
 from scheduler_service.engine import provider_options
 from scheduler_service.gates.gate import Gate
@@ -17,7 +17,7 @@ from scheduler_service.market_time import ELAPSED
 from scheduler_service.models import Reason, RunOrigin, ScheduleOrigin, StockState, Symbol, TaskState
 from scheduler_service.processors.base import ageing_of
 from scheduler_service.processors.base import discover as discover_processors
-from scheduler_service.stores import call_store, gate_store, schedule_store, stock_state_store, traces
+from scheduler_service.stores import call_store, doubt_store, gate_store, schedule_store, stock_state_store, traces
 from scheduler_service.stores.pause_store import EVERYTHING, pauses, pauses_at
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from scheduler_service.market_time import Ageing
     from scheduler_service.settings.loaded import Schedule, Settings
     from scheduler_service.stores.database import Connection
+    from scheduler_service.stores.doubt_store import DoubtfulRow
     from scheduler_service.stores.history import TaskRow
     from scheduler_service.stores.pause_store import PauseRow
     from scheduler_service.stores.schedule_store import RunRow
@@ -94,7 +95,8 @@ class ScheduleEvidence:
 @dataclass(frozen=True, slots=True)
 class SourceEvidence:
     """One source of a domain. ``place`` is its path in the configuration, ``off`` the sentence why it is not asked at
-    all, ``obstacle`` why its provider could not be asked at the instant. State and newest task are of the symbol.
+    all, ``obstacle`` why its provider could not be asked at the instant. State, newest task, and what was set aside as
+    doubtful are of the symbol.
     """
 
     domain: str
@@ -108,6 +110,7 @@ class SourceEvidence:
     newest: TaskRow | None = None
     ageing: Ageing = ELAPSED
     obstacle: Held | None = None
+    doubtful: DoubtfulRow | None = None
 
 
 class ServiceSeen(NamedTuple):
@@ -240,8 +243,10 @@ def _sources(
         return []
     names = [source.use for source in configured.sources]
     states, newest = {}, {}
+    doubtful: dict[str, DoubtfulRow] = {}
     if conn is not None and question.symbol is not None:
         states = stock_state_store.states_of(conn, question.symbol, domain)
+        doubtful = {row.source: row for row in doubt_store.waiting(conn, symbol=question.symbol, domain=domain)}
         paused = [p.scope for p in pauses_at(conn, question.now)]
         found_tasks = traces.newest_tasks(conn, domain, question.symbol, names)
         newest = {source: _held(task, paused) for source, task in found_tasks.items()}
@@ -263,6 +268,7 @@ def _sources(
                 newest=newest.get(source.use),
                 ageing=ageing,
                 obstacle=obstacles.get(provider),
+                doubtful=doubtful.get(source.use),
             )
         )
     return found
@@ -288,7 +294,7 @@ def _obstacles(conn: Connection | None, settings: Settings, question: Question) 
     if conn is None:
         return {}
     rows, spent = gate_store.gates(conn, question.now), call_store.spent(conn)
-    recent = gate_store.recent_calls(conn, question.now - DAY)
+    recent = gate_store.recent_calls(conn, question.now)
     found = {}
     for provider, options in provider_options(settings).items():
         gate = Gate(provider, options, StoppedClock(question.instant))

@@ -141,7 +141,7 @@ class Expander:
             )
             for symbol in symbols
             for source in expansion.sources
-            if (symbol, source) not in done
+            if (symbol, source) not in done and (run.origin in A_PERSONS or self._is_served(run.domain, source, symbol))
         ]
         upto = symbols[-1] if symbols else run.expanded_upto
         task_store.add_tasks(conn, run, tasks, upto, last=last, now=now)
@@ -161,6 +161,16 @@ class Expander:
             if (watched := self._watchlist.get(symbol)) is not None
             and processor.finds_fresh(source, watched, state, run.due_at, now)
         }
+
+    def _is_served(self, domain: str, source: str, symbol: str) -> bool:
+        """False where there is nothing to ask: no task is made to find that out."""
+        processor, watched = self._processors.get(domain), self._watchlist.get(symbol)
+        return (
+            processor is None
+            or watched is None
+            or source not in processor.policies
+            or processor.serves(source, watched)
+        )
 
     def _task(
         self, run: RunRow, expansion: Expansion, symbol: str, source: str, *, overlaps: bool, is_fresh: bool

@@ -15,6 +15,7 @@ from scheduler_service.findings import (
     Finding,
     clock,
     configuration,
+    doubtful,
     due_then,
     enabled,
     failed,
@@ -235,6 +236,7 @@ def _now(case: Case) -> Iterator[Finding]:
     yield from overdue(case)
     yield from in_hand(case)
     yield from obstacles(case)
+    yield from doubtful(case)
     yield from left_alone(case)
     yield from failed(case)
     yield from fresh(case, decides=False)

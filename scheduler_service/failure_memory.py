@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 FIRST_PAUSE = 15 * MINUTE
 LONGEST_PAUSE_AFTER_PASSING = HOUR
 """What had nothing to do with the stock is over within hours; then it shall not be missing for half a day more."""
+FIRST_PAUSE_AFTER_DOUBT = 6 * HOUR
+"""An upstream that serves something wrong goes on doing so for a while."""
 FIRST_QUARANTINE = 7 * DAY
 LONGEST_QUARANTINE = 28 * DAY
 UNKNOWN_FOR_GOOD = 3
@@ -80,7 +82,8 @@ def _pause(after: Reason, failures: int, fresh_for: Micros) -> Micros:
     if after is Reason.UNKNOWN_SYMBOL and failures > 1:
         return LONGER_THAN_A_LIST_IS_KEPT
     longest = min(fresh_for, LONGEST_PAUSE_AFTER_PASSING) if after in PASSING else fresh_for
-    return _doubled(FIRST_PAUSE, failures - 1, longest)
+    first = FIRST_PAUSE_AFTER_DOUBT if after is Reason.DOUBTFUL else FIRST_PAUSE
+    return _doubled(first, failures - 1, longest)
 
 
 def quarantined_until(state: StockState) -> Instant | None:

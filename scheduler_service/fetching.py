@@ -7,7 +7,7 @@ from contextlib import aclosing, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from scheduler_service.clock import SystemClock, to_iso_seconds
+from scheduler_service.clock import MILLISECOND, SystemClock, to_iso_seconds
 from scheduler_service.engine import Engine
 from scheduler_service.errors import ConfigurationError, Problem, SchedulerServiceError
 from scheduler_service.events.event_bus import EventBus
@@ -56,7 +56,8 @@ async def make_run(engine: Engine, request: FetchRequest) -> RunRow:
     wanted = [policy.name for policy in policies if not (request.force and policy.only_when_missing)]
     sources = [request.source] if request.source else wanted
     domain, force, reparse = request.domain, request.force, request.reparse
-    return await engine.dispatcher.fetch(domain, request.symbols, sources, force=force, reparse=reparse)
+    wait = request.wait_ms * MILLISECOND
+    return await engine.dispatcher.fetch(domain, request.symbols, sources, force=force, reparse=reparse, wait=wait)
 
 
 async def follow(
@@ -126,9 +127,12 @@ def _report(row: TaskRow, of: int) -> TaskReport:
     took = None
     if row.started_at is not None and row.ended_at is not None:
         took = round((row.ended_at - row.started_at) / 1000)
-    message = row.message
+    message = row.message if row.state.ended else None
     if row.state is TaskState.QUEUED and row.held_reason is not None:
-        message = f"held ({row.held_reason}) until {to_iso_seconds(row.not_before)}"
+        until = to_iso_seconds(row.not_before)
+        message = f"waits until {until} ({row.held_reason})"
+        if row.message:
+            message += f": {row.message}"
     return TaskReport(
         task_id=row.id,
         domain=row.domain,

@@ -15,6 +15,7 @@ from scheduler_service.wording import (
     fresh_until,
     moment,
     no_slot,
+    of_doubt,
     of_obstacle,
     of_pause,
     of_state,
@@ -209,6 +210,13 @@ def failed(case: Case) -> Iterator[Finding]:
             yield Finding("last error", f"{said}; {upcoming}" if upcoming else said, source.place, decides=True)
 
 
+def doubtful(case: Case) -> Iterator[Finding]:
+    for source in case.asked:
+        if source.doubtful is not None:
+            said = f"{case.question.symbol}, {source.source}: {of_doubt(source.doubtful, case.zone)}"
+            yield Finding("doubtful", said, source.place)
+
+
 def fresh(case: Case, *, decides: bool) -> Iterator[Finding]:
     """Whether a slot at the instant would find the sources fresh: those that are asked whatever the others say."""
     required = [source for source in case.asked if not source.only_when_missing]
@@ -268,6 +276,8 @@ def of_source(evidence: Evidence, source: SourceEvidence, zone: str) -> Iterator
         pause = pause_of(source.state, source.fresh_for, question.instant)
         if pause is not None:
             yield Finding("failures", pause.in_words(), source.place)
+        if source.doubtful is not None:
+            yield Finding("doubtful", of_doubt(source.doubtful, zone), source.place)
         if source.newest is not None:
             yield Finding("last task", f"task {source.newest.id}: {of_task(source.newest, zone)}")
     if source.obstacle is None:

@@ -14,10 +14,19 @@ from zoneinfo import ZoneInfo
 
 from scheduler_service.calls import Cost
 from scheduler_service.clock import DAY, to_datetime
-from scheduler_service.estimate import groups_of, next_of, share_of, usual_prices
+from scheduler_service.estimate import (
+    A_CALL,
+    fetches_by_day,
+    groups_of,
+    kept_answers,
+    next_of,
+    share_of,
+    usual_prices,
+)
 from scheduler_service.gates.budget import Limit, Period, day_of, in_the_way, limits_of, most_in_words, next_month
 from scheduler_service.settings.model import good_for_slots
 from scheduler_service.stores.call_store import Spend
+from scheduler_service.stores.spending import Usual
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,10 +35,10 @@ if TYPE_CHECKING:
     from scheduler_service.models import StockState, Symbol
     from scheduler_service.settings.loaded import Schedule, Settings
     from scheduler_service.settings.providers import Budget, ProviderOptions
-    from scheduler_service.stores.spending import Usual, Waiting
+    from scheduler_service.stores.spending import Waiting
 
-ENOUGH_FETCHES = 5
-"""So many of them tell what such a fetch takes better than the estimate."""
+THE_ESTIMATE = 10
+"""It weighs as much as so many fetches that were seen: a few of them tell little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +91,7 @@ class _Wish(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class _Demand:
     """What one (domain, source) is fetched for. ``waiting``: which of its symbols have a task, and whether that is
-    urgent; ``calls_per_fetch`` is None where nobody knows better than the configuration.
+    urgent; ``asked``: the share of its fetches that no kept answer serves, estimated; ``seen``: what they took lately.
     """
 
     domain: str
@@ -90,12 +99,19 @@ class _Demand:
     good_for: Micros
     options: ProviderOptions
     expected: Cost
-    usual: Cost
-    calls_per_fetch: float | None
+    seen: Usual
+    asked: float
     waiting: Mapping[str, bool]
 
     def calls(self, symbol: Symbol) -> float:
-        return self.options.calls_for(symbol) if self.calls_per_fetch is None else self.calls_per_fetch
+        foreseen = self.options.calls_for(symbol) * self.asked
+        return (self.seen.calls + THE_ESTIMATE * foreseen) / (self.seen.fetches + THE_ESTIMATE)
+
+    @property
+    def usual(self) -> Cost:
+        calls, expected = self.seen.calls + THE_ESTIMATE, self.expected
+        usd_micros = self.seen.usd_micros + THE_ESTIMATE * expected.usd_micros
+        return Cost(usd_micros // calls, (self.seen.tokens + THE_ESTIMATE * expected.tokens) // calls)
 
 
 def forecasts(
@@ -162,7 +178,7 @@ def _batches(
     until: Instant,
 ) -> list[Batch]:
     """What is wanted of a provider, in its order; who is urgent goes first."""
-    prices, waiting = usual_prices(settings), _waiting(known.waiting)
+    prices, kept, waiting = usual_prices(settings), kept_answers(), _waiting(known.waiting)
     found: list[Batch] = []
     for domain, domain_settings in settings.domains.items():
         groups = groups_of(settings, domain)
@@ -170,19 +186,21 @@ def _batches(
             name = (domain, source.use)
             if sources[domain][source.use] == provider and source.when == "always":
                 options = settings.providers[provider]
-                took = _lately(known.usual.get(name), prices[name])
                 good_for = good_for_slots(source.fresh_for)
-                demand = _Demand(*name, good_for, options, prices[name], *took, waiting.get(name, {}))
+                asked = _asked(list(groups), good_for, kept[name].kept_for, now)
+                seen = known.usual.get(name, Usual(0, 0, 0, 0))
+                demand = _Demand(*name, good_for, options, prices[name], seen, asked, waiting.get(name, {}))
                 found += _whole(demand, _wishes(demand, groups, known, now, until))
     return sorted(found, key=lambda batch: (batch.at, batch.later, batch.domain))
 
 
-def _lately(usual: Usual | None, expected: Cost) -> tuple[Cost, float | None]:
-    """What a call cost, and how many a fetch took."""
-    if usual is None or usual.fetches < ENOUGH_FETCHES:
-        return expected, None
-    calls = max(1, usual.calls)
-    return Cost(usual.usd_micros // calls, usual.tokens // calls), usual.calls / usual.fetches
+def _asked(groups: Iterable[Sequence[Schedule]], good_for: Micros, kept_for: Micros, now: Instant) -> float:
+    """The share of the fetches at which nothing is kept, as far as slots tell."""
+    if kept_for + A_CALL <= good_for:
+        return 1.0
+    triggers = list(dict.fromkeys(schedule.trigger for schedules in groups for schedule in schedules))
+    fetches = sum(fetches_by_day(triggers, good_for, now))
+    return sum(fetches_by_day(triggers, kept_for + A_CALL, now)) / fetches if fetches else 1.0
 
 
 def _waiting(tasks: Iterable[Waiting]) -> dict[tuple[str, str], dict[str, bool]]:
@@ -218,16 +236,19 @@ def _regular(
     now: Instant,
     until: Instant,
 ) -> Iterator[_Wish]:
-    """Each symbol at the first slot that does not find it fresh; those of one slot go on together from there."""
+    """Each symbol at the first slot that does not find it fresh, or at once where it was never asked for: a start does
+    that. Those of one slot go on together from there.
+    """
     triggers = [schedule.trigger for schedule in schedules]
     due: dict[Instant, dict[bool, float]] = defaultdict(lambda: {True: 0.0, False: 0.0})
     firsts: dict[Instant, Instant | None] = {}
     for symbol in symbols:
         calls, high, checked = demand.calls(symbol), symbol.priority == "high", 0
-        if symbol.symbol in demand.waiting:
-            yield _Wish(now, high or demand.waiting[symbol.symbol], calls)
+        state = known.states.get((symbol.symbol, demand.domain, demand.source))
+        if symbol.symbol in demand.waiting or state is None:
+            yield _Wish(now, high or demand.waiting.get(symbol.symbol, False), calls)
             checked = now
-        elif (state := known.states.get((symbol.symbol, demand.domain, demand.source))) is not None:
+        else:
             checked = state.checked_for if state.checked_for is not None and state.checked_for <= now else 0
         stale_at = max(now, checked + demand.good_for - 1)
         if stale_at not in firsts:

@@ -49,6 +49,7 @@ class Reason(StrEnum):
     UNGROUNDED = "ungrounded"
     WRONG_COMPANY = "wrong_company"
     NO_DATA = "no_data"
+    DOUBTFUL = "doubtful"
     LOST = "lost"
     DISK_LOW = "disk_low"
     DISK_FAILED = "disk_failed"
@@ -66,6 +67,7 @@ USELESS_ANSWERS = frozenset(
         Reason.UNREADABLE,
         Reason.TRUNCATED,
         Reason.UNGROUNDED,
+        Reason.DOUBTFUL,
     }
 )
 """An upstream that answered, and paid work it may have been, but said nothing: asked at once it says the same again."""

@@ -16,7 +16,7 @@ from scheduler_service.marks import note
 from scheduler_service.models import StockState, TaskState
 from scheduler_service.pausing import pauses
 from scheduler_service.processors.base import is_fresh
-from scheduler_service.stores import stock_state_store, task_store
+from scheduler_service.stores import doubt_store, stock_state_store, task_store
 from scheduler_service.stores.pause_store import pauses_at
 from scheduler_service.web.views import DomainFreshness, KeyView, NextSlot, ProviderState, Readiness, Status
 
@@ -29,15 +29,23 @@ if TYPE_CHECKING:
     from scheduler_service.gates.keys import KeyStanding
     from scheduler_service.models import Reason
     from scheduler_service.processors.base import Processor
+    from scheduler_service.stores.doubt_store import DoubtfulRow
     from scheduler_service.stores.pause_store import PauseRow
     from scheduler_service.stores.stock_state_store import Key
+
+MOST_DOUBTS_NAMED = 10
 
 
 async def overview(engine: Engine, readiness: Readiness, started_at: Instant, impaired: Sequence[str]) -> Status:
     """Raises ``StoreError`` when the ledger cannot be read."""
     now = engine.clock.now()
-    states, counts, paused = await engine.ledger.read(
-        lambda conn: (stock_state_store.states(conn), task_store.state_counts(conn), pauses_at(conn, now))
+    states, counts, paused, doubtful = await engine.ledger.read(
+        lambda conn: (
+            stock_state_store.states(conn),
+            task_store.state_counts(conn),
+            pauses_at(conn, now),
+            doubt_store.waiting(conn),
+        )
     )
     watched = list(engine.dispatcher.watchlist)
     freshness = tuple(_freshness(engine, p, watched, states, now) for p in engine.processors.values())
@@ -65,6 +73,7 @@ async def overview(engine: Engine, readiness: Readiness, started_at: Instant, im
             *engine.calendars.warnings(),
             *engine.window_warnings(),
             *_quarantined(engine, watched, states, now),
+            *_doubtful(doubtful),
         ),
     )
 
@@ -92,7 +101,7 @@ def _freshness(
     counts = {"fresh": 0, "stale": 0, "never": 0, "failing": 0, "quarantined": 0}
     for symbol in watched:
         ageing = processor.ageing(engine.symbol(symbol))
-        for source in processor.required:
+        for source in processor.required_of(engine.symbol(symbol)):
             state = states.get((symbol, processor.domain, source))
             if state is None or state.checked_at is None:
                 counts["never"] += 1
@@ -101,7 +110,9 @@ def _freshness(
                 counts["fresh" if fresh else "stale"] += 1
             if state is not None and state.status == stock_state_store.FAILED:
                 counts["quarantined" if _quarantine(state, now) else "failing"] += 1
-    return DomainFreshness(domain=processor.domain, watched=len(watched) * len(processor.required), **counts)
+    return DomainFreshness(
+        domain=processor.domain, watched=counts["fresh"] + counts["stale"] + counts["never"], **counts
+    )
 
 
 def _quarantine(state: StockState, now: Instant) -> Instant | None:
@@ -127,6 +138,18 @@ def _quarantined(
             yield f"{symbol} is unknown ({', '.join(held)}) and left alone until {first}; {how}"
 
 
+def _doubtful(rows: Sequence[DoubtfulRow]) -> Iterator[str]:
+    """A sentence for each answer that a person is to judge."""
+    for row in rows[:MOST_DOUBTS_NAMED]:
+        how = f"scheduler-service release {row.symbol} {row.domain}"
+        what = f"{row.domain} of {row.symbol} from {row.source} is doubtful"
+        since = f"set aside since {to_iso_seconds(row.since)}"
+        yield f"{what}, {since}: {row.said}; accept it: {how}; drop it: {how} --reject"
+    if len(rows) > MOST_DOUBTS_NAMED:
+        more = len(rows) - MOST_DOUBTS_NAMED
+        yield f"{more} more answers are doubtful and set aside; see history --status failed"
+
+
 def _provider(engine: Engine, gate: Gate, now: Instant) -> ProviderState:
     spent, budget = gate.spent_today(now), gate.options.budget
     until, reason = _shut_until(gate, now)
@@ -141,6 +164,7 @@ def _provider(engine: Engine, gate: Gate, now: Instant) -> ProviderState:
         exhausted=None if exhausted is None else str(exhausted),
         closed_until=None if until is None else to_iso_seconds(until),
         reason=reason,
+        may_be_tried=any(standing.circuit for standing in gate.standings(now)),
         keys=() if gate.keys is None else tuple(map(_key, gate.keys.standings(now))),
     )
 
@@ -190,7 +214,8 @@ def _shut(providers: tuple[ProviderState, ...]) -> list[str]:
     said = []
     for p in providers:
         if p.closed_until is not None:
-            said.append(f"{p.provider} is not asked until {p.closed_until} ({p.reason})")
+            how = f"; tried at once after: scheduler-service release --provider {p.provider}" if p.may_be_tried else ""
+            said.append(f"{p.provider} is not asked until {p.closed_until} ({p.reason}){how}")
         said += [
             f"{p.provider} refuses {key.name} until {key.until}: it is wrong, or out of credit; mend it, then reload "
             "(restart, where a variable holds it)"

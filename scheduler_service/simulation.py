@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from scheduler_service.clock import Instant, Micros
     from scheduler_service.market_calendar import Calendar
-    from scheduler_service.models import Event
+    from scheduler_service.models import Event, Symbol
     from scheduler_service.settings.loaded import Settings
     from scheduler_service.simulation_faults import Happening, Trouble
 
@@ -143,12 +143,17 @@ class _Machine:
                         self.starts,
                         self.heard,
                         self.transport.asked,
+                        self._required,
                     )
                 )
             finally:
                 await ledger.close()
 
         return asyncio.run(look())
+
+    def _required(self, domain: str, symbol: Symbol) -> Sequence[str]:
+        processor = None if self._service is None else self._service.engine.processors.get(domain)
+        return () if processor is None else processor.required_of(symbol)
 
     def _left(self) -> Micros:
         return self.plan.lasts - self.clock.elapsed

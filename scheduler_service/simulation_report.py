@@ -13,7 +13,9 @@ from scheduler_service.models import Record
 from scheduler_service.stores import totals
 
 if TYPE_CHECKING:
-    from scheduler_service.models import Event
+    from collections.abc import Callable
+
+    from scheduler_service.models import Event, Symbol
     from scheduler_service.settings.loaded import Settings
     from scheduler_service.stores.database import Connection
     from scheduler_service.stores.totals import Check, Total
@@ -123,8 +125,11 @@ def report(
     starts: int,
     heard: Heard,
     asked: Mapping[str, Sequence[Micros]],
+    required: Callable[[str, Symbol], Sequence[str]],
 ) -> Report:
-    """Of a whole ledger. ``asked``: when each provider was, in microseconds from the start."""
+    """Of a whole ledger. ``asked``: when each provider was, in microseconds from the start. ``required``: the sources
+    that make a domain's document of a stock fresh.
+    """
     period = DAY if lasts > MOST_BARS * HOUR else HOUR
     return Report(
         start=to_iso_seconds(start),
@@ -134,7 +139,7 @@ def report(
         period_hours=period // HOUR,
         schedules=_schedules(totals.slots(conn), totals.tasks(conn)),
         providers=_providers(conn, heard, asked, lasts, period),
-        domains=_domains(settings, totals.checks(conn), start, start + lasts),
+        domains=_domains(settings, totals.checks(conn), required, start, start + lasts),
         said=tuple(
             Said(
                 level=loud.level,
@@ -203,23 +208,33 @@ def per_period(times: Iterable[Micros], lasts: Micros, period: Micros) -> tuple[
     return tuple(counts)
 
 
-def _domains(settings: Settings, checks: Iterable[Check], start: Instant, end: Instant) -> tuple[DomainReport, ...]:
+def _domains(
+    settings: Settings,
+    checks: Iterable[Check],
+    required: Callable[[str, Symbol], Sequence[str]],
+    start: Instant,
+    end: Instant,
+) -> tuple[DomainReport, ...]:
     by_source: dict[tuple[str, str, str], list[tuple[Instant, Instant]]] = defaultdict(list)
-    required = {
-        domain: {source.use: source.fresh_for for source in of.enabled_sources if source.when == "always"}
+    fresh_for = {
+        (domain, source.use): source.fresh_for
         for domain, of in settings.domains.items()
+        for source in of.enabled_sources
     }
     for check in checks:
-        fresh_for = required.get(check.domain, {}).get(check.source)
-        if fresh_for is not None:
-            stretch = (check.at, min(check.due_at + fresh_for, end))
+        good_for = fresh_for.get((check.domain, check.source))
+        if good_for is not None:
+            stretch = (check.at, min(check.due_at + good_for, end))
             by_source[check.domain, check.symbol, check.source].append(stretch)
     found = []
-    for domain, sources in required.items():
+    for domain in settings.domains:
         wanted = [s for s in settings.schedules if s.enabled and s.domain == domain]
-        symbols = [w.symbol for w in settings.watchlist if any(s.selects(w) for s in wanted)]
-        asked = [source for source in sources if any((domain, symbol, source) in by_source for symbol in symbols)]
-        fresh = sum(time_in_all([by_source[domain, symbol, source] for source in asked]) for symbol in symbols)
+        symbols = [w for w in settings.watchlist if any(s.selects(w) for s in wanted)]
+        ever = {(known, source) for known, _, source in by_source}
+        fresh = 0
+        for w in symbols:
+            asked = [source for source in required(domain, w) if (domain, source) in ever]
+            fresh += time_in_all([by_source[domain, w.symbol, source] for source in asked])
         share = fresh / (len(symbols) * (end - start)) if symbols else 0.0
         found.append(DomainReport(domain=domain, symbols=len(symbols), fresh=round(share, 6)))
     return tuple(found)

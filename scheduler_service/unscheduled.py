@@ -15,7 +15,7 @@ from scheduler_service.stores.task_store import Rank
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from scheduler_service.clock import Clock
+    from scheduler_service.clock import Clock, Micros
     from scheduler_service.processors.base import Processor
     from scheduler_service.stores.database import Ledger
 
@@ -48,10 +48,18 @@ class UnscheduledRuns:
         return counts
 
     async def at_once(
-        self, origin: RunOrigin, domain: str, symbols: Sequence[str], sources: Sequence[str], *, force: bool
+        self,
+        origin: RunOrigin,
+        domain: str,
+        symbols: Sequence[str],
+        sources: Sequence[str],
+        *,
+        force: bool,
+        wait: Micros | None = None,
     ) -> RunRow:
-        """What a person asked for, of high priority."""
-        expansion = Expansion(tuple(sorted(set(symbols))), tuple(sources), Rank.HIGH)
+        """What a person asked for, of high priority; ``wait``: what its gate holds for longer is given up."""
+        expires_at = None if wait is None else self._clock.now() + wait
+        expansion = Expansion(tuple(sorted(set(symbols))), tuple(sources), Rank.HIGH, expires_at=expires_at)
         return await self._run(origin, domain, expansion, force=force)
 
     async def _run(self, origin: RunOrigin, domain: str, expansion: Expansion, *, force: bool = False) -> RunRow:

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from scheduler_service.clock import MINUTE, SECOND, to_datetime, to_iso_seconds
 from scheduler_service.cron import CronTrigger
+from scheduler_service.errors import CircuitOpen
 from scheduler_service.market_time import ELAPSED
 from scheduler_service.marks import calendar_behind, marks
 from scheduler_service.models import Reason, SlotOutcome, TaskState
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from scheduler_service.errors import Held
     from scheduler_service.market_time import Ageing
     from scheduler_service.models import StockState
+    from scheduler_service.stores.doubt_store import DoubtfulRow
     from scheduler_service.stores.history import TaskRow
     from scheduler_service.stores.pause_store import PauseRow
     from scheduler_service.stores.schedule_store import RunRow
@@ -172,6 +174,14 @@ def called(call: CallTrace) -> str:
     return f"call {call.id} to {call.provider} ({call.how}), {call.resource}: {ended}{cost}"
 
 
+def of_doubt(row: DoubtfulRow, timezone: str) -> str:
+    """What was set aside, and what a person can do about it."""
+    often = f", {row.times} times the same" if row.times > 1 else ""
+    how = f"scheduler-service release {row.symbol} {row.domain}"
+    since = f"set aside since {moment(row.since, timezone)}{often}, the document stays"
+    return f"{since}: {row.said}; accept it: {how}; drop it: {how} --reject"
+
+
 def of_pause(pause: PauseRow, timezone: str) -> str:
     what = "everything" if pause.scope == "*" else "it"
     what += " is paused since" if pause.ended_at is None else " was paused from"
@@ -231,7 +241,12 @@ def of_obstacle(held: Held, provider: str, timezone: str) -> tuple[str, str]:
     elif held.reason is Reason.REFUSED:
         path += ".api_keys"
     until = "" if to_iso_seconds(held.until) in str(held) else f" until {moment(held.until, timezone)}"
-    return f"{held}{until} ({held.reason})", path
+    how = (
+        f"; tried at once after `scheduler-service release --provider {provider}`"
+        if isinstance(held, CircuitOpen)
+        else ""
+    )
+    return f"{held}{until} ({held.reason}){how}", path
 
 
 def duration(micros: Micros) -> str:

@@ -234,7 +234,7 @@ class House:
             folder=folder,
             ledger=ledger,
             pool=pool,
-            required={"notes": ("desk",)},
+            required=lambda domain, symbol: ("desk",) if domain == "notes" else (),
             sandbox=True,
             clock=clock,
             publish=self.hear,

@@ -47,6 +47,7 @@ class Facts:
     gates: Mapping[tuple[str, str], GateRow] = field(default_factory=dict)
     recent: Mapping[str, Sequence[RecentCall]] = field(default_factory=dict)
     in_the_air: Mapping[str, Spend] = field(default_factory=dict)
+    charged_though_failed: Mapping[str, Spend] = field(default_factory=dict)
     pace: Mapping[str, Pace] = field(default_factory=dict)
 
 
@@ -58,6 +59,7 @@ class Standing:
     sandbox: bool
     gate: Gate
     in_the_air: Spend
+    charged_though_failed: Spend
     pace: Pace
     forecast: Forecast | None
 
@@ -89,8 +91,9 @@ def _facts(conn: Connection, now: Instant) -> Facts:
     return Facts(
         known_of(conn, now),
         gate_store.gates(conn, now),
-        gate_store.recent_calls(conn, now - DAY),
+        gate_store.recent_calls(conn, now),
         spending.in_the_air(conn),
+        spending.charged_though_failed(conn, now),
         spending.pace(conn, now),
     )
 
@@ -112,6 +115,7 @@ def _standings(settings: Settings, facts: Facts, now: Instant) -> list[Standing]
                 settings.uses_sandbox(provider),
                 gate,
                 facts.in_the_air.get(provider, Spend()),
+                facts.charged_though_failed.get(provider, Spend()),
                 facts.pace.get(provider, Pace()),
                 foreseen.get(provider),
             )
@@ -127,6 +131,7 @@ def _as_json(one: Standing, settings: Settings, now: Instant) -> dict[str, Any]:
         "today": _spend(one.gate.account.spent(Period.DAY, now)),
         "month": _spend(one.gate.account.spent(Period.MONTH, now)),
         "reserved": _spend(one.in_the_air),
+        "charged_though_failed": _spend(one.charged_though_failed),
         "limits": [_limit(limit) for limit in one.gate.account.limits(now)],
         "forecast": None if one.forecast is None else forecast_as_json(one.forecast, now, settings.service.timezone),
         "keys": []
@@ -220,6 +225,11 @@ def _sentences(one: Standing, now: Instant, zone: str) -> list[str]:
     if one.in_the_air.calls:
         cost = f", which may cost {format_usd(one.in_the_air.usd_micros / 1e6)}" if one.in_the_air.usd_micros else ""
         said.append(f"{several(one.in_the_air.calls, 'call')} under way{cost}; that is counted already")
+    if one.charged_though_failed.calls:
+        failed, usd = one.charged_though_failed, format_usd(one.charged_though_failed.usd_micros / 1e6)
+        said.append(
+            f"{several(failed.calls, 'call')} of today charged, though failed: {usd} counted, what they may cost"
+        )
     kept = [amount(limit.unit, limit.kept) for limit in one.gate.account.limits(now) if limit.kept]
     if kept:
         share = format_share(one.gate.options.budget.reserve)

@@ -134,6 +134,13 @@ def next_slots(
     is_flag=True,
     help="Also what is fresh, backing off or quarantined. Never past rate, budget or a closed gate.",
 )
+@click.option(
+    "--wait",
+    metavar="DURATION",
+    default="1m",
+    show_default=True,
+    help="Give up what a provider that is shut holds for longer, such as 10m; 0s: do not wait.",
+)
 @click.option("--reparse", is_flag=True, help="Ask nobody: parse the kept answers anew, say after an update.")
 @as_json
 @click.pass_obj
@@ -143,13 +150,14 @@ def fetch(
     symbols: tuple[str, ...],
     source: str | None,
     force: bool,
+    wait: str,
     reparse: bool,
     as_json: bool,
 ) -> int:
     """Fetch now, through the running service or without one."""
     from scheduler_service.cli.fetch import fetch as fetch_now
 
-    return fetch_now(paths, domain, symbols, source=source, force=force, reparse=reparse, as_json=as_json)
+    return fetch_now(paths, domain, symbols, source=source, force=force, reparse=reparse, wait=wait, as_json=as_json)
 
 
 @cli.command()
@@ -266,19 +274,29 @@ def resume(paths: tuple[Path, ...], job: str | None, everything: bool, as_json: 
 
 
 @cli.command()
-@click.argument("symbol")
+@click.argument("symbol", required=False)
 @click.argument("domain", required=False)
+@click.option("--provider", metavar="NAME", help="Instead: have a provider that keeps failing tried at once.")
+@click.option("--reject", is_flag=True, help="Drop what was set aside as doubtful; the document stays as it is.")
 @as_json
 @click.pass_obj
-def release(paths: tuple[Path, ...], symbol: str, domain: str | None, as_json: bool) -> int:
-    """Have the running service ask again for a stock that it leaves alone.
+def release(
+    paths: tuple[Path, ...], symbol: str | None, domain: str | None, provider: str | None, reject: bool, as_json: bool
+) -> int:
+    """Have the running service ask again for a stock that it leaves alone, or believe what it set aside.
 
-    What failed before counts no more: its sources are asked at their next slot, quarantined or not. Exit code 3 when
-    none runs.
+    What failed before counts no more: its sources are asked at their next slot, quarantined or not. An answer that was
+    set aside as doubtful is accepted where its DOMAIN is named. With --provider one request finds out whether it works
+    again; Retry-After, rate and budget hold as before. Exit code 3 when none runs.
     """
     from scheduler_service.cli.release import release as release_stock
+    from scheduler_service.cli.release import try_provider
 
-    return release_stock(paths, symbol, domain, as_json=as_json)
+    if (provider is None) == (symbol is None) or (provider is not None and reject):
+        raise click.UsageError("give a SYMBOL, or --provider NAME alone")
+    if symbol is None:
+        return try_provider(paths, str(provider), as_json=as_json)
+    return release_stock(paths, symbol, domain, as_json=as_json, reject=reject)
 
 
 @cli.command()

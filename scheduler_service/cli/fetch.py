@@ -15,23 +15,28 @@ from scheduler_service import log_setup
 from scheduler_service.cli.configuration import choose, perhaps, read_symbol, settings_of, source_providers
 from scheduler_service.cli.figures import several
 from scheduler_service.cli.terminal import console, line, print_json, safe
+from scheduler_service.clock import MILLISECOND
 from scheduler_service.errors import NotRunning, SchedulerServiceError
 from scheduler_service.fetching import fetch_once
 from scheduler_service.models import Reason, TaskState
+from scheduler_service.settings.units import format_duration, parse_duration
 from scheduler_service.stores.data_directory import DataDirectory
 from scheduler_service.stores.file_names import file_name
 from scheduler_service.web.client import ControlClient
-from scheduler_service.web.views import FetchRequest
+from scheduler_service.web.views import DEFAULT_WAIT_MS, LONGEST_PAUSE_MS, FetchRequest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 
+    from scheduler_service.clock import Micros
     from scheduler_service.settings.loaded import Settings
     from scheduler_service.web.views import TaskReport
 
 THERE_ALREADY = (Reason.FRESH, Reason.NOT_NEEDED)
 NOTHING_TO_DO = (*THERE_ALREADY, Reason.NOT_KEPT)
+GATES = frozenset({Reason.RATE_LIMITED, Reason.PROVIDER_DOWN, Reason.BUDGET_EXHAUSTED})
 FILES_SHOWN = 4
+DEFAULT_WAIT = format_duration(DEFAULT_WAIT_MS * MILLISECOND)
 
 
 def fetch(
@@ -42,11 +47,12 @@ def fetch(
     source: str | None,
     force: bool,
     reparse: bool = False,
+    wait: str = DEFAULT_WAIT,
     as_json: bool,
 ) -> int:
     """1 when a task failed, or was not carried out for another reason than that nothing was to be done."""
     settings = settings_of(paths)
-    request = request_of(settings, domain, symbols, source=source, force=force, reparse=reparse)
+    request = request_of(settings, domain, symbols, source=source, force=force, reparse=reparse, wait=wait)
     try:
         latest = asyncio.run(_follow(settings, request, as_json=as_json))
     except KeyboardInterrupt:
@@ -63,6 +69,9 @@ def fetch(
         some = files if len(files) <= FILES_SHOWN else [files[0].parent]
         for path in some:
             line(f"  {path}")
+    given_up = [report for report in latest if report.state is TaskState.SKIPPED and report.reason in GATES]
+    if given_up:
+        line(_how_to_go_on(given_up), err=True)
     unfinished = [report for report in latest if not report.state.ended]
     if unfinished:
         raise SchedulerServiceError(f"{several(len(unfinished), 'task')} had not ended when the report of them did")
@@ -70,7 +79,14 @@ def fetch(
 
 
 def request_of(
-    settings: Settings, domain: str, symbols: Sequence[str], *, source: str | None, force: bool, reparse: bool = False
+    settings: Settings,
+    domain: str,
+    symbols: Sequence[str],
+    *,
+    source: str | None,
+    force: bool,
+    reparse: bool = False,
+    wait: str = DEFAULT_WAIT,
 ) -> FetchRequest:
     """What is asked for, in the names that are known here. Raises ``click.UsageError``."""
     if force and reparse:
@@ -85,7 +101,15 @@ def request_of(
     for symbol in wanted:
         if symbol not in watched and not reparse:
             line(f"{symbol} is not on the watchlist and is fetched this once{perhaps(symbol, watched)}", err=True)
-    return FetchRequest(domain=domain, symbols=wanted, source=source, force=force, reparse=reparse)
+    wait_ms = min(_read_wait(wait) // MILLISECOND, LONGEST_PAUSE_MS)
+    return FetchRequest(domain=domain, symbols=wanted, source=source, force=force, reparse=reparse, wait_ms=wait_ms)
+
+
+def _read_wait(wait: str) -> Micros:
+    try:
+        return parse_duration(wait)
+    except ValueError as error:
+        raise click.UsageError(f"--wait: {error}") from error
 
 
 async def _follow(settings: Settings, request: FetchRequest, *, as_json: bool) -> list[TaskReport]:
@@ -97,7 +121,7 @@ async def _follow(settings: Settings, request: FetchRequest, *, as_json: bool) -
         async with aclosing(_reports(settings, request)) as reports:
             async for report in reports:
                 latest[report.task_id] = report
-                held = "" if report.state.ended else (report.message or "").partition(" until ")[0]
+                held = "" if report.state.ended else (report.message or "").partition("(")[2].partition(" until ")[0]
                 if not held or told.get(report.task_id) != held:  # that it is held again is no news
                     show(report, sum(known.state.ended for known in latest.values()))
                 told[report.task_id] = held or told.get(report.task_id, "")
@@ -173,6 +197,17 @@ def summary_of(latest: Sequence[TaskReport]) -> dict[str, int]:
         "skipped": sum(report.state is TaskState.SKIPPED for report in latest),
         "failed": sum(report.state is TaskState.FAILED for report in latest),
     }
+
+
+def _how_to_go_on(given_up: Sequence[TaskReport]) -> str:
+    """Of what a gate held for longer than was to be waited."""
+    said = f"{several(len(given_up), 'task')} given up, for nobody may be asked before the time given"
+    said += "; --wait 10m waits longer"
+    failing = {source_providers()[r.domain][r.source] for r in given_up if r.reason is Reason.PROVIDER_DOWN}
+    if failing:
+        how = " or ".join(f"scheduler-service release --provider {name}" for name in sorted(failing))
+        said += f"; what keeps failing is tried at once after {how}"
+    return said
 
 
 def _is_well(report: TaskReport) -> bool:

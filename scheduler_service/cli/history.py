@@ -275,4 +275,4 @@ def _said(task: TaskRow) -> str:
     if task.state is TaskState.COMPLETED:
         return "completed, nothing new" if task.unchanged else "completed"
     said = _with(task.state, task.reason)
-    return f"{said}: {task.message}" if task.message else said
+    return f"{said}: {task.message}" if task.message and task.state.ended else said

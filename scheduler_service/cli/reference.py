@@ -174,6 +174,22 @@ A source that failed for a stock is left alone for it for 15 minutes, then for t
 `fresh_for`; after an outage at most for an hour (`backing_off`). A stock that it does not know three times in a row,
 over more than a day, is quarantined there for 7 days, then for 14, then for 28 each time (`quarantined`; `status` names
 it). `fetch --force` asks all the same, and `release` has the next slot ask.
+
+A provider that goes on refusing (429, or whatever asks to wait) is asked less and less often: each refusal in a row
+doubles the rest, up to an hour, never below what it asks for; its first answer ends that. It is said aloud once, then
+summed up once an hour. A `fetch` waits a minute for a provider that is shut, or as long as `--wait` says, gives up what
+is held for longer, and ends with exit code 1; in line at the rate that is set it waits as long as the line moves.
+`release --provider NAME` has one request try at once what keeps failing; a wish to wait, rates and budgets hold.
+A kept answer counts as checked when the provider was asked, not when it was read again.
+
+An answer that reads well and is probably wrong is set aside (`doubtful`): figures that changed by more than a fifth
+though no new filing says so, half of them gone or zero, periods older than those that are known, another company's
+filings. The document stays as it is, with its age; a warning and `status`, `why` and `show` say what is doubtful, with
+the old and the new value. The source is asked again after 6 hours, then after twice as long each time, at most after
+`fresh_for`, and with `fetch --force` at once; its next answer that is not doubtful ends it. However often it says the
+same, it is believed only when a person says so: `release SYMBOL DOMAIN` accepts what was set aside,
+`release SYMBOL DOMAIN --reject` drops it, and the same answer is not named again. News are never doubted: feeds forget,
+and kept stories stay.
 """
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from scheduler_service.cli.ledger import look
 from scheduler_service.cli.terminal import line, print_json
 from scheduler_service.clock import SystemClock, to_iso_seconds
 from scheduler_service.processors.base import discover
-from scheduler_service.stores import document_store, stock_state_store
+from scheduler_service.stores import document_store, doubt_store, stock_state_store
 from scheduler_service.stores.data_directory import LIVE, SANDBOX, check_mode
 from scheduler_service.stores.publisher import render, states_of
 
@@ -29,14 +29,16 @@ if TYPE_CHECKING:
     from scheduler_service.settings.loaded import Settings
     from scheduler_service.stores.database import Connection
     from scheduler_service.stores.document_store import DocumentRow
+    from scheduler_service.stores.doubt_store import DoubtfulRow
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A document and the states of its sources."""
+    """A document, the states of its sources, and what they say that was set aside."""
 
     row: DocumentRow
     states: Mapping[str, StockState]
+    doubtful: Mapping[str, DoubtfulRow] = field(default_factory=dict)
 
 
 def show(paths: Sequence[Path], symbol: str, domain: str | None, *, as_json: bool, clock: Clock | None = None) -> int:
@@ -68,7 +70,11 @@ def _read(
     conn: Connection, settings: Settings, symbol: str, domain: str | None
 ) -> tuple[list[Known], list[tuple[str, str]]]:
     """What is known, and (domain, reason) of what could not be fetched."""
-    found = [Known(row, states_of(conn, row)) for row in document_store.documents(conn, domain=domain, symbol=symbol)]
+    doubts = doubt_store.waiting(conn, symbol=symbol, domain=domain)
+    found = [
+        Known(row, states_of(conn, row), {doubt.source: doubt for doubt in doubts if doubt.domain == row.domain})
+        for row in document_store.documents(conn, domain=domain, symbol=symbol)
+    ]
     if found:  # what is shown as live data must be live data
         mode = SANDBOX if settings.sandbox else LIVE
         check_mode(conn, mode, str(settings.service.data_dir))
@@ -112,6 +118,9 @@ def _print(settings: Settings, known: Known, now: Instant, *, whole: bool) -> No
         failed = state.status == stock_state_store.FAILED
         trouble = f"; the last try failed ({state.reason}), {state.failures} in a row" if failed else ""
         line(f"  {source}: {checked}{trouble}")
+        if (doubt := known.doubtful.get(source)) is not None:
+            line(f"    set aside as doubtful: {doubt.said}")
+            line(f"    accept it: scheduler-service release {row.symbol} {row.domain}; drop it: the same with --reject")
     line(f"  changed {to_iso_seconds(row.changed_at)}{' (a wrong clock)' if row.changed_at > now else ''}")
     print_data(_record(row), whole=whole)
 

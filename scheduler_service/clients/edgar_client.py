@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 BLOCK_SECONDS = 600.0
 MAX_AGE_TICKERS = DAY
-MAX_AGE_SUBMISSIONS = 5 * MINUTE
+MAX_AGE_SUBMISSIONS = 4 * MINUTE
+"""Less than the five minutes of an eager schedule: each of its slots asks."""
 MAX_AGE_COMPANY_FACTS = DAY
 
 _RATE_LIMIT_PHRASES = (b"Threshold", b"Undeclared")

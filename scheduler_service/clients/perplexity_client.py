@@ -19,7 +19,7 @@ from pydantic import Field
 from scheduler_service.calls import Cost, Limits, Request, Resource
 from scheduler_service.clients.base import shown
 from scheduler_service.clients.perplexity_errors import failure, json_object, raise_for_status
-from scheduler_service.clock import DAY, HOUR, SECOND
+from scheduler_service.clock import DAY, MINUTE, SECOND
 from scheduler_service.errors import TransientClientError
 from scheduler_service.models import Reason
 from scheduler_service.settings.providers import Budget, KeyedOptions
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 Recency: TypeAlias = Literal["day", "week", "month", "year"]
 
-MAX_AGE = HOUR
+MAX_AGE = 50 * MINUTE
+"""Less than the hour of an eager schedule: each of its slots asks."""
 WITHOUT_SEARCH = DAY
 MOST_RESULTS = 20
 EXPECTED_SEARCH = Cost(usd_micros=5_000)

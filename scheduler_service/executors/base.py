@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from loguru import logger
 
 from scheduler_service.clock import MINUTE, SECOND
-from scheduler_service.errors import Fenced, Held, StoreError
+from scheduler_service.errors import Fenced, Held, InLine, StoreError
 from scheduler_service.executors.commit import commit
-from scheduler_service.executors.reports import deferred, quarantined, run_closed, task_ended
+from scheduler_service.executors.reports import deferred, quarantined, run_closed, set_aside, task_ended
 from scheduler_service.executors.turns import Turns
 from scheduler_service.models import Event, Outcome, Reason, RunOrigin, StockState, TaskState
 from scheduler_service.stores import stock_state_store, task_store
@@ -101,22 +101,28 @@ class Executor:
 
     async def work_forever(self, lane: str) -> None:
         """One lane: claims as many tasks as it has idle workers, rests until there is more. Ends when drained."""
-        failing = False
+        failing, is_due = False, False
         while not self._draining:
             self._wakes[lane].clear()
             try:
-                rest = await self._until_next(lane)
+                rest = 0.0 if is_due else await self._until_next(lane)
                 if rest <= 0:
-                    rest = 0 if await self._start(lane) else SHORTEST_REST
+                    rest = await self._start(lane)
                 failing = False
             except StoreError as error:
                 if not failing:
                     self._publish(Event("ledger.failed", f"lane {lane} waits: {error}", level="ERROR"))
                 failing, rest = True, REST_AFTER_FAILURE
-            if rest > 0:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(rest):
-                        await self._wakes[lane].wait()
+            slept = rest > 0 and await self._sleeps(lane, rest)
+            is_due = slept and not failing and SHORTEST_REST < rest < self._longest_rest
+
+    async def _sleeps(self, lane: str, seconds: float) -> bool:
+        """Until the time is over: True, or there may be work before: False."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wakes[lane].wait()
+                return False
+        return True
 
     async def drain(self, seconds: float) -> int:
         """Claims nothing more, waits for what runs, and puts back what is not done in time; returns how many that
@@ -136,32 +142,31 @@ class Executor:
         await asyncio.gather(*late, return_exceptions=True)
         return len(late)
 
-    async def _start(self, lane: str) -> int:
-        """Returns how many tasks it started."""
+    async def _start(self, lane: str) -> float:
+        """Starts what is due; returns seconds until it is worth looking again."""
         async with self._claiming[lane]:
             idle = self.lanes[lane] - len(self._working[lane])
             if idle <= 0 or self._draining:
-                return 0
-            claim = partial(
-                task_store.claim,
-                lane=lane,
-                now=self._clock.now(),
-                most=idle,
-                run_id=self._run_id,
-                yielding=self._yielding,
-            )
+                return SHORTEST_REST
+            now, run_id, yielding = self._clock.now(), self._run_id, self._yielding
+            claim = partial(task_store.claim, lane=lane, now=now, most=idle, run_id=run_id, yielding=yielding)
+            look = partial(task_store.next_due, lane=lane, now=now, run_id=run_id, yielding=yielding)
 
-            def unit(conn: Connection) -> tuple[Turns, list[tuple[Task, dict[str, StockState]]]]:
+            def unit(conn: Connection) -> tuple[Turns, list[tuple[Task, dict[str, StockState]]], Instant | None]:
                 turns = self._turns[lane].copy()
                 tasks = claim(conn, choose=turns.choose)
-                return turns, [(task, stock_state_store.states_of(conn, task.symbol, task.domain)) for task in tasks]
+                states = [stock_state_store.states_of(conn, task.symbol, task.domain) for task in tasks]
+                due = look(conn) if 0 < len(tasks) < idle else None
+                return turns, list(zip(tasks, states, strict=True)), due
 
-            self._turns[lane], claimed = await self._ledger.run(unit)
+            self._turns[lane], claimed, due = await self._ledger.run(unit)
             for task, states in claimed:
                 worker = asyncio.create_task(self._work(task, states), name=f"task {task.id}")
                 self._working[lane].add(worker)
                 worker.add_done_callback(partial(self._finished, lane, task))
-            return len(claimed)
+            if not claimed:
+                return SHORTEST_REST
+            return 0.0 if lane in self._waiting_their_turn else self._until(due)
 
     def _finished(self, lane: str, task: Task, worker: asyncio.Task[None]) -> None:
         self._working[lane].discard(worker)
@@ -187,6 +192,9 @@ class Executor:
             self._waiting_their_turn.discard(lane)
             if await self._ledger.read(look) is not None:
                 self._waiting_their_turn.add(lane)
+        return self._until(due)
+
+    def _until(self, due: Instant | None) -> float:
         rest = self._longest_rest
         return rest if due is None else min((due - self._clock.now()) / SECOND, rest)
 
@@ -228,16 +236,19 @@ class Executor:
             outcome = _crashed(error, outcome)
             done = await self._stored(task, partial(store, outcome=outcome))
         took = round((self._clock.monotonic() - started) * 1000)
-        self._publish(task_ended(task, outcome, done, took))
+        self._publish(task_ended(task, done.instead or outcome, done, took))
+        if done.instead is not None and done.newly_doubtful:
+            self._publish(set_aside(task, done.instead.message))
         if done.quarantined_until is not None:
             self._publish(quarantined(task, done.quarantined_until))
-        if outcome.state is not TaskState.SKIPPED:  # which changes nothing that readers see
+        if done.is_urgent:
             self._committed()
         return done.run
 
     async def _outcome(self, task: Task, states: Mapping[str, StockState]) -> Outcome | Held:
         now = self._clock.now()
-        if task.held_reason is not None and task.expires_at is not None and now >= task.expires_at:
+        is_outlived = task.expires_at is not None and now >= task.expires_at
+        if task.held_reason is not None and is_outlived and task.origin is not RunOrigin.MANUAL:
             return Outcome(TaskState.SKIPPED, task.held_reason, "its gate stayed shut until the schedule's next slot")
         processor = self._processors.get(task.domain)
         if processor is None or task.source not in processor.policies:
@@ -264,10 +275,10 @@ class Executor:
 
     async def _hold(self, task: Task, held: Held) -> Outcome | None:
         """Waits in the queue, or ends where the wait would outlive the schedule's next slot."""
-        too_long = task.expires_at is not None and held.until >= task.expires_at
-        if too_long or (task.origin is RunOrigin.MANUAL and held.until - self._clock.now() > LONGEST_WAIT_OF_A_PERSON):
+        if _outlasts(held, task, self._clock.now()):
             return Outcome(TaskState.SKIPPED, held.reason, str(held))
-        await self._stored(task, partial(task_store.hold, mine=task, reason=held.reason, until=held.until))
+        hold = partial(task_store.hold, mine=task, reason=held.reason, until=held.until, message=str(held))
+        await self._stored(task, hold)
         self._publish(deferred(task, held))
         return None
 
@@ -292,6 +303,17 @@ class Executor:
         now: Instant = self._clock.now()
         with suppress(StoreError):
             await self._ledger.run(lambda conn: task_store.release(conn, task, now))
+
+
+def _outlasts(held: Held, task: Task, now: Instant) -> bool:
+    """Whether the gate opens too late for it. A person waits so long as was asked for, but in line one more minute at
+    a time: it goes on there.
+    """
+    if task.origin is not RunOrigin.MANUAL:
+        return task.expires_at is not None and held.until >= task.expires_at
+    if isinstance(held, InLine) or task.expires_at is None:
+        return held.until > now + LONGEST_WAIT_OF_A_PERSON
+    return max(held.until, now + 1) > task.expires_at
 
 
 def _is_cancelled() -> bool:

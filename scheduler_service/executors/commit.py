@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from scheduler_service.failure_memory import quarantined_until
-from scheduler_service.models import Contribution, RunOrigin, TaskState
+from scheduler_service.models import Contribution, Outcome, Reason, RunOrigin, TaskState
 from scheduler_service.processors.base import content_hash
-from scheduler_service.stores import call_store, document_store, schedule_store, stock_state_store, task_store
+from scheduler_service.stores import (
+    call_store,
+    document_store,
+    doubt_store,
+    stock_state_store,
+    task_store,
+)
 from scheduler_service.stores.document_store import ContributionRow
 
 if TYPE_CHECKING:
     from scheduler_service.clock import Instant, Micros
-    from scheduler_service.models import Outcome, Task
+    from scheduler_service.models import Task
     from scheduler_service.processors.base import Processor
     from scheduler_service.stores.database import Connection
+    from scheduler_service.stores.doubt_store import DoubtfulRow
     from scheduler_service.stores.schedule_store import RunRow
 
 LAZY_PUBLICATION: Micros = 60_000_000
@@ -26,12 +33,26 @@ LAZY_PUBLICATION: Micros = 60_000_000
 class Committed:
     """What a commit changed. ``run`` is as it stands now; closed when this was its last task.
 
-    ``quarantined_until``: from now on the stock is left alone at this source.
+    ``is_urgent``: its document is to be published now, and not when the publisher comes by.
+    ``quarantined_until``: from now on the stock is left alone at this source. ``instead``: what was stored in the place
+    of the outcome, because its answer is doubtful; ``newly_doubtful``: and not the one that was set aside before.
     """
 
     changed: bool
     run: RunRow
+    is_urgent: bool
     quarantined_until: Instant | None = None
+    instead: Outcome | None = None
+    newly_doubtful: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Contributed:
+    """``doubt``: what speaks against what the source says; it was set aside."""
+
+    changed: bool = False
+    doubt: str | None = None
+    newly_doubtful: bool = False
 
 
 def commit(conn: Connection, task: Task, outcome: Outcome, processor: Processor[Any] | None, now: Instant) -> Committed:
@@ -39,33 +60,62 @@ def commit(conn: Connection, task: Task, outcome: Outcome, processor: Processor[
 
     A task whose domain is gone has no processor, and nothing to contribute.
     """
-    changed = processor is not None and _contribute(conn, task, outcome, processor, now)
+    done = _Contributed() if processor is None else _contribute(conn, task, outcome, processor, now)
+    changed = done.changed
     if changed and processor is not None:
-        data = _merged(conn, task, processor)
+        data = _merged(conn, task.domain, task.symbol, processor)
         changed = document_store.put_document(conn, task.domain, task.symbol, data, now)
+    if done.doubt is not None:
+        outcome = replace(outcome, state=TaskState.FAILED, reason=Reason.DOUBTFUL, message=done.doubt)
+        call_store.distrust(conn, outcome.calls)
     completed, reread = outcome.state is TaskState.COMPLETED, task.origin is RunOrigin.REPARSE
-    task_store.end(conn, task, outcome, unchanged=completed and not changed, now=now)
+    run = task_store.end(conn, task, outcome, unchanged=completed and not changed, now=now)
     stock = (task.symbol, task.domain, task.source)
     first, quarantined = False, None
     if completed and reread:
         stock_state_store.reread(conn, *stock, as_of=outcome.as_of, changed=changed, now=now)
     elif completed:
-        first = stock_state_store.checked(conn, *stock, due_at=task.due_at, changed=changed, now=now)
+        asked_at = outcome.as_of or None
+        first = stock_state_store.checked(conn, *stock, due_at=task.due_at, changed=changed, now=now, asked_at=asked_at)
     elif outcome.state is TaskState.FAILED and not reread:
         quarantined = quarantined_until(stock_state_store.failed(conn, *stock, reason=outcome.reason, now=now))
     if not changed and outcome.state is not TaskState.SKIPPED:
         pause = 0 if first else LAZY_PUBLICATION  # the first check may make the document complete
         document_store.refresh_envelope(conn, task.domain, task.symbol, pause=pause, now=now)
     call_store.consume(conn, task.id, outcome.calls, now)
-    return Committed(changed, schedule_store.get_run(conn, task.run_id), quarantined)
+    instead = None if done.doubt is None else outcome
+    return Committed(changed, run, changed or first, quarantined, instead, done.newly_doubtful)
 
 
-def _contribute(conn: Connection, task: Task, outcome: Outcome, processor: Processor[Any], now: Instant) -> bool:
+def accept(conn: Connection, row: DoubtfulRow, processor: Processor[Any], now: Instant) -> None:
+    """What was set aside is right, a person says: it takes its place, and the document follows."""
+    domain, symbol, source, new = row.domain, row.symbol, row.source, row.contribution
+    before = document_store.contributions(conn, domain, symbol).get(source)
+    said = processor.accumulate(None if before is None else processor.read(before.body), processor.read(new.body), now)
+    body = said.model_dump_json().encode()
+    accepted = replace(new, body=body, sha256=content_hash(said))
+    document_store.put_contribution(conn, domain, symbol, accepted, task_id=row.task_id, now=now)
+    doubt_store.clear(conn, domain, symbol, source, as_of=new.as_of, now=now)
+    stock_state_store.reread(conn, symbol, domain, source, as_of=new.as_of, changed=True, now=now)
+    if not document_store.put_document(conn, domain, symbol, _merged(conn, domain, symbol, processor), now):
+        document_store.refresh_envelope(conn, domain, symbol, pause=0, now=now)
+
+
+def _contribute(
+    conn: Connection, task: Task, outcome: Outcome, processor: Processor[Any], now: Instant
+) -> _Contributed:
     """What the source says now, on top of what it said, in the order in which it was said: a slow task that comes last
-    puts nothing over newer data. Old words stay, with their provenance, when nothing is new.
+    puts nothing over newer data. Old words stay, with their provenance, when nothing is new. What is doubtful is set
+    aside.
     """
     if outcome.contribution is None or outcome.kind is None:
-        return False
+        return _Contributed()
+    content = document_store.content_of(conn, task.domain, task.symbol, task.source)
+    if content is not None and processor.adds_nothing(content[0], outcome.contribution, now):
+        as_of = outcome.as_of if content[1] > now else max(content[1], outcome.as_of)
+        document_store.confirm_contribution(conn, task.domain, task.symbol, task.source, as_of)
+        doubt_store.clear(conn, task.domain, task.symbol, task.source, as_of=as_of, now=now)
+        return _Contributed()
     said, as_of = processor.read(outcome.contribution), outcome.as_of
     before = document_store.contributions(conn, task.domain, task.symbol).get(task.source)
     if before is None:
@@ -73,19 +123,33 @@ def _contribute(conn: Connection, task: Task, outcome: Outcome, processor: Proce
     elif as_of < before.as_of <= now:
         said, as_of = processor.accumulate(said, processor.read(before.body), now), before.as_of
     else:
-        said = processor.accumulate(processor.read(before.body), said, now)
+        known = processor.read(before.body)
+        if _is_judged(conn, task) and (doubt := processor.doubt(known, said)) is not None:
+            row = ContributionRow(task.source, outcome.kind, outcome.contribution, content_hash(said), as_of)
+            is_news = doubt_store.set_aside(conn, task.domain, task.symbol, row, doubt, task_id=task.id, now=now)
+            return _Contributed(doubt=doubt, newly_doubtful=is_news)
+        said = processor.accumulate(known, said, now)
+        doubt_store.clear(conn, task.domain, task.symbol, task.source, as_of=as_of, now=now)
     sha256 = content_hash(said)
     if before is not None and before.sha256 == sha256:
+        processor.note_adds_nothing(sha256, outcome.contribution, now)
         document_store.confirm_contribution(conn, task.domain, task.symbol, task.source, as_of)
-        return False
+        return _Contributed()
     body = said.model_dump_json().encode()
     row = ContributionRow(task.source, outcome.kind, body, sha256, as_of)
     document_store.put_contribution(conn, task.domain, task.symbol, row, task_id=task.id, now=now)
-    return True
+    return _Contributed(changed=True)
 
 
-def _merged(conn: Connection, task: Task, processor: Processor[Any]) -> bytes:
-    rows = document_store.contributions(conn, task.domain, task.symbol)
+def _is_judged(conn: Connection, task: Task) -> bool:
+    """Every answer is, once: read anew by another parser, one that was believed may say something else."""
+    if task.origin is not RunOrigin.REPARSE:
+        return True
+    return doubt_store.find(conn, task.domain, task.symbol, task.source) is not None
+
+
+def _merged(conn: Connection, domain: str, symbol: str, processor: Processor[Any]) -> bytes:
+    rows = document_store.contributions(conn, domain, symbol)
     typed = {name: Contribution(name, row.kind, processor.read(row.body)) for name, row in rows.items()}
     merged: bytes = processor.merge(processor.order(typed)).model_dump_json().encode()
     return merged

@@ -21,6 +21,10 @@ def lane_of(processor: Processor[Any], source: str) -> str:
     return declared.provider + (SLOW if declared.slow else "")
 
 
+def lanes_of(provider: str) -> tuple[str, str]:
+    return provider, provider + SLOW
+
+
 def provider_of(lane: str) -> str:
     """Whose lane it is."""
     return lane.removesuffix(SLOW)

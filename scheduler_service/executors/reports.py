@@ -44,6 +44,16 @@ def quarantined(task: Task, until: Instant) -> Event:
     return Event("symbol.quarantined", message, {"task_id": task.id, "reason": Reason.UNKNOWN_SYMBOL}, "WARNING")
 
 
+def set_aside(task: Task, doubt: str | None) -> Event:
+    """Said once for each answer that is not the one set aside before."""
+    what = f"{task.symbol} {task.domain} from {task.source}"
+    how = f"scheduler-service release {task.symbol} {task.domain}"
+    message = (
+        f"{what} is doubtful and set aside, the document stays: {doubt}; accept it: {how}; drop it: {how} --reject"
+    )
+    return Event("document.quarantined", message, {"task_id": task.id, "reason": Reason.DOUBTFUL}, "WARNING")
+
+
 def deferred(task: Task, held: Held) -> Event:
     """The task waits for a gate; why, and until when. That it waits for the same reason once more is no news."""
     message = f"{task.symbol} {task.domain} from {task.source} waits: {held}"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from scheduler_service.calls import Answer
 from scheduler_service.clients.base import shown
-from scheduler_service.clock import DAY, HOUR
+from scheduler_service.clock import HOUR
 from scheduler_service.errors import Held, ParseError, PermanentClientError, TransientClientError
 from scheduler_service.gates.call import AnotherKeyMayDo, Caller, Kept, Waiting
 from scheduler_service.gates.gate import Gate
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from scheduler_service.clock import Clock, Instant
     from scheduler_service.models import OffLoop, Publish, Task
     from scheduler_service.settings.providers import ProviderOptions
+    from scheduler_service.stores.call_store import KeptRow
     from scheduler_service.stores.database import Connection, Ledger
     from scheduler_service.stores.gate_store import GateRow
     from scheduler_service.stores.raw_store import RawStore
@@ -45,7 +46,11 @@ UNREADABLE_FOR = HOUR
 SECONDS_TO_LAND = 5.0
 SMALL_BODY = 16 * 1024
 """Bytes that are parsed faster on the loop than on the way to a thread."""
-PARSED_ANSWERS = 64
+PARSED_ANSWERS = 512
+
+
+class NotAgain(PermanentClientError):
+    """Enough was lost to this task; to another one that may not be so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +114,7 @@ class Gates:
         now = self._clock.now()
         lost = await self._ledger.run(lambda conn: call_store.mark_lost(conn, now))
         rows, spent, recent = await self._ledger.read(
-            lambda conn: (gate_store.gates(conn, now), call_store.spent(conn), gate_store.recent_calls(conn, now - DAY))
+            lambda conn: (gate_store.gates(conn, now), call_store.spent(conn), gate_store.recent_calls(conn, now))
         )
         for name, gate in self.by_provider.items():
             gate.restore(rows, spent.get(name, {}), recent.get(name, ()))
@@ -148,9 +153,7 @@ class Gates:
             await self._caller.join(flight.waiting, asker.task_id)
             try:
                 answer = await asyncio.shield(flight.landing)
-            except PermanentClientError as error:
-                if error.reason is not Reason.LOST:
-                    raise
+            except NotAgain:
                 continue  # lost to the one who led; whoever joined may still ask
             except Held as held:
                 if held.reason is not Reason.BUDGET_EXHAUSTED or flight.waiting.urgent or not asker.urgent:
@@ -238,22 +241,29 @@ class Gates:
             del self._flights[key]
 
     async def _try(self, resource: Resource, waiting: Waiting, asker: Asker) -> Kept:
-        row, lost = await self._ledger.read(
-            lambda conn: (
-                call_store.kept(conn, resource.key, asker.task_id),
-                call_store.lost_calls(conn, asker.task_id, resource.key),
+        now = self._clock.now()
+
+        def look(conn: Connection) -> tuple[KeptRow | None, bool, list[Reason]]:
+            row = call_store.kept(conn, resource.key, asker.task_id)
+            serves = (
+                row is not None
+                and row.fetched_at >= asker.fetched_since
+                and is_good(row, resource, asker.checked_since, now)
             )
-        )
+            return row, serves, [] if serves else call_store.lost_calls(conn, asker.task_id, resource.key)
+
+        row, serves, lost = await self._ledger.read(look)
         before: Kept | None = None
-        if row is not None and row.fetched_at >= asker.fetched_since:
+        if row is not None and row.fetched_at >= asker.fetched_since and (serves or row.etag or row.last_modified):
             body = await self._raw.get(row.call_id, row.body)
             before = Kept(row, body, row.checked_at, asked=False) if body is not None else None
-            if before is not None and is_good(row, resource, asker.checked_since, self._clock.now()):
+            if before is not None and serves:
                 return before
-        if lost >= MOST_LOST:
-            message = f"{lost} calls of {resource.key} ended without an answer though they may have been charged"
-            message += " (lost, timed out, or a 5xx); it is not asked for again by this task"
-            raise PermanentClientError(message, Reason.LOST)
+        if len(lost) >= MOST_LOST:
+            ended = "without an answer" if Reason.LOST in lost else "in failure"
+            message = f"{len(lost)} calls of {resource.key} ended {ended} though they may have been charged"
+            message += f" ({', '.join(dict.fromkeys(lost))}); it is not asked for again by this task"
+            raise NotAgain(message, Reason.LOST if Reason.LOST in lost else lost[-1])
         gate = self.by_provider[resource.provider]
         for _ in range(len(gate.keys) - 1 if gate.keys is not None else 0):
             try:

@@ -21,12 +21,12 @@ from scheduler_service.errors import (
     TransientClientError,
 )
 from scheduler_service.gates.failure import (
+    after_answer,
     circuit_after,
     cost_of,
     ending,
     is_ambiguous,
     quiet_after,
-    quiet_when_used_up,
 )
 from scheduler_service.gates.request import conditional, request_hash
 from scheduler_service.models import Event, Reason
@@ -110,6 +110,7 @@ class Caller:
         self._ledger = ledger
         self._raw = raw
         self._clients = clients
+        self._signers = {name: client for name, client in clients.items() if isinstance(client, Signer)}
         self._sandboxed = sandboxed
         self._transport = transport
         self._clock = clock
@@ -233,11 +234,11 @@ class Caller:
 
     def _signed(self, this: _Try, request: Request) -> Request:
         """With the key, at the last moment; the key is the one of now, which may not be that of the last try."""
-        keys, client = this.gate.keys, self._clients[this.resource.provider]
-        if keys is None or not isinstance(client, Signer):
+        keys, signer = this.gate.keys, self._signers.get(this.resource.provider)
+        if keys is None or signer is None:
             return request
         this.key = keys.take(request.url, self._clock.now())
-        return client.signed(request, this.key.secret)
+        return signer.signed(request, this.key.secret)
 
     async def _keep(self, this: _Try, response: Response) -> Kept:
         resource, call_id = this.resource, this.call_id
@@ -300,7 +301,7 @@ class Caller:
 
     def _after_answer(self, this: _Try, response: Response, now: Instant) -> list[Quiet]:
         gate, entry, left = this.gate, this.entry, until_more(response.headers, now)
-        return self._told(quiet_when_used_up(gate, entry, this.key, left, now), circuit_after(gate, entry, None, now))
+        return self._told(*after_answer(gate, entry, this.key, left, now), circuit_after(gate, entry, None, now))
 
     def _told(self, *quiet: Quiet | None) -> list[Quiet]:
         said = [one for one in quiet if one is not None]
@@ -314,7 +315,8 @@ class Caller:
         status = error.status if isinstance(error, ClientError) else None
         cost = cost_of(error, left=this.left) if this.cost is None else this.cost
         if isinstance(error, ClientError):
-            self._publish(Event("call.failed", str(error), {"provider": gate.provider, "reason": error.reason}))
+            level = "DEBUG" if isinstance(error, RateLimited) else "INFO"  # call.throttled says it
+            self._publish(Event("call.failed", str(error), {"provider": gate.provider, "reason": error.reason}, level))
         circuit = circuit_after(gate, this.entry, error, now)
         quiet = self._told(quiet_after(gate, this.entry, this.key, error, now), circuit)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from scheduler_service.clock import SECOND, to_iso_seconds
-from scheduler_service.errors import Held
+from scheduler_service.errors import CircuitOpen, Held
 from scheduler_service.gates.breaker import LOOK_AGAIN_AFTER, Circuit, after_try, closing_row
 from scheduler_service.models import Reason
 from scheduler_service.stores.gate_store import CIRCUIT, CLOSED, RATE, GateRow
@@ -25,18 +25,24 @@ ENDPOINT_GONE = "what it was asked at is no longer there; see its base_url and a
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What is not asked, until when and why. ``probed``: a request is finding out whether it works again."""
+    """What is not asked, until when and why. ``circuit``: for it kept failing; ``probed``: a request is finding out
+    whether it works again.
+    """
 
     what: str
     until: Instant
     reason: Reason
     probed: bool = False
+    circuit: bool = False
 
 
 @dataclass(slots=True)
 class _Endpoint:
+    """``released``: a person has it tried before its time."""
+
     circuit: Circuit = field(default_factory=Circuit)
     probed: bool = False
+    released: bool = False
 
 
 class Door:
@@ -63,7 +69,8 @@ class Door:
         if rate is not None:
             self.line.restore(rate.until)
         for (provider, name), row in rows.items():
-            if provider == self._provider and name.startswith(self._circuits) and name.endswith(self._at):
+            is_open = row.until > row.set_at  # else it says that the circuit was closed again
+            if is_open and provider == self._provider and name.startswith(self._circuits) and name.endswith(self._at):
                 endpoint = name.removeprefix(self._circuits).removesuffix(self._at)
                 self._endpoints[endpoint] = _Endpoint(Circuit(opened=row))
 
@@ -110,8 +117,17 @@ class Door:
         known = self._endpoints.get(endpoint)
         if known is None or known.circuit.opened_at(now) is None:
             return False
-        known.probed = True
+        known.probed, known.released = True, False
         return True
+
+    def release(self, now: Instant) -> list[str]:
+        """The next request to an endpoint that keeps failing finds out at once whether it works again; returns which
+        those are. What the upstream asked for stays as it is.
+        """
+        open_ones = {name: known for name, known in self._endpoints.items() if known.circuit.opened_at(now) is not None}
+        for known in open_ones.values():
+            known.released = True
+        return [self.of(name) for name in open_ones]
 
     def finish(self, endpoint: str, now: Instant, *, well: bool | None, probe: bool) -> GateRow | None:
         """The request is over; ``well`` None: it says nothing of the endpoint. Returns the circuit's row where that
@@ -141,8 +157,9 @@ class Door:
             found.append(Standing(self.name, self.closed.until, self.closed.reason or Reason.RATE_LIMITED))
         for endpoint, known in self._endpoints.items():
             opened = known.circuit.opened_at(now)
-            if opened is not None and (opened.until > now or known.probed):  # else the next request finds out
-                found.append(Standing(self.of(endpoint), opened.until, Reason.PROVIDER_DOWN, known.probed))
+            shut = opened is not None and opened.until > now and not known.released
+            if opened is not None and (shut or known.probed):  # else the next request finds out
+                found.append(Standing(self.of(endpoint), opened.until, Reason.PROVIDER_DOWN, known.probed, True))
         return tuple(found)
 
     def of(self, endpoint: str) -> str:
@@ -161,9 +178,9 @@ class Door:
         opened = known.circuit.opened_at(now) if known is not None else None
         if known is None or opened is None:
             return
-        if now < opened.until:
-            message = f"{self.of(endpoint)} keeps failing and is not asked until {to_iso_seconds(opened.until)}"
-            raise Held(message, Reason.PROVIDER_DOWN, opened.until)
         if known.probed:
             message = f"{self.of(endpoint)} keeps failing; one request finds out whether it works again"
-            raise Held(message, Reason.PROVIDER_DOWN, now + LOOK_AGAIN_AFTER)
+            raise CircuitOpen(message, Reason.PROVIDER_DOWN, now + LOOK_AGAIN_AFTER)
+        if now < opened.until and not known.released:
+            message = f"{self.of(endpoint)} keeps failing and is not asked until {to_iso_seconds(opened.until)}"
+            raise CircuitOpen(message, Reason.PROVIDER_DOWN, opened.until)

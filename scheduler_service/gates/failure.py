@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from scheduler_service.calls import FREE
-from scheduler_service.clock import DAY, SECOND
+from scheduler_service.clock import DAY, MINUTE, SECOND
 from scheduler_service.errors import (
     ClientError,
     EndpointGone,
@@ -19,6 +19,7 @@ from scheduler_service.errors import (
 )
 from scheduler_service.gates.breaker import ended_well
 from scheduler_service.gates.keys import REFUSED_FOR
+from scheduler_service.gates.rests import TOLD_AGAIN_AFTER
 from scheduler_service.models import Event, Reason
 from scheduler_service.stores.call_store import CallState
 from scheduler_service.stores.gate_store import GateRow
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from scheduler_service.clock import Instant
     from scheduler_service.gates.gate import Entry, Gate
     from scheduler_service.gates.keys import Key
+    from scheduler_service.gates.rests import Rest
 
 QUIET_WITHOUT_RETRY_AFTER = 60.0
 GONE_FOR = DAY
@@ -90,6 +92,27 @@ def circuit_after(gate: Gate, entry: Entry, error: BaseException | None, now: In
     return Quiet(entry.door.circuit_row(entry.endpoint), row, event)
 
 
+def after_answer(gate: Gate, entry: Entry, key: Key | None, seconds: float | None, now: Instant) -> list[Quiet | None]:
+    """After a good answer: who was refused before is no longer; its requests may be used up, for so many seconds."""
+    used_up = quiet_when_used_up(gate, entry, key, seconds, now)
+    over = _refused_no_more(gate, entry, key, now)
+    return [over, used_up]
+
+
+def _refused_no_more(gate: Gate, entry: Entry, key: Key | None, now: Instant) -> Quiet | None:
+    """A rest that grew is over; None where there was none, or another one holds now."""
+    name, door = entry.door.closed_row if key is None else key.row, entry.door
+    rest = gate.rests.answered(name, entry.at)
+    rests_again = door.closed_until(now) if key is None else gate.keys is not None and gate.keys.is_aside(key, now)
+    if rest is None or rests_again:
+        return None
+    who = door.name if key is None else f"{gate.provider}: {key.name}"
+    message = f"{who} is no longer refused, after {_often(rest, now)}"
+    fields = {"provider": gate.provider, "reason": Reason.RATE_LIMITED}
+    level = "INFO" if rest.tries > 1 else "DEBUG"
+    return Quiet(name, GateRow(now, now, Reason.RATE_LIMITED), Event("provider.answers_again", message, fields, level))
+
+
 def quiet_when_used_up(gate: Gate, entry: Entry, key: Key | None, seconds: float | None, now: Instant) -> Quiet | None:
     """After a good answer that says that no more requests are left for so many seconds (None: it does not)."""
     if seconds is None:
@@ -115,16 +138,36 @@ def quiet_after(gate: Gate, entry: Entry, key: Key | None, error: BaseException,
             event = Event("provider.key_refused", message, _fields(gate, error), "ERROR")
             return _set_aside(gate, key, Reason.REFUSED, now + REFUSED_FOR, event, now)
         case TransientClientError() if error.retry_after is not None or isinstance(error, RateLimited):
+            is_keys = key is not None and isinstance(error, RateLimited)
+            name = key.row if key is not None and is_keys else entry.door.closed_row
             wait = QUIET_WITHOUT_RETRY_AFTER if error.retry_after is None else error.retry_after
-            until, fields = now + round(wait * SECOND), _fields(gate, error)
-            if key is not None and isinstance(error, RateLimited):
-                message = f"{gate.provider}: {key.name} cools down for {wait:.0f} s: {error}"
-                event = Event("call.throttled", message, fields, "WARNING")
-                return _set_aside(gate, key, Reason.RATE_LIMITED, until, event, now)
-            message = f"{entry.door.name} is not asked for {wait:.0f} s: {error}"
-            return _shut(entry, until, Event("call.throttled", message, fields, "WARNING"), error, now)
+            rest = gate.rests.refused(name, round(wait * SECOND), entry.at, now)
+            event = _throttled(gate, entry, key if is_keys else None, rest, error, now)
+            if event.level == "WARNING":
+                gate.rests.told(name, now)
+            if key is not None and is_keys:
+                return _set_aside(gate, key, Reason.RATE_LIMITED, rest.until, event, now)
+            return _shut(entry, rest.until, event, error, now)
+        case ClientError() if error.status is not None and not isinstance(error, TransientClientError):
+            return _refused_no_more(gate, entry, key, now)
         case _:
             return None
+
+
+def _throttled(gate: Gate, entry: Entry, key: Key | None, rest: Rest, error: ClientError, now: Instant) -> Event:
+    """Said aloud the first time; while it goes on, summed up once an hour."""
+    who = f"{entry.door.name} is not asked" if key is None else f"{gate.provider}: {key.name} cools down"
+    so_far = f"; still refused, {_often(rest, now)}" if rest.tries > 1 else ""
+    message = f"{who} for {(rest.until - now) / SECOND:.0f} s{so_far}: {error}"
+    level = "WARNING" if now - rest.told_at >= TOLD_AGAIN_AFTER else "DEBUG"
+    return Event("call.throttled", message, _fields(gate, error), level)
+
+
+def _often(rest: Rest, now: Instant) -> str:
+    """``12 refusals within 3 h``."""
+    minutes = (now - rest.since) // MINUTE
+    span = f"{minutes // 60} h" if minutes >= 120 else f"{minutes} min"
+    return f"{rest.tries} refusals within {span}" if rest.tries > 1 else "one refusal"
 
 
 def _shut(entry: Entry, until: Instant, event: Event, error: ClientError, now: Instant) -> Quiet:

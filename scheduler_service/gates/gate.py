@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from scheduler_service.clock import SECOND
-from scheduler_service.errors import Held
+from scheduler_service.errors import Held, InLine
 from scheduler_service.gates.budget import Account, Period
 from scheduler_service.gates.door import LONGEST_WAIT_IN_PLACE, Door
 from scheduler_service.gates.keys import KeyPool, origin
 from scheduler_service.gates.rate import Daily, Line, interval
+from scheduler_service.gates.rests import GROWING, Rests
 from scheduler_service.models import Reason
 from scheduler_service.settings.providers import KeyedOptions
 
@@ -20,20 +21,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from scheduler_service.calls import Cost, Resource
-    from scheduler_service.clock import Clock, Instant, Micros
+    from scheduler_service.clock import Clock, Instant
     from scheduler_service.gates.door import Standing
     from scheduler_service.gates.rate import Limiter
     from scheduler_service.settings.providers import ProviderOptions
     from scheduler_service.stores.call_store import Spend
     from scheduler_service.stores.gate_store import GateRow, RecentCall
 
-HEARD_OF_AFTER: Micros = 30 * SECOND
-"""After a crash, a request whose answer never came may still be worked on for so long: it takes up its place."""
-
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What the gate has charged, for the ledger to charge alike. ``rate_until``: when the next request may leave."""
+    """What the gate has charged, for the ledger to charge alike. ``rate_until``: when the next request may leave;
+    ``at``: when this one was let in.
+    """
 
     day: str
     expected: Cost
@@ -41,6 +41,7 @@ class Entry:
     door: Door
     endpoint: str = ""
     probe: bool = False
+    at: Instant = 0
 
 
 class Gate:
@@ -55,8 +56,11 @@ class Gate:
         hosts = sorted({_host(url) for url in options.addresses().values()}) if options.hosts_apart else []
         self.doors = {host: Door(provider, host, address, self._line()) for host in hosts or [""]}
         self.account = Account(provider, options.budget)
+        self.rests = Rests()
         self._clock = clock
         self._daily = Daily(options.requests_per_day, LONGEST_WAIT_IN_PLACE)
+        self._out_for = options.timeout + LONGEST_WAIT_IN_PLACE
+        """How long after its reservation a request may be on its way."""
         self._unheard: list[Instant] = []
         self._inside = 0
 
@@ -69,9 +73,13 @@ class Gate:
         """What the ledger remembers; ``spent`` by UTC day, ``recent``: the calls of the last 24 hours."""
         for door in self.doors.values():
             door.restore(rows)
-        takes = min(self.options.timeout, HEARD_OF_AFTER)
-        self._unheard = sorted(call.at + takes for call in recent if call.unheard)
-        self._daily.restore(call.at for call in recent)
+        keys = set() if self.keys is None else self.keys.rows
+        growing = {door.closed_row for door in self.doors.values()} | keys
+        for (provider, name), row in rows.items():
+            if provider == self.provider and name in growing and row.reason in GROWING:
+                self.rests.restore(name, row)
+        self._unheard = sorted(call.at + self._out_for for call in recent if call.unheard)
+        self._daily.restore(min(call.over_at or call.at, call.at + self._out_for) for call in recent)
         self.account.restore(spent)
         if self.keys is not None:
             self.keys.restore(rows)
@@ -96,6 +104,10 @@ class Gate:
         """A person says that it is there now; returns the rows that say so to the ledger."""
         return {name: row for door in self.doors.values() for name, row in door.forget_endpoint_gone(now).items()}
 
+    def release(self, now: Instant) -> list[str]:
+        """What keeps failing is tried by the next request, before its time; returns what that is."""
+        return [what for door in self.doors.values() for what in door.release(now)]
+
     def check_closed(self, door: Door | None = None, endpoint: str | None = None) -> None:
         """Raises ``Held`` when it stays closed for longer than 10 seconds, or has no key to show."""
         now = self._clock.now()
@@ -116,7 +128,7 @@ class Gate:
         if at - now > LONGEST_WAIT_IN_PLACE:
             raise self._at_its_limit(door, at)
         self._inside += 1
-        self._daily.note(now)
+        noted = self._daily.note(now)
         try:
             if at > now:
                 await self._clock.sleep((at - now) / SECOND)
@@ -124,11 +136,12 @@ class Gate:
                 self._look(expected, door, endpoint, now, urgent=urgent)
         except BaseException:  # cancelled too: who gives up in the line takes up no place
             self._inside -= 1
-            self._daily.forget()
+            self._daily.forget(noted)
             raise
+        self._daily.move(noted, now)
         probe = door.start(endpoint, now)
         day = self.account.charge(expected, now)
-        return Entry(day, expected, door.line.kept_until(now), door, endpoint, probe)
+        return Entry(day, expected, door.line.kept_until(now), door, endpoint, probe, now)
 
     def exit(self) -> None:
         """One that entered is no longer on its way."""
@@ -142,7 +155,7 @@ class Gate:
     def give_back(self, entry: Entry) -> None:
         """The ledger could not reserve it: nothing was charged, and nothing leaves."""
         self.account.give_back(entry.day, entry.expected)
-        self._daily.forget()
+        self._daily.forget(entry.at)
 
     def settle(self, entry: Entry, cost: Cost) -> None:
         """What was reserved did cost this, as the ledger now says too."""
@@ -160,6 +173,7 @@ class Gate:
             if opens <= now:
                 opens = await door.line.leave(now)
             if opens <= now:
+                self._daily.move(entry.at, now)
                 return
             await self._clock.sleep((opens - now) / SECOND)
 
@@ -182,7 +196,7 @@ class Gate:
 
     def _has_room(self, now: Instant) -> Instant:
         """When one more may be on its way, beside those a crash left there; 0: now."""
-        self._unheard = [until for until in self._unheard if now < until <= now + HEARD_OF_AFTER]
+        self._unheard = [until for until in self._unheard if now < until <= now + self._out_for]
         too_many = self._inside + len(self._unheard) - self.options.concurrency
         return self._unheard[min(too_many, len(self._unheard) - 1)] if self._unheard and too_many >= 0 else 0
 
@@ -195,7 +209,7 @@ class Gate:
         return Line(spacing, LONGEST_WAIT_IN_PLACE)
 
     def _at_its_limit(self, door: Door, until: Instant) -> Held:
-        return Held(f"{door.name} is asked at its limit", Reason.RATE_LIMITED, until)
+        return InLine(f"{door.name} is asked at its limit", Reason.RATE_LIMITED, until)
 
 
 def _key_pool(provider: str, options: ProviderOptions) -> KeyPool | None:

@@ -67,9 +67,14 @@ class KeyPool:
     def __len__(self) -> int:
         return len(self._keys)
 
+    @property
+    def rows(self) -> set[str]:
+        """What the ledger calls them."""
+        return {key.row for key in self._keys}
+
     def restore(self, rows: Mapping[tuple[str, str], GateRow]) -> None:
         """What the ledger remembers of these keys; a key that was replaced has another row."""
-        mine = {key.row for key in self._keys}
+        mine = self.rows
         self._aside = {name: row for (at, name), row in rows.items() if at == self._provider and name in mine}
 
     def take(self, url: str, now: Instant) -> Key:
@@ -110,6 +115,9 @@ class KeyPool:
         for name in refused:
             del self._aside[name]
         return {name: GateRow(now, now, Reason.REFUSED) for name in refused}
+
+    def is_aside(self, key: Key, now: Instant) -> bool:
+        return self._row(key, now) is not None
 
     def standings(self, now: Instant) -> tuple[KeyStanding, ...]:
         found: list[KeyStanding] = []

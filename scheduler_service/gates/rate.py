@@ -100,8 +100,8 @@ class Line:
 
 
 class Daily:
-    """At most ``most`` requests within any 24 hours; None: no limit. ``later``: how long after they were noted they may
-    have left.
+    """At most ``most`` requests within any 24 hours; None: no limit. ``later``: how much longer than the next one a
+    request may have been on its way.
     """
 
     def __init__(self, most: int | None, later: Micros) -> None:
@@ -116,14 +116,21 @@ class Daily:
         is_full = self._most is not None and len(self._at) == self._most
         return self._at[0] + self._span if is_full and self._at[0] + self._span > now else 0
 
-    def note(self, now: Instant) -> None:
+    def note(self, now: Instant) -> Instant:
+        """One is to leave; returns its note."""
         self._at.append(now)
+        return now
 
-    def forget(self) -> None:
-        """One of those noted did not leave."""
-        if self._at:
-            self._at.pop()
+    def move(self, noted: Instant, at: Instant) -> None:
+        """It has left only then, or is still to leave."""
+        if noted in self._at:
+            self._at[self._at.index(noted)] = at
+
+    def forget(self, noted: Instant) -> None:
+        """It did not leave."""
+        if noted in self._at:
+            self._at.remove(noted)
 
     def restore(self, asked: Iterable[Instant]) -> None:
-        """When the calls of the last 24 hours were reserved, the oldest first."""
-        self._at.extend(asked)
+        """When the calls of the last 24 hours had left at the latest."""
+        self._at.extend(sorted(asked))

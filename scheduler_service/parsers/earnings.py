@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from scheduler_service.errors import ParseError
 from scheduler_service.models import Kind, Number, Provenance, Reason, Record
+from scheduler_service.parsers.doubt import altered, grew_old, of_another, shrank, together, zeroed
 from scheduler_service.parsers.statements import (
     COST_OF_REVENUE,
     DEBT,
@@ -129,6 +130,60 @@ def merge_earnings(contributions: Sequence[Contribution[EarningsData]]) -> Earni
         next_report=next((data.next_report for data in best_first if data.next_report), None),
         releases=tuple(sorted(releases.values(), key=lambda r: (r.date, r.accession), reverse=True)),
     )
+
+
+def doubt_earnings(before: EarningsData, now: EarningsData) -> str | None:
+    """What speaks against ``now``, of the same source as ``before``. Restated figures bring a filing with them."""
+    pairs = [(old, new) for new in now.reports if (old := _same_report(new, before.reports)) is not None]
+    newest_filing = max((r.filed for r in before.reports), default=dt.date.min)
+    known = {name for report in before.reports for name in _accessions(report)}
+
+    def is_new(report: Report) -> bool:
+        leading_is_new = report.accession not in known and report.filed >= newest_filing
+        return leading_is_new or any(name not in known for name in report.other_accessions)
+
+    return together(
+        of_another((r.provenance for r in before.reports), (r.provenance for r in now.reports)),
+        shrank("reports", len(before.reports), len(now.reports)),
+        shrank("releases", len(before.releases), len(now.releases)),
+        grew_old("report", _newest_end(before), _newest_end(now)),
+        altered(
+            (f"{name} of {new.fiscal_label or new.period_end}", _figures_of(old)[name], figure)
+            for old, new in pairs
+            if new.accession is not None and old.currency == new.currency and not is_new(new)
+            for name, figure in _figures_of(new).items()
+        ),
+        zeroed(_all_figures(before), _all_figures(now)),
+    )
+
+
+def _same_report(report: Report, among: Iterable[Report]) -> Report | None:
+    return next((r for r in among if (r.kind, r.period_end) == (report.kind, report.period_end)), None)
+
+
+def _accessions(report: Report) -> tuple[str, ...]:
+    return (*([report.accession] if report.accession else []), *report.other_accessions)
+
+
+def _figures_of(report: Report) -> dict[str, Number | None]:
+    return {
+        "revenue": report.revenue,
+        "gross profit": report.gross_profit,
+        "net income": report.net_income,
+        "EPS": report.eps_diluted,
+        "equity": report.equity,
+    }
+
+
+def _all_figures(data: EarningsData) -> dict[str, Number | None]:
+    named = ((f"{r.kind} to {r.period_end}", _figures_of(r)) for r in data.reports)
+    return {f"{name} of the {period}": value for period, figures in named for name, value in figures.items()}
+
+
+def _newest_end(data: EarningsData) -> dt.date | None:
+    """Of periods that were over when they were told: a model may tell of one to come."""
+    told = (r.period_end for r in data.reports if r.period_end.isoformat() <= r.provenance.fetched_at)
+    return max(told, default=None)
 
 
 def _reports(facts: CompanyFacts, kind: PeriodKind, origin: Origin) -> Iterable[Report]:

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from scheduler_service.errors import ParseError
 from scheduler_service.models import Kind, Number, Provenance, Reason, Record
+from scheduler_service.parsers.doubt import altered, grew_old, of_another, shrank, together, zeroed
 from scheduler_service.parsers.series import Figure
 from scheduler_service.parsers.statements import (
     CAPITAL_EXPENDITURE,
@@ -139,6 +140,37 @@ def merge_fundamentals(contributions: Sequence[Contribution[FundamentalsData]]) 
                 metrics[name] = metric
     analysis = next((data.analysis for data in best_first if data.analysis), None)
     return FundamentalsData(metrics=dict(sorted(metrics.items())), analysis=analysis)
+
+
+def doubt_fundamentals(before: FundamentalsData, now: FundamentalsData) -> str | None:
+    """What speaks against ``now``, of the same source as ``before``. Restated figures bring a filing with them."""
+    old, new = _known(before), _known(now)
+    filings = {metric.provenance.accession for metric in old.values()}
+    return together(
+        of_another((m.provenance for m in old.values()), (m.provenance for m in new.values())),
+        shrank("figures", len(old), len(new)),
+        None if now.analysis or new or not before.analysis else "it holds no analysis, and held one",
+        grew_old("figure", _newest_day(old), _newest_day(new)),
+        altered(
+            (name, old[name].value, metric.value)
+            for name, metric in new.items()
+            if name in old
+            and (old[name].unit, old[name].as_of) == (metric.unit, metric.as_of)
+            and metric.provenance.accession is not None
+            and metric.provenance.accession in filings
+        ),
+        zeroed({name: m.value for name, m in old.items()}, {name: m.value for name, m in new.items()}),
+    )
+
+
+def _known(data: FundamentalsData) -> dict[str, Metric]:
+    return {name: metric for name, metric in data.metrics.items() if metric.value is not None}
+
+
+def _newest_day(metrics: dict[str, Metric]) -> dt.date | None:
+    """Of days that were over when they were told: a model may tell of one to come."""
+    told = (m.as_of for m in metrics.values() if m.as_of.isoformat() <= m.provenance.fetched_at)
+    return max(told, default=None)
 
 
 def _currency(metric: Metric) -> str | None:

@@ -6,11 +6,15 @@ import hashlib
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
+from collections import OrderedDict
 from dataclasses import dataclass
+from operator import is_
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 import orjson
 
+from scheduler_service.calls import Choosy
+from scheduler_service.clock import DAY
 from scheduler_service.errors import ClientError, NotKept, ParseError
 from scheduler_service.exchanges import find_exchange
 from scheduler_service.failure_memory import pause_of
@@ -30,7 +34,7 @@ from scheduler_service.settings.model import good_for_slots
 from scheduler_service.windows import usual_hours
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from scheduler_service.calls import Ask, Client, Source
     from scheduler_service.clock import Instant, Micros
@@ -46,7 +50,31 @@ hour, yesterday's filing is better than a model.
 """
 HOME_EXCHANGE = "XNYS"
 """Of a stock whose exchange the watchlist does not name."""
+MOST_REMEMBERED = 1_000
+REMEMBERED_FOR = DAY
+"""How long a domain that forgets old events by their age may leave a stock alone that says nothing new."""
 FETCH_FIELDS = frozenset({"fetched_at", "call_id"})
+
+
+class Rebuilding(Generic[D]):
+    """What was last made of a stock's answers: the same answers, parsed once, say the same again.
+
+    A fact keeps the provenance of the call that first said it.
+    """
+
+    def __init__(self) -> None:
+        self._made: OrderedDict[str, tuple[tuple[object, ...], D]] = OrderedDict()
+
+    def of(self, symbol: str, answers: Sequence[object], make: Callable[[], D]) -> D:
+        """``answers``: as they were parsed; told apart by identity."""
+        known = self._made.get(symbol)
+        if known is not None and len(known[0]) == len(answers) and all(map(is_, known[0], answers)):
+            return known[1]
+        self._made[symbol] = (tuple(answers), make())
+        self._made.move_to_end(symbol)
+        while len(self._made) > MOST_REMEMBERED:
+            self._made.popitem(last=False)
+        return self._made[symbol][1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +153,12 @@ class Processor(ABC, Generic[D]):
         self.policies = {p.name: p for p in policies}
         self.retention = retention
         self._calendars = calendars
+        self._nothing_new: OrderedDict[tuple[bytes, bytes], Instant] = OrderedDict()
         self._sources: dict[str, Source] = {
             p.name: by_name[p.name](clients[by_name[p.name].provider]) for p in policies
         }
+
+        self._choosy = {name: source for name, source in self._sources.items() if isinstance(source, Choosy)}
 
     @abstractmethod
     def merge(self, contributions: Sequence[Contribution[D]]) -> D:
@@ -137,6 +168,24 @@ class Processor(ABC, Generic[D]):
         """What the source says now, given what it said before; a domain of events keeps the old ones here."""
         del previous, now
         return new
+
+    def doubt(self, previous: D, new: D) -> str | None:
+        """What speaks against what the source says now, in words, given what it said before: figures that changed
+        though no filing did, much less than there was, another company's. None: nothing. Pure.
+        """
+        del previous, new
+        return None
+
+    def adds_nothing(self, before: bytes, said: bytes, now: Instant) -> bool:
+        """Whether it was seen lately that these words (as JSON) add nothing to that content (its hash)."""
+        seen = self._nothing_new.get((before, hashlib.sha256(said).digest()))
+        return seen is not None and seen <= now < seen + REMEMBERED_FOR
+
+    def note_adds_nothing(self, before: bytes, said: bytes, now: Instant) -> None:
+        """It was seen."""
+        self._nothing_new[before, hashlib.sha256(said).digest()] = now
+        while len(self._nothing_new) > MOST_REMEMBERED:
+            self._nothing_new.popitem(last=False)
 
     def source(self, name: str) -> Source:
         return self._sources[name]
@@ -174,6 +223,8 @@ class Processor(ABC, Generic[D]):
     def _needless(self, task: Task, states: Mapping[str, StockState], symbol: Symbol, now: Instant) -> Outcome | None:
         """Why nobody is asked: it is fresh, others said it, or it failed lately."""
         policy, state = self.policies[task.source], states.get(task.source, StockState())
+        if not self.serves(task.source, symbol):
+            return Outcome(TaskState.SKIPPED, Reason.NOT_NEEDED, f"{task.source} has nothing of {symbol.symbol}")
         if self.finds_fresh(task.source, symbol, state, task.due_at, now):
             return Outcome(TaskState.SKIPPED, Reason.FRESH)
         if policy.only_when_missing and (better := self._fresh_ones(task, states, symbol, now)):
@@ -187,7 +238,7 @@ class Processor(ABC, Generic[D]):
     def _fresh_ones(self, task: Task, states: Mapping[str, StockState], symbol: Symbol, now: Instant) -> list[str]:
         """The required sources that spoke lately: what is asked only when missing is not missing then."""
         ageing, found = self.ageing(symbol), []
-        for name in self.required:
+        for name in self.required_of(symbol):
             known, long_enough = states.get(name, StockState()), MISSING_AFTER * self.policies[name].fresh_for
             if is_fresh(known, task.due_at, long_enough, now, ageing):
                 found.append(name)
@@ -204,6 +255,15 @@ class Processor(ABC, Generic[D]):
         return sorted(
             contributions.values(), key=lambda c: (kinds.index(c.kind), ranks.get(c.source, len(ranks)), c.source)
         )
+
+    def serves(self, source: str, symbol: Symbol) -> bool:
+        """Whether that source can be asked of this stock: a feed of one company's own says nothing of others."""
+        choosy = self._choosy.get(source)
+        return choosy is None or choosy.serves(symbol)
+
+    def required_of(self, symbol: Symbol) -> tuple[str, ...]:
+        """The sources whose checks make this stock fresh."""
+        return tuple(name for name in self.required if self.serves(name, symbol))
 
     @property
     def required(self) -> tuple[str, ...]:

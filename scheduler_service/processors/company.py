@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from scheduler_service.parsers.xbrl import CompanyFacts, Concept
 
 PROVIDER = "edgar"
+SUBMISSIONS = "submissions"
+"""What every source here asks for first; nearly always that is all it takes."""
 LAG = HOUR
 """How soon companyfacts that lack the newest report are asked again."""
 

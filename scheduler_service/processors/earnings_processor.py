@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from scheduler_service.clients.perplexity_client import Question
+from scheduler_service.clients.edgar_client import MAX_AGE_SUBMISSIONS
+from scheduler_service.clients.perplexity_client import MAX_AGE, Question
 from scheduler_service.models import Contribution, Kind
-from scheduler_service.parsers.earnings import CONCEPTS, EarningsData, merge_earnings, read_earnings
+from scheduler_service.parsers.earnings import CONCEPTS, EarningsData, doubt_earnings, merge_earnings, read_earnings
 from scheduler_service.parsers.stated_earnings import (
     INSTRUCTIONS,
     SCHEMA,
@@ -17,7 +18,7 @@ from scheduler_service.parsers.stated_earnings import (
 )
 from scheduler_service.parsers.stock_names import Stock
 from scheduler_service.processors.base import Processor
-from scheduler_service.processors.company import PROVIDER, read_company
+from scheduler_service.processors.company import PROVIDER, SUBMISSIONS, read_company
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from scheduler_service.calls import Ask
     from scheduler_service.clients.edgar_client import EdgarClient
     from scheduler_service.clients.perplexity_client import PerplexityClient
+    from scheduler_service.clock import Micros
     from scheduler_service.models import StockState, Symbol
 
 
@@ -35,6 +37,8 @@ class EdgarEarnings:
     provider: ClassVar[str] = PROVIDER
     kind: ClassVar[Kind] = Kind.FILING
     slow: ClassVar[bool] = False
+    kept_for: ClassVar[Micros] = MAX_AGE_SUBMISSIONS
+    asks: ClassVar[str] = SUBMISSIONS
 
     def __init__(self, client: EdgarClient) -> None:
         self._client = client
@@ -53,6 +57,7 @@ class PerplexityEarnings:
     provider: ClassVar[str] = "perplexity"
     kind: ClassVar[Kind] = Kind.MODEL
     slow: ClassVar[bool] = True
+    kept_for: ClassVar[Micros] = MAX_AGE
 
     def __init__(self, client: PerplexityClient) -> None:
         self._client = client
@@ -72,3 +77,6 @@ class EarningsProcessor(Processor[EarningsData]):
 
     def merge(self, contributions: Sequence[Contribution[EarningsData]]) -> EarningsData:
         return merge_earnings(contributions)
+
+    def doubt(self, previous: EarningsData, new: EarningsData) -> str | None:
+        return doubt_earnings(previous, new)

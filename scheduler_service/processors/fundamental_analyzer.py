@@ -5,11 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from scheduler_service.clients.perplexity_client import Question
+from scheduler_service.clients.edgar_client import MAX_AGE_SUBMISSIONS
+from scheduler_service.clients.perplexity_client import MAX_AGE, Question
 from scheduler_service.models import Contribution, Kind
 from scheduler_service.parsers.fundamental_analysis import (
     CONCEPTS,
     FundamentalsData,
+    doubt_fundamentals,
     merge_fundamentals,
     read_fundamentals,
 )
@@ -22,7 +24,7 @@ from scheduler_service.parsers.stated_fundamentals import (
 )
 from scheduler_service.parsers.stock_names import Stock
 from scheduler_service.processors.base import Processor
-from scheduler_service.processors.company import PROVIDER, read_company
+from scheduler_service.processors.company import PROVIDER, SUBMISSIONS, read_company
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from scheduler_service.calls import Ask
     from scheduler_service.clients.edgar_client import EdgarClient
     from scheduler_service.clients.perplexity_client import PerplexityClient
+    from scheduler_service.clock import Micros
     from scheduler_service.models import StockState, Symbol
 
 
@@ -40,6 +43,8 @@ class EdgarFundamentals:
     provider: ClassVar[str] = PROVIDER
     kind: ClassVar[Kind] = Kind.FILING
     slow: ClassVar[bool] = True
+    kept_for: ClassVar[Micros] = MAX_AGE_SUBMISSIONS
+    asks: ClassVar[str] = SUBMISSIONS
 
     def __init__(self, client: EdgarClient) -> None:
         self._client = client
@@ -57,6 +62,7 @@ class PerplexityFundamentals:
     provider: ClassVar[str] = "perplexity"
     kind: ClassVar[Kind] = Kind.MODEL
     slow: ClassVar[bool] = True
+    kept_for: ClassVar[Micros] = MAX_AGE
 
     def __init__(self, client: PerplexityClient) -> None:
         self._client = client
@@ -76,3 +82,6 @@ class FundamentalAnalyzer(Processor[FundamentalsData]):
 
     def merge(self, contributions: Sequence[Contribution[FundamentalsData]]) -> FundamentalsData:
         return merge_fundamentals(contributions)
+
+    def doubt(self, previous: FundamentalsData, new: FundamentalsData) -> str | None:
+        return doubt_fundamentals(previous, new)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
+from scheduler_service.clients import feed_client, perplexity_client
+from scheduler_service.clients.edgar_client import MAX_AGE_SUBMISSIONS
 from scheduler_service.clients.perplexity_client import SEARCHES, Question
 from scheduler_service.errors import ClientError, Held, NotFound, NotKept, ParseError, PermanentClientError
 from scheduler_service.models import Contribution, Kind, Reason
@@ -27,8 +29,8 @@ from scheduler_service.parsers.news_search import (
     search_query,
 )
 from scheduler_service.parsers.stock_names import Stock
-from scheduler_service.processors.base import Processor
-from scheduler_service.processors.company import PROVIDER, read_submissions
+from scheduler_service.processors.base import Processor, Rebuilding
+from scheduler_service.processors.company import PROVIDER, SUBMISSIONS, read_submissions
 from scheduler_service.settings.units import format_usd
 
 if TYPE_CHECKING:
@@ -38,9 +40,9 @@ if TYPE_CHECKING:
     from scheduler_service.clients.edgar_client import EdgarClient
     from scheduler_service.clients.feed_client import FeedClient
     from scheduler_service.clients.perplexity_client import PerplexityClient
-    from scheduler_service.clock import Instant
+    from scheduler_service.clock import Instant, Micros
     from scheduler_service.models import StockState, Symbol
-    from scheduler_service.parsers.news import NewsItem
+    from scheduler_service.parsers.feed import ParsedFeed
     from scheduler_service.parsers.news_search import Story
     from scheduler_service.parsers.submissions import Filing
 
@@ -52,13 +54,18 @@ class Feeds:
     provider: ClassVar[str] = "feeds"
     kind: ClassVar[Kind] = Kind.FEED
     slow: ClassVar[bool] = False
+    kept_for: ClassVar[Micros] = feed_client.MAX_AGE
 
     def __init__(self, client: FeedClient) -> None:
         self._client = client
+        self._built = Rebuilding[NewsData]()
+
+    def serves(self, symbol: Symbol) -> bool:
+        return not self._client.has_feeds or bool(self._client.feeds(symbol))
 
     async def collect(self, ask: Ask, state: StockState, symbol: Symbol) -> Contribution[NewsData]:
         del state
-        items: list[NewsItem] = []
+        answers: list[Answer[ParsedFeed]] = []
         failures: list[ClientError | ParseError | Held] = []
         resources = self._client.feeds(symbol)
         if not resources and self._client.has_feeds:
@@ -69,10 +76,15 @@ class Feeds:
             except (ClientError, ParseError, Held) as error:
                 failures.append(error)
             else:
-                items.extend(items_from_feed(answer, self.name, symbol.symbol))
+                answers.append(answer)
         if len(failures) == len(resources):
             raise _worth_raising(failures)
-        return Contribution(self.name, self.kind, news_of(items))
+
+        def news() -> NewsData:
+            return news_of(item for answer in answers for item in items_from_feed(answer, self.name, symbol.symbol))
+
+        said = self._built.of(symbol.symbol, [symbol, *(answer.value for answer in answers)], news)
+        return Contribution(self.name, self.kind, said)
 
 
 class EdgarFilings:
@@ -82,9 +94,12 @@ class EdgarFilings:
     provider: ClassVar[str] = PROVIDER
     kind: ClassVar[Kind] = Kind.FILING
     slow: ClassVar[bool] = False
+    kept_for: ClassVar[Micros] = MAX_AGE_SUBMISSIONS
+    asks: ClassVar[str] = SUBMISSIONS
 
     def __init__(self, client: EdgarClient) -> None:
         self._client = client
+        self._built = Rebuilding[NewsData]()
 
     async def collect(self, ask: Ask, state: StockState, symbol: Symbol) -> Contribution[NewsData]:
         del state
@@ -93,7 +108,10 @@ class EdgarFilings:
         def url(filing: Filing) -> str:
             return self._client.filing_url(answer.value.cik, filing.accession, filing.document)
 
-        return Contribution(self.name, self.kind, news_of(items_from_filings(answer, self.name, symbol.symbol, url)))
+        def news() -> NewsData:
+            return news_of(items_from_filings(answer, self.name, symbol.symbol, url))
+
+        return Contribution(self.name, self.kind, self._built.of(symbol.symbol, [symbol, answer.value], news))
 
 
 class PerplexityNews:
@@ -106,6 +124,7 @@ class PerplexityNews:
     provider: ClassVar[str] = "perplexity"
     kind: ClassVar[Kind] = Kind.MODEL
     slow: ClassVar[bool] = True
+    kept_for: ClassVar[Micros] = perplexity_client.MAX_AGE
     endpoint: ClassVar[str] = SEARCHES
 
     def __init__(self, client: PerplexityClient) -> None:

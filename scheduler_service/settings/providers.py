@@ -107,6 +107,11 @@ class ProviderOptions(Section):
         del symbol
         return max(1, sum(setting.startswith("urls[") for setting in self.addresses()))
 
+    @property
+    def calls_for_all(self) -> int:
+        """How many of them serve every symbol alike: what one fetch was told is kept for the next."""
+        return 0
+
     def named_symbols(self) -> Mapping[str, str]:
         """The symbols that these settings speak of, by the setting that does."""
         return {}

@@ -118,14 +118,16 @@ _KEPT = (
 )
 _CHARGED_ALL_THE_SAME = (call.c.state == CallState.FAILED) & (call.c.usd_micros > 0)
 _LOST = (
-    select(func.count())
+    select(call.c.state, call.c.reason)
     .select_from(call_use)
     .join(call, call.c.id == call_use.c.call_id)
     .where(call_use.c.task_id == bindparam("mine"), call.c.resource_key == bindparam("wanted"))
     .where(call.c.state.in_([CallState.RESERVED, CallState.LOST]) | _CHARGED_ALL_THE_SAME)
+    .order_by(call.c.id)
 )
 _NEW_CALL, _NEW_USE, _NEW_ANSWER, _NEW_SPEND = insert(call), insert(call_use), insert(answer), insert(spend)
 _NEW_RESOURCE = insert(resource)
+_NEW_USE_IF_NONE = insert(call_use).prefix_with("OR IGNORE")
 _USE = select(call_use.c.how).where(
     call_use.c.task_id == bindparam("of_task"), call_use.c.call_id == bindparam("of_call")
 )
@@ -180,6 +182,11 @@ _CONFIRM = (
     update(resource)
     .where(resource.c.key == bindparam("wanted"), resource.c.call_id == bindparam("by_call"))
     .values(checked_at=bindparam("now"), revision=func.coalesce(bindparam("under", type_=Text), resource.c.revision))
+)
+_DISTRUST = (
+    update(resource)
+    .where(resource.c.call_id == bindparam("by_call"))
+    .values(revision=None, etag=None, last_modified=None)
 )
 
 
@@ -301,10 +308,16 @@ def confirm(conn: Connection, key: str, call_id: int, revision: str | None, now:
     conn.execute(_CONFIRM, {"wanted": key, "by_call": call_id, "under": revision, "now": now})
 
 
+def distrust(conn: Connection, call_ids: Sequence[int]) -> None:
+    """What these calls answered stands for no revision, and no validator confirms it: the next who wants it asks."""
+    for call_id in call_ids:
+        conn.execute(_DISTRUST, {"by_call": call_id})
+
+
 def consume(conn: Connection, task_id: int, call_ids: Sequence[int], now: Instant) -> None:
     """Marks the answers that a task's commit used."""
     for call_id in call_ids:
-        use(conn, task_id, call_id, Use.KEPT)
+        conn.execute(_NEW_USE_IF_NONE, {"task_id": task_id, "call_id": call_id, "how": Use.KEPT})
     conn.execute(_CONSUME, {"of_task": task_id, "consumed_at": now})
 
 
@@ -313,12 +326,13 @@ def mark_lost(conn: Connection, now: Instant) -> int:
     return conn.execute(update(call).where(RESERVED).values(state=CallState.LOST, settled_at=now)).rowcount
 
 
-def lost_calls(conn: Connection, task_id: int, key: str) -> int:
-    """How many answers of this resource were lost, or failed though they were or may have been paid for, while this
-    task waited for them. To be asked between two calls: one that is still reserved then could not be settled, and is
-    as good as lost.
+def lost_calls(conn: Connection, task_id: int, key: str) -> list[Reason]:
+    """Of each answer of this resource that was lost (``LOST``), or failed though it was or may have been paid for (why
+    it failed), while this task waited for it; the oldest first. To be asked between two calls: one that is still
+    reserved then could not be settled, and is as good as lost.
     """
-    return conn.execute(_LOST, {"mine": task_id, "wanted": key}).scalar_one()
+    rows = conn.execute(_LOST, {"mine": task_id, "wanted": key})
+    return [Reason(reason) if state == CallState.FAILED and reason else Reason.LOST for state, reason in rows]
 
 
 def spent(conn: Connection) -> dict[str, dict[str, Spend]]:

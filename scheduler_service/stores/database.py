@@ -28,6 +28,7 @@ from scheduler_service.stores.prepared import PreparedConnection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
 T = TypeVar("T")
@@ -141,19 +142,22 @@ class Ledger:
         A locked ledger is waited for once, not once per unit.
         """
         try:
-            return self._commit_together(units)
+            results = self._commit_together(units)
         except DatabaseError as error:
             if len(units) == 1 or _code(error.orig) in _LOCKED:
                 said = f"the ledger could not be written: {error.orig}"
                 return [(None, StoreError(said)) for _ in units]
-        return [result for unit in units for result in self._commit([unit])]
+            return [result for unit in units for result in self._commit([unit])]
+        self.commits += 1
+        return results
 
     def _commit_together(self, units: list[Callable[[Connection], Any]]) -> list[_Result]:
         assert self._write_connection is not None
-        with self._write_connection.transaction("BEGIN IMMEDIATE"):
-            results = [_in_savepoint(self._write_connection, unit) for unit in units]
-        self.commits += 1
-        return results
+        connection = self._write_connection
+        if len(units) == 1:  # the transaction is its own, and needs no savepoint within
+            return [_carry_out(connection.transaction("BEGIN IMMEDIATE"), connection, units[0])]
+        with connection.transaction("BEGIN IMMEDIATE"):
+            return [_carry_out(connection.savepoint(), connection, unit) for unit in units]
 
 
 def _read(connection: PreparedConnection, unit: Callable[[Connection], T]) -> T:
@@ -164,13 +168,15 @@ def _read(connection: PreparedConnection, unit: Callable[[Connection], T]) -> T:
         raise StoreError(f"the ledger could not be read: {error.orig}") from error
 
 
-def _in_savepoint(connection: PreparedConnection, unit: Callable[[Connection], Any]) -> _Result:
+def _carry_out(
+    scope: AbstractContextManager[None], connection: PreparedConnection, unit: Callable[[Connection], Any]
+) -> _Result:
     """The unit's value or its error; a database that cannot is raised, for it ends the whole batch."""
     broken: DatabaseError | None = None
     try:
-        with connection.savepoint():
+        with scope:
             try:
-                return unit(connection), None
+                value = unit(connection)
             except DatabaseError as error:
                 broken = error
                 raise
@@ -181,6 +187,7 @@ def _in_savepoint(connection: PreparedConnection, unit: Callable[[Connection], A
         raise broken or error from None
     except Exception as error:  # the unit's own error belongs to whoever waits for it
         return None, error
+    return value, None
 
 
 def _resolve(future: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:

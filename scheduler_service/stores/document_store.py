@@ -66,6 +66,9 @@ _COLUMNS = [
 # Built once, for they run with every task. Columns to be set are named by the parameters.
 _SAID = (contribution.c.domain == bindparam("of_domain"), contribution.c.symbol == bindparam("of_symbol"))
 _CONTRIBUTIONS = select(contribution).where(*_SAID)
+_SAID_BY_ONE = select(contribution.c.sha256, contribution.c.as_of).where(
+    *_SAID, contribution.c.source == bindparam("of_source")
+)
 _UPDATE_CONTRIBUTION = update(contribution).where(*_SAID, contribution.c.source == bindparam("of_source"))
 _INSERT_CONTRIBUTION = insert(contribution)
 _MINE = (document.c.domain == bindparam("of_domain"), document.c.symbol == bindparam("of_symbol"))
@@ -104,6 +107,13 @@ def contributions(conn: Connection, domain: str, symbol: str) -> dict[str, Contr
     """By source."""
     rows = conn.execute(_CONTRIBUTIONS, {"of_domain": domain, "of_symbol": symbol})
     return {r.source: ContributionRow(r.source, Kind(r.kind), r.body, r.sha256, r.as_of) for r in rows}
+
+
+def content_of(conn: Connection, domain: str, symbol: str, source: str) -> tuple[bytes, Instant] | None:
+    """The hash of what one source says, and of when that is."""
+    mine = {"of_domain": domain, "of_symbol": symbol, "of_source": source}
+    row = conn.execute(_SAID_BY_ONE, mine).one_or_none()
+    return None if row is None else (row.sha256, row.as_of)
 
 
 def put_contribution(

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
+from scheduler_service.clock import DAY, HOUR
 from scheduler_service.models import Reason
 from scheduler_service.stores.schema import call, gate_state
 
 if TYPE_CHECKING:
-    from scheduler_service.clock import Instant
+    from scheduler_service.clock import Instant, Micros
 
 RATE, CLOSED, CIRCUIT = "rate", "closed", "circuit"
+LONGEST_ON_ITS_WAY: Micros = HOUR
+"""From a call's reservation to its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +59,18 @@ def gates(conn: Connection, now: Instant) -> dict[tuple[str, str], GateRow]:
 
 @dataclass(frozen=True, slots=True)
 class RecentCall:
-    """When it was reserved. ``unheard``: nobody knows that it is over, its answer was never kept."""
+    """When it was reserved, and when it was over. ``unheard``: nobody knows that it is, its answer was never kept."""
 
     at: Instant
     unheard: bool
+    over_at: Instant | None = None
 
 
-def recent_calls(conn: Connection, since: Instant) -> dict[str, list[RecentCall]]:
-    """The calls of each provider, oldest first."""
+def recent_calls(conn: Connection, now: Instant) -> dict[str, list[RecentCall]]:
+    """The calls of each provider that may have left within the last 24 hours, oldest first."""
     found: dict[str, list[RecentCall]] = {}
-    query = select(call.c.provider, call.c.reserved_at, call.c.state.in_(("reserved", "lost")))
-    for provider, at, unheard in conn.execute(query.where(call.c.reserved_at >= since).order_by(call.c.id)):
-        found.setdefault(provider, []).append(RecentCall(at, bool(unheard)))
+    query = select(call.c.provider, call.c.reserved_at, call.c.state.in_(("reserved", "lost")), call.c.settled_at)
+    query = query.where(call.c.reserved_at >= now - DAY - LONGEST_ON_ITS_WAY).order_by(call.c.id)
+    for provider, at, unheard, over_at in conn.execute(query):
+        found.setdefault(provider, []).append(RecentCall(at, bool(unheard), over_at))
     return found

@@ -21,6 +21,13 @@ _KEEP_ENDED_PAUSES = (
 )
 """Version 1 knew one pause of a schedule and forgot it at its end, and noted in the tasks that they were paused."""
 
+_SET_DOUBTFUL_ASIDE = (
+    "CREATE TABLE doubtful (domain TEXT NOT NULL, symbol TEXT NOT NULL, source TEXT NOT NULL, kind TEXT NOT NULL,"
+    " body BLOB NOT NULL, sha256 BLOB NOT NULL, said TEXT NOT NULL, times INTEGER NOT NULL, task_id BIGINT NOT NULL,"
+    " as_of BIGINT NOT NULL, since BIGINT NOT NULL, rejected_at BIGINT, PRIMARY KEY (domain, symbol, source))",
+)
+"""Version 2 believed every answer that it could read."""
+
 
 def _statements(statements: Sequence[str]) -> Callable[[Connection], None]:
     def step(conn: Connection) -> None:
@@ -30,5 +37,8 @@ def _statements(statements: Sequence[str]) -> Callable[[Connection], None]:
     return step
 
 
-MIGRATIONS: dict[int, Callable[[Connection], None]] = {1: _statements(_KEEP_ENDED_PAUSES)}
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {
+    1: _statements(_KEEP_ENDED_PAUSES),
+    2: _statements(_SET_DOUBTFUL_ASIDE),
+}
 """From version N to N + 1, keyed by N."""

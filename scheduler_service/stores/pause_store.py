@@ -46,6 +46,7 @@ class PauseRow:
 _ON = pause.c.ended_at.is_(None)
 END = func.coalesce(pause.c.ended_at, pause.c.until)
 _ORDER = (pause.c.since, pause.c.scope)
+_IN_FORCE = select(pause).where(_ON)  # built once, for it runs with every claim
 
 
 def pauses(conn: Connection, scope: str | None = None, after: Instant = 0) -> list[PauseRow]:
@@ -58,7 +59,7 @@ def pauses(conn: Connection, scope: str | None = None, after: Instant = 0) -> li
 
 def pauses_at(conn: Connection, now: Instant) -> list[PauseRow]:
     """What is paused now, by scope."""
-    rows = conn.execute(select(pause).where(_ON)).all()
+    rows = conn.execute(_IN_FORCE).all()
     found = (PauseRow(r.scope, r.since, r.until, r.reason).as_of(now) for r in rows)
     return sorted((p for p in found if p.ended_at is None), key=lambda p: p.scope)
 

@@ -20,7 +20,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from sqlalchemy import Dialect, Executable
+    from sqlalchemy import BindParameter, Dialect, Executable
 
     Convert = Callable[[Any], Any]
     Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
@@ -190,6 +190,8 @@ class PreparedConnection(Connection):
         given = frozenset(names)
         if not isinstance(compiled, SQLCompiler) or compiled.literal_execute_params:
             return None
+        if compiled.insert_prefetch or compiled.update_prefetch or any(map(_is_empty_list, compiled.binds.values())):
+            return None  # what a column's default says, and how an empty list is written, is SQLAlchemy's to know
         binds = list(compiled.binds.values())
         if any(bind.key not in given if bind.required else bind.expanding and bind.key in given for bind in binds):
             return None
@@ -201,3 +203,7 @@ class PreparedConnection(Connection):
         raise DBAPIError.instance(
             sql, parameters, error, sqlite3.Error, hide_parameters=True, dialect=self.dialect
         ) from error
+
+
+def _is_empty_list(bind: BindParameter[Any]) -> bool:
+    return bind.expanding and not bind.required and not bind.effective_value

@@ -19,7 +19,7 @@ from scheduler_service.stores.atomic_files import Signature, check_files, write_
 from scheduler_service.stores.file_names import file_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from concurrent.futures import Executor
     from pathlib import Path
 
@@ -87,15 +87,15 @@ class Publisher:
         folder: Path,
         ledger: Ledger,
         pool: Executor,
-        required: Mapping[str, Sequence[str]],
+        required: Callable[[str, str], Sequence[str]],
         sandbox: bool,
         clock: Clock,
         publish: Publish,
         patience: int = 1,
         durable: bool = True,
     ) -> None:
-        """With more ``patience`` it looks less often by itself for what nobody told it of. Not ``durable``: what it
-        writes need not survive a power cut.
+        """``required``: the sources that make a document of (domain, symbol) fresh. With more ``patience`` it looks
+        less often by itself for what nobody told it of. Not ``durable``: what it writes need not survive a power cut.
         """
         self._durable = durable
         self.folder = folder
@@ -203,7 +203,12 @@ class Publisher:
 
     def _render_due(self, conn: Connection, now: Instant, after: WaitingRow | None) -> list[tuple[WaitingRow, bytes]]:
         return [
-            (w, render(w.row, states_of(conn, w.row), self._required.get(w.row.domain, ()), sandbox=self._sandbox))
+            (
+                w,
+                render(
+                    w.row, states_of(conn, w.row), self._required(w.row.domain, w.row.symbol), sandbox=self._sandbox
+                ),
+            )
             for w in document_store.waiting(conn, now, BATCH, after)
         ]
 

@@ -23,7 +23,7 @@ from sqlalchemy import (
     text,
 )
 
-VERSION = 2
+VERSION = 3
 
 metadata = MetaData()
 
@@ -34,6 +34,10 @@ _Key = BigInteger().with_variant(Integer, "sqlite")
 
 def _instant(name: str, *, nullable: bool = True, primary_key: bool = False) -> Column[int]:
     return Column(name, BigInteger, nullable=nullable and not primary_key, primary_key=primary_key)
+
+
+def _texts(*names: str, primary_key: bool = False) -> list[Column[str]]:
+    return [Column(name, Text, nullable=False, primary_key=primary_key) for name in names]
 
 
 # What the directory is: schema_version, mode (sandbox or live, for ever), created_at, program_version.
@@ -47,10 +51,7 @@ schedule = Table(
     "schedule",
     metadata,
     Column("id", Text, primary_key=True),
-    Column("origin", Text, nullable=False),
-    Column("domain", Text, nullable=False),
-    Column("definition", Text, nullable=False),
-    Column("fingerprint", Text, nullable=False),
+    *_texts("origin", "domain", "definition", "fingerprint"),
     _instant("effective_from", nullable=False),
     _instant("cursor", nullable=False),
     _instant("closed_at"),
@@ -115,11 +116,7 @@ task = Table(
     Column("id", _Key, primary_key=True),
     Column("run_id", BigInteger, ForeignKey("run.id"), nullable=False),
     Column("schedule_id", Text),
-    Column("domain", Text, nullable=False),
-    Column("symbol", Text, nullable=False),
-    Column("source", Text, nullable=False),
-    Column("lane", Text, nullable=False),
-    Column("state", Text, nullable=False),
+    *_texts("domain", "symbol", "source", "lane", "state"),
     Column("reason", Text),
     Column("message", Text),
     Column("unchanged", Boolean, nullable=False),
@@ -182,9 +179,7 @@ call = Table(
     "call",
     metadata,
     Column("id", _Key, primary_key=True),
-    Column("resource_key", Text, nullable=False),
-    Column("provider", Text, nullable=False),
-    Column("state", Text, nullable=False),
+    *_texts("resource_key", "provider", "state"),
     Column("status", Integer),
     Column("reason", Text),
     Column("bytes", BigInteger),
@@ -220,8 +215,7 @@ answer = Table(
     Column("call_id", BigInteger, ForeignKey("call.id"), primary_key=True),
     Column("resource_key", Text, nullable=False),
     Column("request_sha256", LargeBinary, nullable=False),
-    Column("url", Text, nullable=False),
-    Column("content_type", Text, nullable=False),
+    *_texts("url", "content_type"),
     Column("sandbox", Boolean, nullable=False),
     Column("size", BigInteger, nullable=False),
     Column("sha256", LargeBinary, nullable=False),
@@ -235,8 +229,7 @@ Index("answer_of_resource", answer.c.resource_key, answer.c.call_id)
 spend = Table(
     "spend",
     metadata,
-    Column("provider", Text, primary_key=True),
-    Column("day", Text, primary_key=True),
+    *_texts("provider", "day", primary_key=True),
     Column("calls", BigInteger, nullable=False),
     Column("usd_micros", BigInteger, nullable=False),
     Column("tokens", BigInteger, nullable=False),
@@ -247,8 +240,7 @@ spend = Table(
 gate_state = Table(
     "gate_state",
     metadata,
-    Column("provider", Text, primary_key=True),
-    Column("name", Text, primary_key=True),
+    *_texts("provider", "name", primary_key=True),
     _instant("until_at", nullable=False),
     Column("reason", Text),
     _instant("set_at", nullable=False),
@@ -260,9 +252,7 @@ gate_state = Table(
 stock_state = Table(
     "stock_state",
     metadata,
-    Column("symbol", Text, primary_key=True),
-    Column("domain", Text, primary_key=True),
-    Column("source", Text, primary_key=True),
+    *_texts("symbol", "domain", "source", primary_key=True),
     Column("status", Text, nullable=False),
     Column("reason", Text),
     Column("failures", Integer, nullable=False),
@@ -277,15 +267,31 @@ stock_state = Table(
 contribution = Table(
     "contribution",
     metadata,
-    Column("domain", Text, primary_key=True),
-    Column("symbol", Text, primary_key=True),
-    Column("source", Text, primary_key=True),
+    *_texts("domain", "symbol", "source", primary_key=True),
     Column("kind", Text, nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("sha256", LargeBinary, nullable=False),
     Column("task_id", BigInteger, nullable=False),
     _instant("as_of", nullable=False),
     _instant("changed_at", nullable=False),
+)
+
+# What a source says and nobody may believe yet: beside its contribution, which stays, until a person accepts it or the
+# source says something believable. `said` tells what is doubtful; `times` how often in a row it was said. One that a
+# person has rejected is kept, so that the same answer is no news.
+doubtful = Table(
+    "doubtful",
+    metadata,
+    *_texts("domain", "symbol", "source", primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("sha256", LargeBinary, nullable=False),
+    Column("said", Text, nullable=False),
+    Column("times", Integer, nullable=False),
+    Column("task_id", BigInteger, nullable=False),
+    _instant("as_of", nullable=False),
+    _instant("since", nullable=False),
+    _instant("rejected_at"),
 )
 
 # What readers get: `data` is merge(contributions), its envelope is made from stock_state when it is published. The
@@ -295,8 +301,7 @@ contribution = Table(
 document = Table(
     "document",
     metadata,
-    Column("domain", Text, primary_key=True),
-    Column("symbol", Text, primary_key=True),
+    *_texts("domain", "symbol", primary_key=True),
     Column("version", BigInteger, nullable=False),
     Column("published_version", BigInteger, nullable=False),
     Column("published_sha256", LargeBinary),

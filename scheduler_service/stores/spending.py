@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, case, delete, func, insert, select
 
-from scheduler_service.clock import HOUR, MINUTE
+from scheduler_service.clock import DAY, HOUR, MINUTE
 from scheduler_service.models import URGENT, RunOrigin
 from scheduler_service.stores.call_store import CallState, Spend, Use
 from scheduler_service.stores.schema import OPEN, RESERVED, call, call_use, meta, run, task
@@ -93,6 +93,16 @@ def in_the_air(conn: Connection) -> dict[str, Spend]:
     sums = (func.count(), func.sum(call.c.usd_micros), func.sum(call.c.tokens))
     rows = conn.execute(select(call.c.provider, *sums).where(RESERVED).group_by(call.c.provider))
     return {provider: Spend(*found) for provider, *found in rows}
+
+
+def charged_though_failed(conn: Connection, now: Instant) -> dict[str, Spend]:
+    """What is counted of each provider's calls of this UTC day that failed or were lost: what they may have cost, where
+    no answer said it.
+    """
+    sums = (func.count(), func.sum(call.c.usd_micros), func.sum(call.c.tokens))
+    counted = call.c.state.in_(_FAILED) & ((call.c.usd_micros > 0) | (call.c.tokens > 0))
+    query = select(call.c.provider, *sums).where(counted, call.c.reserved_at >= now - now % DAY)
+    return {provider: Spend(*found) for provider, *found in conn.execute(query.group_by(call.c.provider))}
 
 
 def pace(conn: Connection, now: Instant) -> dict[str, Pace]:

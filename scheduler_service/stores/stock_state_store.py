@@ -65,15 +65,26 @@ def states(conn: Connection, *, domain: str | None = None) -> Mapping[Key, Stock
 
 
 def checked(
-    conn: Connection, symbol: str, domain: str, source: str, *, due_at: Instant, changed: bool, now: Instant
+    conn: Connection,
+    symbol: str,
+    domain: str,
+    source: str,
+    *,
+    due_at: Instant,
+    changed: bool,
+    now: Instant,
+    asked_at: Instant | None = None,
 ) -> bool:
-    """The source answered for a slot due at ``due_at``. A check never goes back in time, unless it was in the
-    future. True for the first one.
+    """The source answered for a slot due at ``due_at``; ``asked_at``: when, where it was a kept answer that served: it
+    is as old as it is. A check never goes back in time, unless it was in the future. True for the first one.
     """
     before = get_state(conn, symbol, domain, source)
-    if before.checked_for is not None and due_at < before.checked_for <= now:
-        due_at = before.checked_for
-    values = {"status": OK, "reason": None, "failures": 0, "checked_for": due_at, "checked_at": now, "tried_at": now}
+    asked_at = now if asked_at is None else min(asked_at, now)
+    times = {"checked_for": min(due_at, asked_at), "checked_at": asked_at}
+    for name, at in (("checked_for", before.checked_for), ("checked_at", before.checked_at)):
+        if at is not None and times[name] < at <= now:
+            times[name] = at
+    values = {"status": OK, "reason": None, "failures": 0, **times, "tried_at": now}
     if changed:
         values["changed_at"] = now
     _put(conn, symbol, domain, source, values)

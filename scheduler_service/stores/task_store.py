@@ -14,7 +14,7 @@ from scheduler_service.models import URGENT, Reason, RunOrigin, Task, TaskState
 from scheduler_service.stores import stock_state_store
 from scheduler_service.stores.pause_store import pauses_at
 from scheduler_service.stores.queue_queries import RUNNING_SUSPECT, SUSPECT, UNTROUBLED, narrowed, next_dues
-from scheduler_service.stores.schedule_store import RunRow, close_run_if_done
+from scheduler_service.stores.schedule_store import RunRow, close_run_if_done, to_run
 from scheduler_service.stores.schema import OPEN, QUEUED, RUNNING, run, task
 from scheduler_service.stores.wrong_clock import void_deadlines
 
@@ -76,6 +76,7 @@ _COUNT = {
             run.c.unchanged: run.c.unchanged + bindparam("same"),
         }
     )
+    .returning(run)
     for state in TaskState
     if state.ended
 }
@@ -196,8 +197,8 @@ def _suspect_runs(conn: Connection) -> bool:
     return conn.execute(RUNNING_SUSPECT).first() is not None
 
 
-def end(conn: Connection, mine: Task, outcome: Outcome, *, unchanged: bool, now: Instant) -> RunRow | None:
-    """Ends the task and counts it; returns its run when this was the last of it. Raises ``Fenced`` for a late
+def end(conn: Connection, mine: Task, outcome: Outcome, *, unchanged: bool, now: Instant) -> RunRow:
+    """Ends the task and counts it; returns its run, closed when this was the last of it. Raises ``Fenced`` for a late
     writer.
     """
     done = conn.execute(
@@ -217,15 +218,17 @@ def end(conn: Connection, mine: Task, outcome: Outcome, *, unchanged: bool, now:
     return count_ended(conn, mine.run_id, outcome.state, unchanged=unchanged, now=now)
 
 
-def count_ended(conn: Connection, run_id: int, state: TaskState, *, unchanged: bool, now: Instant) -> RunRow | None:
-    """Counts one more ended task of a run; returns the run when this was the last of it."""
-    conn.execute(_COUNT[state], {"of_run": run_id, "same": int(unchanged)})
-    return close_run_if_done(conn, run_id, now)
+def count_ended(conn: Connection, run_id: int, state: TaskState, *, unchanged: bool, now: Instant) -> RunRow:
+    """Counts one more ended task of a run; returns the run, closed when this was the last of it."""
+    owner = to_run(conn.execute(_COUNT[state], {"of_run": run_id, "same": int(unchanged)}).one())
+    return owner if owner.open_tasks else close_run_if_done(conn, run_id, now) or owner
 
 
-def hold(conn: Connection, mine: Task, reason: Reason, until: Instant, now: Instant) -> None:
+def hold(
+    conn: Connection, mine: Task, reason: Reason, until: Instant, now: Instant, message: str | None = None
+) -> None:
     """Gives the worker back: the task waits for its gate. It is the same attempt's end, not a failure."""
-    _requeue(conn, mine, now, not_before=until, held_reason=reason)
+    _requeue(conn, mine, now, not_before=until, held_reason=reason, message=message)
 
 
 def ask_again(conn: Connection, now: Instant) -> None:
@@ -234,6 +237,13 @@ def ask_again(conn: Connection, now: Instant) -> None:
     """
     held = task.c.held_reason.in_([Reason.REFUSED, Reason.BUDGET_EXHAUSTED, Reason.ENDPOINT_GONE])
     conn.execute(update(task).where(QUEUED, held, task.c.not_before > now).values(queued_at=now, not_before=now))
+
+
+def try_again(conn: Connection, lanes: Collection[str], now: Instant) -> None:
+    """Tasks of these lanes that are held for their provider kept failing may ask their gate anew."""
+    held = (task.c.held_reason == Reason.PROVIDER_DOWN) & (task.c.not_before > now)
+    values = {"queued_at": now, "not_before": now}
+    conn.execute(update(task).where(QUEUED, task.c.lane.in_(sorted(lanes)), held).values(values))
 
 
 def release(conn: Connection, mine: Task, now: Instant) -> None:
@@ -286,7 +296,7 @@ def recover(conn: Connection, now: Instant) -> tuple[int, list[RunRow]]:
         stock_state_store.failed(conn, row.symbol, row.domain, row.source, reason=Reason.POISON, now=now)
         closed.append(count_ended(conn, row.run_id, TaskState.FAILED, unchanged=False, now=now))
     requeued = conn.execute(update(task).where(RUNNING).values(state=TaskState.QUEUED, queued_at=now))
-    return requeued.rowcount, [r for r in closed if r is not None]
+    return requeued.rowcount, [r for r in closed if r.closed_at is not None]
 
 
 def state_counts(conn: Connection) -> dict[TaskState, int]:

@@ -63,4 +63,4 @@ def _skip(conn: Connection, waiting: Sequence[Any], reason: Reason, now: Instant
         ending = {"state": TaskState.SKIPPED, "reason": reason, "ended_at": now}
         conn.execute(update(task).where(task.c.id == row.id).values(**ending))
         closed.append(count_ended(conn, row.run_id, TaskState.SKIPPED, unchanged=False, now=now))
-    return [r for r in closed if r is not None]
+    return [r for r in closed if r.closed_at is not None]

@@ -13,13 +13,13 @@ from scheduler_service.errors import ConfigurationError, NotAnswering, NotRunnin
 from scheduler_service.models import Record
 from scheduler_service.stores.data_directory import DataDirectory
 from scheduler_service.web.control_socket import short_path
-from scheduler_service.web.views import PauseReport, Refusal, ReleaseReport, ReloadReport, Status, TaskReport
+from scheduler_service.web.views import PauseReport, Refusal, ReleaseReport, ReloadReport, Status, TaskReport, TryReport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
     from pathlib import Path
 
-    from scheduler_service.web.views import FetchRequest, PauseRequest, ReleaseRequest, ResumeRequest
+    from scheduler_service.web.views import FetchRequest, PauseRequest, ReleaseRequest, ResumeRequest, TryRequest
 
 SECONDS_FOR_AN_ANSWER = 10.0
 
@@ -65,6 +65,10 @@ class ControlClient:
     async def release(self, request: ReleaseRequest) -> ReleaseReport:
         """Raises ``ConfigurationError`` where the service knows nothing of the stock, or no such domain."""
         return await self._post("/control/release", request, ReleaseReport)
+
+    async def try_provider(self, request: TryRequest) -> TryReport:
+        """Raises ``ConfigurationError`` where the service does not use such a provider."""
+        return await self._post("/control/try", request, TryReport)
 
     async def _post(self, path: str, request: Record, answer: type[R]) -> R:
         body = request.model_dump_json().encode()

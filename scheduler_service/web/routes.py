@@ -16,7 +16,15 @@ from pydantic import ValidationError
 
 from scheduler_service.errors import ConfigurationError, SchedulerServiceError
 from scheduler_service.settings.providers import is_loopback
-from scheduler_service.web.views import FetchRequest, PauseRequest, Refusal, ReleaseRequest, ResumeRequest, Status
+from scheduler_service.web.views import (
+    FetchRequest,
+    PauseRequest,
+    Refusal,
+    ReleaseRequest,
+    ResumeRequest,
+    Status,
+    TryRequest,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,9 +38,15 @@ MOST_BODY = 1_000_000
 SECONDS_FOR_A_BODY = 10.0
 ALWAYS_OPEN = "/healthz"
 
-R = TypeVar("R", FetchRequest, PauseRequest, ReleaseRequest, ResumeRequest)
+R = TypeVar("R", FetchRequest, PauseRequest, ReleaseRequest, ResumeRequest, TryRequest)
 
-_KINDS = {FetchRequest: "fetch", PauseRequest: "pause", ReleaseRequest: "release", ResumeRequest: "resume"}
+_KINDS = {
+    FetchRequest: "fetch",
+    PauseRequest: "pause",
+    ReleaseRequest: "release",
+    ResumeRequest: "resume",
+    TryRequest: "try",
+}
 _HEADERS = {"Server": "scheduler-service", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
@@ -91,6 +105,11 @@ def _control(facade: Facade) -> list[web.RouteDef]:
         _needs_ready(facade)
         return _said(await facade.release(wanted))
 
+    async def try_provider(request: web.Request) -> web.Response:
+        wanted = await _wanted(request, TryRequest)
+        _needs_ready(facade)
+        return _said(await facade.try_provider(wanted))
+
     async def fetch(request: web.Request) -> web.StreamResponse:
         wanted = await _wanted(request, FetchRequest)
         _needs_ready(facade)
@@ -115,6 +134,7 @@ def _control(facade: Facade) -> list[web.RouteDef]:
         web.post("/control/pause", pause),
         web.post("/control/resume", resume),
         web.post("/control/release", release),
+        web.post("/control/try", try_provider),
         web.post("/control/fetch", fetch),
     ]
 

@@ -15,6 +15,7 @@ from scheduler_service.settings.model import Ticker
 
 LONGEST_PAUSE_MS = 36_500 * 24 * 3_600_000
 LONGEST_REASON = 200
+DEFAULT_WAIT_MS = 60_000
 
 
 class Step(Record):
@@ -61,7 +62,8 @@ class KeyView(Record):
 
 class ProviderState(Record):
     """One provider's gate; ``closed_until`` and ``reason`` when it is shut. A limit is None where there is no budget.
-    ``exhausted``: how the budget holds its calls; ``off``: why it is not asked at all.
+    ``exhausted``: how the budget holds its calls; ``off``: why it is not asked at all. ``may_be_tried``: what keeps
+    failing there may be tried before its time.
     """
 
     provider: str
@@ -72,6 +74,7 @@ class ProviderState(Record):
     usd_limit: float | None = None
     closed_until: str | None = None
     reason: Reason | None = None
+    may_be_tried: bool = False
     keys: tuple[KeyView, ...] = ()
     exhausted: str | None = None
     off: str | None = None
@@ -143,7 +146,7 @@ class Status(Record):
 
 class FetchRequest(Record):
     """What a person asks to be fetched now. ``source`` None: every enabled source of the domain. ``reparse``: from
-    kept answers alone, nobody is asked.
+    kept answers alone, nobody is asked. ``wait_ms``: what its gate would hold for longer than that is given up.
     """
 
     domain: str
@@ -151,20 +154,44 @@ class FetchRequest(Record):
     source: str | None = None
     force: bool = False
     reparse: bool = False
+    wait_ms: int = Field(default=DEFAULT_WAIT_MS, ge=0, le=LONGEST_PAUSE_MS)
 
 
 class ReleaseRequest(Record):
-    """``domain`` None: every domain of the stock."""
+    """``domain`` None: every domain of the stock. Where it is named, what of it was set aside as doubtful is accepted,
+    or dropped: ``reject``.
+    """
 
     symbol: Ticker
     domain: str | None = None
+    reject: bool = False
+
+
+class TryRequest(Record):
+    """A provider that keeps failing is to be tried before its time."""
+
+    provider: str
+
+
+class TryReport(Record):
+    """``tried``: what the next request finds out about; ``held``: what stays as it is, in sentences."""
+
+    message: str
+    tried: tuple[str, ...]
+    held: tuple[str, ...] = ()
 
 
 class ReleaseReport(Record):
-    """What was let go: ``earnings from edgar (quarantined, unknown_symbol)``; nothing where nothing was held back."""
+    """What was let go: ``earnings from edgar (quarantined, unknown_symbol)``; nothing where nothing was held back.
+
+    ``accepted`` and ``rejected``: what was doubtful, ``earnings from edgar``; ``doubtful``: what still is.
+    """
 
     message: str
     released: tuple[str, ...]
+    accepted: tuple[str, ...] = ()
+    rejected: tuple[str, ...] = ()
+    doubtful: tuple[str, ...] = ()
 
 
 class TaskReport(Record):
@@ -221,6 +248,9 @@ class Facade(Protocol):
 
     async def release(self, request: ReleaseRequest) -> ReleaseReport:
         """Raises ``ConfigurationError`` for a stock of which nothing is known, or an unknown domain."""
+
+    async def try_provider(self, request: TryRequest) -> TryReport:
+        """Raises ``ConfigurationError`` for a provider that is not in use."""
 
     async def reload(self) -> ReloadReport:
         """Reads the configuration anew; where it has changed the service starts anew after this answer."""

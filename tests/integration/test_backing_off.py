@@ -58,5 +58,7 @@ async def test_a_good_answer_ends_the_pauses(tmp_path: Path) -> None:
 def test_what_a_person_should_know_of_a_good_answer_is_a_warning() -> None:
     task = Task(1, 1, None, RunOrigin.MANUAL, "news", "AAPL", "perplexity", NOW, 1)
     run = RunRow(1, RunOrigin.MANUAL, None, "news", NOW, False, None, "", 0, 1, 0, 0, 0, NOW, None)
-    event = task_ended(task, Outcome(TaskState.COMPLETED, message="it was dear"), Committed(changed=True, run=run), 7)
+    event = task_ended(
+        task, Outcome(TaskState.COMPLETED, message="it was dear"), Committed(changed=True, run=run, is_urgent=True), 7
+    )
     assert (event.level, event.message) == ("WARNING", "AAPL news from perplexity: updated, but it was dear (7 ms)")

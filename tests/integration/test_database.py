@@ -356,6 +356,7 @@ async def test_a_ledger_of_version_1_keeps_its_pauses_and_becomes_like_a_new_one
     with closing(sqlite3.connect(path)) as old, old:
         new = old.execute(layout).fetchall()
         old.execute("DROP TABLE pause")
+        old.execute("DROP TABLE doubtful")
         old.execute(
             "CREATE TABLE pause (scope TEXT NOT NULL PRIMARY KEY, reason TEXT, since BIGINT NOT NULL, until BIGINT)"
         )
@@ -365,8 +366,23 @@ async def test_a_ledger_of_version_1_keeps_its_pauses_and_becomes_like_a_new_one
         assert await ledger.read(pauses) == [PauseRow("*", 5, None, "moving"), PauseRow("news", 6, 7, None)]
     with closing(sqlite3.connect(path)) as migrated:
         assert migrated.execute(layout).fetchall() == new
-        assert migrated.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone() == ("2",)
+        assert migrated.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone() == ("3",)
     assert [copy.name for copy in (tmp_path / "backups").iterdir()] == ["ledger-schema-1.sqlite"]
+
+
+async def test_a_ledger_of_version_2_can_set_answers_aside_like_a_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    async with open_ledger(path):
+        pass
+    layout = "SELECT name, type, \"notnull\", pk FROM pragma_table_info('doubtful')"
+    with closing(sqlite3.connect(path)) as old, old:
+        new = old.execute(layout).fetchall()
+        old.execute("DROP TABLE doubtful")
+        old.execute("UPDATE meta SET value = '2' WHERE key = 'schema_version'")
+    async with open_ledger(path):
+        pass
+    with closing(sqlite3.connect(path)) as migrated:
+        assert migrated.execute(layout).fetchall() == new
 
 
 async def test_a_look_from_beside_makes_nothing_and_writes_nothing(tmp_path: Path) -> None:

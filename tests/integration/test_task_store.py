@@ -93,11 +93,11 @@ def test_it_can_take_the_tasks_of_one_run_alone(conn: Connection) -> None:
 def test_it_counts_every_end_and_closes_the_run_with_the_last(conn: Connection) -> None:
     run_id = add_run(conn, ["A", "B", "C", "D"]).id
     a, b, c, d = claim(conn)
-    assert task_store.end(conn, a, DONE, unchanged=False, now=NOW) is None
-    assert task_store.end(conn, b, DONE, unchanged=True, now=NOW) is None
-    assert task_store.end(conn, c, Outcome(TaskState.SKIPPED, Reason.FRESH), unchanged=False, now=NOW) is None
+    assert task_store.end(conn, a, DONE, unchanged=False, now=NOW).closed_at is None
+    assert task_store.end(conn, b, DONE, unchanged=True, now=NOW).closed_at is None
+    run = task_store.end(conn, c, Outcome(TaskState.SKIPPED, Reason.FRESH), unchanged=False, now=NOW)
+    assert (run.closed_at, run.open_tasks) == (None, 1)
     closed = task_store.end(conn, d, Outcome(TaskState.FAILED, Reason.TIMEOUT), unchanged=False, now=NOW + 1)
-    assert closed is not None
     assert (closed.id, closed.open_tasks, closed.closed_at) == (run_id, 0, NOW + 1)
     assert (closed.completed, closed.unchanged, closed.skipped, closed.failed) == (2, 1, 1, 1)
 

@@ -38,6 +38,8 @@ from scheduler_service.web.views import (
     Status,
     Step,
     TaskReport,
+    TryReport,
+    TryRequest,
 )
 
 if TYPE_CHECKING:
@@ -131,6 +133,11 @@ class FakeFacade:
         if self.fails:
             raise self.fails
         return ReleaseReport(message=f"{request.symbol} is let go", released=())
+
+    async def try_provider(self, request: TryRequest) -> TryReport:
+        if self.fails:
+            raise self.fails
+        return TryReport(message=f"{request.provider} is tried", tried=(request.provider,))
 
     async def reload(self) -> ReloadReport:
         if self.fails:
@@ -495,3 +502,8 @@ async def test_the_fetch_command_goes_through_the_running_service(
     code, out, err = await run(config, "fetch", "news", "AAPL", "--json")
     assert json.loads(out)["failed"] == 1
     assert "updated" in err
+
+
+async def test_a_person_may_have_a_provider_tried(server: WebServer, client: ControlClient) -> None:
+    said = await client.try_provider(TryRequest(provider="feeds"))
+    assert (said.message, said.tried) == ("feeds is tried", ("feeds",))

@@ -192,10 +192,11 @@ def test_check_foresees_and_compares_with_what_ran_last(config: Path, capsys: py
     assert "  perplexity: before 96 calls a day, now 144 (+48, +$0.60)\n" in text
     assert check([config], as_json=True, clock=FakeClock(NOW)) == 0
     change = json.loads(capsys.readouterr().out)["change"]
+    nothing = {"calls_when_missing": 0, "usd_when_missing": 0.0}
     assert change[1] == {
         "provider": "perplexity",
-        "before": {"calls": 96, "usd": 1.2},
-        "now": {"calls": 144, "usd": 1.8},
+        "before": {"calls": 96, "usd": 1.2, **nothing},
+        "now": {"calls": 144, "usd": 1.8, **nothing},
     }
 
 

@@ -353,3 +353,20 @@ def test_a_domain_that_is_not_configured_is_not_fetched(config: Path) -> None:
     code, _, err = run(config, "fetch", "fundamentals", "AAPL")
     assert code == 2
     assert "there is no configured domain 'fundamentals'; known here: earnings, news" in err
+
+
+def test_a_fetch_that_gave_up_waiting_says_how_to_go_on(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = without_service(monkeypatch, ended("AAPL", TaskState.SKIPPED, Reason.PROVIDER_DOWN))
+    code, _, err = run(config, "fetch", "news", "AAPL", "--wait", "10m")
+    assert (code, asked[0].wait_ms) == (1, 600_000)
+    assert "--wait 10m waits longer" in err
+    assert "scheduler-service release --provider feeds" in err
+    code, _, err = run(config, "fetch", "news", "AAPL", "--wait", "soon")
+    assert code == 2
+    assert "--wait" in err
+
+
+def test_release_wants_a_stock_or_a_provider(config: Path) -> None:
+    for words in ([], ["AAPL", "--provider", "feeds"], ["--provider", "feeds", "--reject"]):
+        code, _, err = run(config, "release", *words)
+        assert (code, "give a SYMBOL, or --provider NAME alone" in err) == (2, True)

@@ -146,7 +146,7 @@ def test_edgar_asks_politely_and_where_it_was_told() -> None:
     assert resource.request.url == "http://127.0.0.1:9/submissions/CIK0000320193.json"
     assert dict(resource.request.headers)["User-Agent"] == "Jane Doe jane@example.com"
     assert "gzip" in dict(resource.request.headers)["Accept-Encoding"]
-    assert (resource.key, resource.max_age) == ("edgar:submissions:0000320193", 5 * MINUTE)
+    assert (resource.key, resource.max_age) == ("edgar:submissions:0000320193", 4 * MINUTE)
     assert (resource.limits.timeout, resource.limits.redirects) == (12.0, 0)
 
 

@@ -39,12 +39,28 @@ def written(path: Path, text: str) -> Settings:
 def test_it_says_what_was_asked_before_what_is_asked_now_and_what_that_costs_more(
     settings: Settings, tmp_path: Path
 ) -> None:
-    oftener = written(tmp_path / "after.yaml", CONFIG.replace("every: 1h", "every: 15m"))
-    assert between(settings, oftener, NOW) == (
-        "edgar: before 48 calls a day, now 192 (+144); perplexity: before 48 calls a day, now 192 (+144, +$2.88)"
+    seldom = written(tmp_path / "before.yaml", CONFIG.replace("every: 1h", "every: 4h"))
+    assert between(seldom, settings, NOW) == (
+        "edgar: before 12 calls a day, now 48 (+36); perplexity: before 12 calls a day, now 48 (+36, +$0.72)"
     )
-    assert between(oftener, settings, NOW).endswith("perplexity: before 192 calls a day, now 48 (-144, -$2.88)")
+    assert between(settings, seldom, NOW).endswith("perplexity: before 48 calls a day, now 12 (-36, -$0.72)")
     assert between(settings, settings, NOW) == ""
+
+
+def test_slots_that_a_kept_answer_serves_cost_nothing_more(settings: Settings, tmp_path: Path) -> None:
+    """EDGAR's list of filings is kept for minutes, a model's answer for the better part of an hour."""
+    oftener = written(tmp_path / "after.yaml", CONFIG.replace("every: 1h", "every: 15m"))
+    assert between(settings, oftener, NOW) == "edgar: before 48 calls a day, now 192 (+144)"
+
+
+def test_a_stand_in_is_told_as_what_it_asks_at_most(settings: Settings, tmp_path: Path) -> None:
+    stand_in = written(tmp_path / "after.yaml", CONFIG.replace("fresh_for: 10m}]", "fresh_for: 10m, when: missing}]"))
+    assert between(settings, stand_in, NOW) == (
+        "perplexity: before 48 calls a day, now 0 (-48, -$0.96); "
+        "where better sources have nothing, at most 0 more before, now 48 (+48, +$0.96)"
+    )
+    text = to_text(Noted(NOW, daily(stand_in, NOW)))
+    assert from_text(text) == Noted(NOW, daily(stand_in, NOW))
 
 
 def test_a_longer_watchlist_and_a_provider_that_is_new_or_gone_make_a_difference(

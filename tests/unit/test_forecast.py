@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 
 NOW = from_iso("2026-11-23T14:30:00Z")
 NEW_YORK = "America/New_York"
+FETCHED_LONG_AGO = {
+    (symbol, domain, "perplexity"): StockState(checked_for=NOW - 30 * DAY, checked_at=NOW - 30 * DAY)
+    for symbol in ("AAPL", "NVDA")
+    for domain in ("news", "fundamentals")
+}
 CONFIG = """\
 watchlist: [AAPL, NVDA]
 providers:
@@ -45,10 +51,14 @@ def foresee(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Fo
         every: str = "2h",
         symbols: str = "all",
         now: int = NOW,
+        fetched_before: bool = True,
     ) -> Forecast:
         path = tmp_path / "c.yaml"
         path.write_text(CONFIG.format(budget=budget, priority=priority, every=every, symbols=symbols))
-        (one,) = forecasts(read(Found((path,), "")), source_providers(), known or Known(), now)
+        known = known or Known()
+        if fetched_before:
+            known = replace(known, states={**FETCHED_LONG_AGO, **known.states})
+        (one,) = forecasts(read(Found((path,), "")), source_providers(), known, now)
         return one
 
     return foresee
@@ -119,13 +129,41 @@ def test_tasks_that_wait_ask_before_the_next_slot(foresee: Callable[..., Forecas
 
 
 def test_what_fetches_took_lately_tells_better_than_the_estimate(foresee: Callable[..., Forecast]) -> None:
-    cheap = {("news", "perplexity"): Usual(10, 5, 5_000, 0), ("fundamentals", "perplexity"): Usual(4, 1, 1, 1)}
+    cheap = {("news", "perplexity"): Usual(990, 490, 490_000, 0)}
     found = foresee("usd_per_day: 10", Known(usual=cheap))
     assert found.calls == {"news": 24, "fundamentals": 12 * 2}, "half of the news was served from a kept answer"
-    dear = {("news", "perplexity"): Usual(10, 10, 5_000_000, 0)}
+    dear = {("news", "perplexity"): Usual(1_000, 1_000, 500_000_000, 0)}
     assert foresee("usd_per_day: 1.4, reserve: 0%").exhausted_at is None
     found = foresee("usd_per_day: 1.4, reserve: 0%", Known(usual=dear))
     assert found.exhausted_at == from_iso("2026-11-23T16:00:00Z")
+
+
+def test_a_few_fetches_tell_little(foresee: Callable[..., Forecast]) -> None:
+    """The first three were served from kept answers: that does not mean that nothing will be asked."""
+    found = foresee("usd_per_day: 10", Known(usual={("news", "perplexity"): Usual(3, 0, 0, 0)}))
+    assert found.calls["news"] == pytest.approx(48 * 10 / 13, abs=1)
+    once_dear = {("news", "perplexity"): Usual(1, 1, 100_000, 0)}
+    assert foresee("usd_per_day: 1.4, reserve: 0%", Known(usual=once_dear)).exhausted_at is None
+
+
+def test_what_was_never_fetched_is_fetched_at_the_start(foresee: Callable[..., Forecast]) -> None:
+    before = foresee("usd_per_day: 10", every="24h")
+    first = foresee("usd_per_day: 10", every="24h", fetched_before=False)
+    assert (before.calls["fundamentals"], first.calls["fundamentals"]) == (2, 2 * (1 + 1))
+    assert foresee("calls_per_day: 1", fetched_before=False).exhausted_at == NOW
+
+
+def test_slots_that_kept_answers_serve_ask_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PERPLEXITY_API_KEY", "pplx-one")
+    path = tmp_path / "c.yaml"
+    path.write_text(
+        "watchlist: [AAPL]\nproviders: {perplexity: {}}\n"
+        "domains: {fundamentals: {sources: [{use: perplexity, fresh_for: 5m}]}}\n"
+        "schedules: [{id: f, domain: fundamentals, trigger: {every: 10m}}]\n"
+    )
+    known = Known(states={("AAPL", "fundamentals", "perplexity"): StockState(checked_for=NOW, checked_at=NOW)})
+    (found,) = forecasts(read(Found((path,), "")), source_providers(), known, NOW)
+    assert found.calls["fundamentals"] == pytest.approx(24, abs=1), "an answer is kept for the better part of an hour"
 
 
 def test_a_month_is_looked_at_to_its_end(foresee: Callable[..., Forecast]) -> None:
@@ -159,4 +197,4 @@ def test_a_long_watchlist_is_foreseen_in_a_moment(tmp_path: Path, monkeypatch: p
     )
     scattered = {(f"S{n}", "news", "perplexity"): StockState(checked_for=NOW - n * MINUTE) for n in range(2_000)}
     (found,) = forecasts(read(Found((path,), "")), source_providers(), Known(states=scattered), NOW)
-    assert found.calls["news"] == pytest.approx(2_000 * 48 * 7.4, rel=0.02)
+    assert found.calls["news"] == pytest.approx(2_000 * 24 * 7.4, rel=0.02), "an answer serves two slots"

@@ -162,3 +162,26 @@ def test_a_transaction_is_whole_or_undone_and_a_savepoint_alone(*, fails: bool) 
                 raise KeyError
         assert list(conn.scalars(select(stock.c.name).order_by(stock.c.name))) == ([] if fails else ["a", "c"])
     engine.dispose()
+
+
+def test_what_columns_fill_in_and_empty_lists_are_left_to_those_who_know(conn: Connection) -> None:
+    counted = iter(range(100))
+    filled = Table(
+        "filled",
+        MetaData(),
+        Column("id", Integer, primary_key=True),
+        Column("name", Text),
+        Column("number", Integer, default=lambda: next(counted)),
+        Column("touched", Integer, default=0, onupdate=9),
+    )
+    filled.create(conn)
+    add, everything = insert(filled), select(filled.c.number, filled.c.touched).order_by(filled.c.id)
+    touch = update(filled).where(filled.c.id == bindparam("key")).values(name=bindparam("new"))
+    none, some = select(filled.c.id).where(filled.c.id.in_([])), select(filled.c.id).where(filled.c.id.not_in([]))
+    for number in range(3):
+        conn.execute(add, {"name": "x"})
+        assert [tuple(row) for row in conn.execute(everything)][number:] == [(number, 0)]
+        assert list(conn.scalars(none)) == []
+        assert len(list(conn.scalars(some))) == number + 1
+        assert conn.execute(touch, {"key": number + 1, "new": "y"}).rowcount == 1
+        assert [tuple(row) for row in conn.execute(everything)][number:] == [(number, 9)]

@@ -1,0 +1,191 @@
+"""Fault 30: an answer that reads well and is wrong. The document stays, a person is told once, and decides."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from scheduler_service.cli.show import show
+from scheduler_service.cli.why import why
+from scheduler_service.clock import DAY, HOUR, utc_day
+from scheduler_service.overview import overview
+from scheduler_service.releasing import release
+from scheduler_service.sandbox.bundle import bundled
+from scheduler_service.sandbox.edgar import companyfacts
+from scheduler_service.sandbox.faults import Fault, FaultKind, WrongData
+from scheduler_service.web.views import Readiness, ReleaseReport, ReleaseRequest, Status
+from tests.integration.lives import Machine
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from scheduler_service.engine import Engine
+
+FACTS = "/api/xbrl/companyfacts/"
+DOMAINS = ("earnings", "fundamentals")
+of_edgar = pytest.mark.parametrize("domain", DOMAINS)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    machine = Machine(tmp_path)
+    machine.watch("AAPL")
+    return machine
+
+
+def let_go(machine: Machine, domain: str | None = "earnings", *, reject: bool = False) -> ReleaseReport:
+    async def then(engine: Engine) -> ReleaseReport:
+        said = await release(engine, ReleaseRequest(symbol="AAPL", domain=domain, reject=reject))
+        await engine.publisher.publish_due(ahead=HOUR)
+        return said
+
+    said: ReleaseReport = machine.live(then)
+    return said
+
+
+def look(machine: Machine) -> Status:
+    async def then(engine: Engine) -> Status:
+        return await overview(engine, Readiness(ready=True, state="ready", steps=()), engine.clock.now(), [])
+
+    status: Status = machine.live(then)
+    return status
+
+
+def companyfacts_of_apple(machine: Machine) -> Any:
+    apple = next(company for company in bundled() if company.profile.symbol == "AAPL")
+    today = utc_day(machine.clock.now()).isoformat()
+    return json.loads(companyfacts(apple, sum(filing.filed <= today for filing in apple.filings)))
+
+
+def struck(machine: Machine, domain: str, source: str, fault: Fault) -> None:
+    """A good fetch, and one two days later under this fault: what it says is set aside."""
+    assert machine.fetch(domain, "AAPL", source=source)["AAPL", source].state == "completed"
+    good = machine.document(domain, "AAPL")
+    machine.clock.pass_by(2 * DAY)
+    machine.upstream.faults.add(fault)
+    ended = machine.fetch(domain, "AAPL", source=source, force=True)["AAPL", source]
+    assert (ended.state, ended.reason) == ("failed", "doubtful"), ended
+    then = machine.document(domain, "AAPL")
+    assert then["data"] == good["data"]
+    assert then["sources"][source]["checked_at"] == good["sources"][source]["checked_at"]
+    assert (then["sources"][source]["status"], then["sources"][source]["reason"]) == ("failed", "doubtful")
+    assert len(machine.said("document.quarantined")) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "domain", "source"),
+    [
+        *((kind, domain, "edgar") for kind in (WrongData.ZEROS, WrongData.HALF) for domain in DOMAINS),
+        *((WrongData.ZEROS, domain, "perplexity") for domain in DOMAINS),
+        (WrongData.HALF, "earnings", "perplexity"),
+    ],
+)
+def test_nothing_where_there_was_something_and_half_of_it_replace_no_document(
+    machine: Machine, kind: WrongData, domain: str, source: str
+) -> None:
+    struck(machine, domain, source, Fault(kind=kind, path=FACTS if source == "edgar" else "/"))
+
+
+@of_edgar
+def test_figures_as_they_were_a_year_ago_replace_no_document(machine: Machine, domain: str) -> None:
+    struck(machine, domain, "edgar", Fault(kind=WrongData.OLDER, days=365, provider="edgar"))
+    (told,) = machine.said("document.quarantined")
+    assert "its newest" in told
+
+
+def halved(said: Any) -> str:
+    for tag in said["facts"]["us-gaap"].values():
+        for rows in tag["units"].values():
+            for row in rows:
+                row["val"] = row["val"] / 2
+    return json.dumps(said)
+
+
+@of_edgar
+def test_halved_figures_of_the_same_filings_are_asked_for_again_and_the_good_ones_come_back(
+    machine: Machine, domain: str
+) -> None:
+    struck(
+        machine, domain, "edgar", Fault(kind=FaultKind.BODY, path=FACTS, body=halved(companyfacts_of_apple(machine)))
+    )
+    machine.upstream.faults.clear()
+    assert machine.fetch(domain, "AAPL", source="edgar")["AAPL", "edgar"].reason == "backing_off"
+    asked = len(machine.asked)
+    machine.clock.pass_by(8 * HOUR)
+    ended = machine.fetch(domain, "AAPL", source="edgar")["AAPL", "edgar"]
+    assert ended.state == "completed"
+    assert any(path.startswith(FACTS) for path in machine.asked[asked:]), "the doubtful answer is kept for no revision"
+    assert look(machine).warnings == ()
+    assert machine.state("AAPL", domain, "edgar").status == "ok"
+
+
+def doubt(machine: Machine) -> None:
+    struck(
+        machine,
+        "earnings",
+        "edgar",
+        Fault(kind=FaultKind.BODY, path=FACTS, body=halved(companyfacts_of_apple(machine))),
+    )
+
+
+def test_the_same_doubtful_answer_is_named_once_and_never_believed_by_itself(machine: Machine) -> None:
+    doubt(machine)
+    good = machine.document("earnings", "AAPL")["data"]
+    for _ in range(4):
+        machine.clock.pass_by(DAY)
+        ended = machine.fetch("earnings", "AAPL", source="edgar", force=True)["AAPL", "edgar"]
+        assert ended.reason == "doubtful"
+        assert machine.document("earnings", "AAPL")["data"] == good
+    assert len(machine.said("document.quarantined")) == 1
+    (warning,) = look(machine).warnings
+    assert warning.startswith("earnings of AAPL from edgar is doubtful, set aside since 2026-")
+    assert warning.endswith("drop it: scheduler-service release AAPL earnings --reject")
+    assert ", was " in warning
+
+
+def test_a_person_s_release_believes_it(machine: Machine) -> None:
+    doubt(machine)
+    good = machine.document("earnings", "AAPL")["data"]["reports"][0]["revenue"]
+    told = let_go(machine, None)
+    assert told.doubtful == ("earnings from edgar",)
+    assert machine.document("earnings", "AAPL")["data"]["reports"][0]["revenue"] == good, "the domain must be named"
+    assert let_go(machine).accepted == ("earnings from edgar",)
+    then = machine.document("earnings", "AAPL")
+    assert then["data"]["reports"][0]["revenue"] == good / 2
+    assert then["sources"]["edgar"]["status"] == "ok"
+    assert look(machine).warnings == ()
+    assert machine.fetch("earnings", "AAPL", source="edgar", force=True)["AAPL", "edgar"].state == "completed"
+
+
+def test_what_a_person_rejects_is_dropped_and_the_same_again_is_no_news(machine: Machine) -> None:
+    doubt(machine)
+    assert let_go(machine, reject=True).rejected == ("earnings from edgar",)
+    assert look(machine).warnings == ()
+    machine.clock.pass_by(DAY)
+    assert machine.fetch("earnings", "AAPL", source="edgar", force=True)["AAPL", "edgar"].reason == "doubtful"
+    assert look(machine).warnings == ()
+    assert len(machine.said("document.quarantined")) == 1
+    assert let_go(machine, reject=True).message == "nothing of earnings of AAPL is doubtful"
+
+
+def test_parsed_anew_it_is_as_doubtful_as_before(machine: Machine) -> None:
+    doubt(machine)
+    ended = machine.fetch("earnings", "AAPL", source="edgar", reparse=True)["AAPL", "edgar"]
+    assert ended.reason == "doubtful"
+
+
+def test_show_and_why_tell_what_is_doubtful_and_what_to_do(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    doubt(machine)
+    paths = [machine.folder / "every-source.yaml"]
+    assert show(paths, "AAPL", "earnings", as_json=False, clock=machine.clock) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "set aside as doubtful: revenue of FY2026 Q" in shown
+    assert "accept it: scheduler-service release AAPL earnings; drop it: the same with --reject" in shown
+    why(paths, "earnings", "AAPL", at=None, as_json=True, clock=machine.clock)
+    told = capsys.readouterr().out
+    assert "set aside since 2026-11-2" in told
+    assert "and no new filing says so" in told
