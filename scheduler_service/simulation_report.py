@@ -44,6 +44,7 @@ class ProviderReport(Record):
     """``asked`` counts the requests; ``joined`` those that were spared because the same one was under way.
 
     ``most_in_a_minute``: in any 60 seconds. ``per_period``: requests in each of the report's periods.
+    ``usd_of_failed``: what of ``usd`` failed calls may have cost.
     """
 
     provider: str
@@ -55,6 +56,7 @@ class ProviderReport(Record):
     busiest_day: int
     per_period: tuple[int, ...]
     usd: float
+    usd_of_failed: float
     tokens: int
 
 
@@ -184,6 +186,7 @@ def _providers(
                 busiest_day=max(per_period(times, lasts, DAY), default=0),
                 per_period=per_period(times, lasts, period),
                 usd=(total.usd_micros if total else 0) / 1e6,
+                usd_of_failed=(total.usd_micros_of_failed if total else 0) / 1e6,
                 tokens=total.tokens if total else 0,
             )
         )

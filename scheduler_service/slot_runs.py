@@ -124,7 +124,7 @@ def moved_event(moved: Sequence[PauseRow]) -> Event:
         what = "everything" if p.scope == EVERYTHING else p.scope
         said.append(f"{what} until {'someone resumes it' if p.until is None else to_iso_seconds(p.until)}")
     message = f"the clock was ahead, or has gone back: what was paused then is paused from now on: {'; '.join(said)}"
-    return Event("clock.jumped", message, {}, "WARNING")
+    return Event("clock.jumped", message, {"reason": "pauses_ahead"}, "WARNING")
 
 
 def voided_event(found: Sequence[tuple[ScheduleRow, Voided]]) -> Event:
@@ -134,4 +134,4 @@ def voided_event(found: Sequence[tuple[ScheduleRow, Voided]]) -> Event:
         stay = f", {voided.stay} that were carried out stay" if voided.stay else ""
         said.append(f"{row.id} until {to_iso_seconds(row.cursor)} ({voided.slots} slots are void{stay})")
     message = f"the clock was ahead, or has gone back: accounted for were {'; '.join(said)}"
-    return Event("clock.jumped", message, {}, "WARNING")
+    return Event("clock.jumped", message, {"reason": "slots_ahead"}, "WARNING")

@@ -11,7 +11,7 @@ from scheduler_service.cli.configuration import settings_of, source_providers
 from scheduler_service.cli.figures import bars, local_iso, several
 from scheduler_service.cli.ledger import look
 from scheduler_service.cli.terminal import line, print_json, table
-from scheduler_service.clock import DAY, StoppedClock, SystemClock, to_iso_seconds
+from scheduler_service.clock import DAY, HOUR, MINUTE, StoppedClock, SystemClock, to_iso_seconds
 from scheduler_service.engine import provider_options
 from scheduler_service.forecast import Known, forecasts, in_words
 from scheduler_service.gates.budget import Period, Unit, amount
@@ -20,7 +20,7 @@ from scheduler_service.settings.units import format_share, format_usd
 from scheduler_service.stores import call_store, gate_store, spending
 from scheduler_service.stores.call_store import Spend
 from scheduler_service.stores.data_directory import DataDirectory
-from scheduler_service.stores.spending import Pace
+from scheduler_service.stores.spending import HOURS, MINUTES, Pace
 from scheduler_service.stores.stock_state_store import states
 
 if TYPE_CHECKING:
@@ -145,6 +145,10 @@ def _as_json(one: Standing, settings: Settings, now: Instant) -> dict[str, Any]:
             for shut in one.gate.standings(now)
         ],
         **asdict(one.pace),
+        "pace": {
+            "minutes": {"start": to_iso_seconds(now - now % MINUTE - (MINUTES - 1) * MINUTE), "step": "1m"},
+            "hours": {"start": to_iso_seconds(now - now % HOUR - (HOURS - 1) * HOUR), "step": "1h"},
+        },
     }
 
 
@@ -248,7 +252,7 @@ def _sentences(one: Standing, now: Instant, zone: str) -> list[str]:
 
 
 def _plot(provider: str, pace: Pace) -> None:
-    """Calls, and beneath them those that failed, on the same scale of time."""
+    """Calls, and beneath them those that failed, on the same scales."""
     spans = (
         ("a minute, the last hour", pace.minutes, pace.failed_by_minute),
         ("an hour, the last day", pace.hours, pace.failed_by_hour),
@@ -258,4 +262,4 @@ def _plot(provider: str, pace: Pace) -> None:
             line(f"{provider}: calls {what}, at most {max(calls):,}")
             line(f"  {bars(calls)}")
             if any(failed):
-                line(f"  {bars(failed)}  failed, at most {max(failed):,}")
+                line(f"  {bars(failed, max(calls))}  failed, at most {max(failed):,}")

@@ -218,23 +218,23 @@ def _print(
 
 def _print_estimates(estimates: list[Estimate]) -> None:
     table(
-        "Calls on the busiest of the next days, an estimate",
-        ["provider", "asks", "about", "limit", "cost", "budget"],
+        "Calls on the busiest of the next days, an estimate, and of what budget",
+        ["provider", "asks", "calls", "cost"],
         [
             (
                 one.provider,
                 "the sandbox" if one.sandbox else ", ".join(one.hosts) or "nobody",
-                f"{one.calls_per_day:,}",
-                "none" if one.calls_limit is None else f"{one.calls_limit:,}",
-                format_usd(one.usd_per_day),
-                "none" if one.usd_limit is None else format_usd(one.usd_limit),
+                f"{one.calls_per_day:,}" + ("" if one.calls_limit is None else f" of {one.calls_limit:,}"),
+                format_usd(one.usd_per_day) + ("" if one.usd_limit is None else f" of {format_usd(one.usd_limit)}"),
             )
             for one in estimates
         ],
-        numbers=("about", "limit", "cost", "budget"),
+        numbers=("calls", "cost"),
+        long=("asks",),
     )
-    line("Slots x symbols x sources, less the slots at which a source is still fresh (fresh_for); one call each. A")
-    line("company that is new, or has just reported, takes up to three.")
+    line("Slots x symbols x sources, less the slots at which a source is still fresh")
+    line("(fresh_for), or an answer that another slot or source got is still kept; one")
+    line("call each. A company that is new, or has just reported, takes up to three.")
     for one in estimates:
         for sentence in _about_money(one):
             line(f"{one.provider}: {sentence}")

@@ -73,6 +73,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="One JSON value o
     help="Configuration file; repeatable, later ones override. Without it: $SCHEDULER_CONFIG, "
     "./config/scheduler.yaml, /etc/scheduler-service/scheduler.yaml, or the packaged sandbox.",
 )
+@click.version_option(__version__, prog_name="scheduler-service", message="%(prog)s %(version)s")
 @click.pass_context
 def cli(ctx: click.Context, paths: tuple[Path, ...]) -> None:
     """Keeps the news, earnings and fundamentals of a stock watchlist fresh, on schedule."""

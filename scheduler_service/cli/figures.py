@@ -52,9 +52,9 @@ def sparkline(values: Sequence[Decimal]) -> str:
     return "".join(_BARS[int((value - low) / span * (len(_BARS) - 1))] for value in values)
 
 
-def bars(counts: Sequence[int]) -> str:
-    """One bar a count, the highest one full, ``·`` for none."""
-    most = max(counts, default=0)
+def bars(counts: Sequence[int], most: int | None = None) -> str:
+    """One bar a count, full for ``most``, which is the highest of them where it is not given; ``·`` for none."""
+    most = max(counts, default=0) if most is None else most
     return "".join(_BARS[-(-count * len(_BARS) // most) - 1] if count else "·" for count in counts)
 
 

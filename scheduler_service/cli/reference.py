@@ -175,7 +175,7 @@ A source that failed for a stock is left alone for it for 15 minutes, then for t
 over more than a day, is quarantined there for 7 days, then for 14, then for 28 each time (`quarantined`; `status` names
 it). `fetch --force` asks all the same, and `release` has the next slot ask.
 
-A provider that goes on refusing (429, or whatever asks to wait) is asked less and less often: each refusal in a row
+A provider that goes on refusing (429) is asked less and less often: each refusal in a row
 doubles the rest, up to an hour, never below what it asks for; its first answer ends that. It is said aloud once, then
 summed up once an hour. A `fetch` waits a minute for a provider that is shut, or as long as `--wait` says, gives up what
 is held for longer, and ends with exit code 1; in line at the rate that is set it waits as long as the line moves.

@@ -7,19 +7,17 @@ import sys
 from collections import Counter
 from contextlib import contextmanager
 from datetime import date
-from decimal import Decimal
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import click
 from loguru import logger
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from scheduler_service.calendar_file import run_market_sessions
 from scheduler_service.cli.calendars import informed
 from scheduler_service.cli.configuration import find, read
-from scheduler_service.cli.figures import several, sparkline
-from scheduler_service.cli.terminal import console, line, print_json, table
+from scheduler_service.cli.figures import bars, several
+from scheduler_service.cli.terminal import line, print_json, table
 from scheduler_service.clock import BUILT_AT, SystemClock, to_datetime
 from scheduler_service.engine import exchanges_needed
 from scheduler_service.errors import ConfigurationError
@@ -77,7 +75,7 @@ def simulate_configuration(
     logger.add(lambda message: line(message.rstrip(), err=True), level="ERROR", format="{message}\n{exception}")
     exchanges = sorted(exchanges_needed(settings))
     known = [calendars(name) for name in exchanges if calendars(name).last_day is not None]
-    with _progress(days) as passed:
+    with progress(days) as passed:
         shown = simulate(settings, plan, known, passed)
     if as_json:
         print_json({"seed": seed, "faults": list(faults), **shown.model_dump(mode="json")})
@@ -130,12 +128,22 @@ def plan_of(
 
 
 @contextmanager
-def _progress(days: int) -> Iterator[Callable[[int], None]]:
-    """A bar, where somebody watches."""
-    columns = (TextColumn("simulating", markup=False), BarColumn(), MofNCompleteColumn(), TextColumn("days"))
-    with Progress(*columns, console=console(err=True), transient=True, disable=not sys.stderr.isatty()) as progress:
-        bar = progress.add_task("simulating", total=days)
-        yield lambda passed: progress.update(bar, completed=passed)
+def progress(days: int) -> Iterator[Callable[[int], None]]:
+    """One line that is written over and over, where somebody watches."""
+    watched, width, shown = sys.stderr.isatty(), len(f"day {days} of {days}"), ""
+
+    def say(text: str) -> None:
+        nonlocal shown
+        if watched and text != shown:
+            sys.stderr.write(f"\r{text:<{width}}\r{text}")
+            sys.stderr.flush()
+            shown = text
+
+    say(f"day 1 of {days}")
+    try:
+        yield lambda passed: say(f"day {min(passed + 1, days)} of {days}")
+    finally:
+        say("")
 
 
 def _print(shown: Report, plan: Plan, settings: Settings) -> None:
@@ -165,6 +173,7 @@ def _print(shown: Report, plan: Plan, settings: Settings) -> None:
             for one in shown.schedules
         ],
         numbers=("slots", "tasks", *columns),
+        long=("schedule",),
     )
     for one in shown.schedules:
         for what, counts in (("slots", one.slots), ("tasks", one.tasks)):
@@ -197,10 +206,14 @@ def _print_providers(shown: Report) -> None:
             for one in shown.providers
         ],
         numbers=("calls", "failed", "joined", "busiest day", "most in 60 s", "cost"),
+        long=("provider",),
     )
+    for one in shown.providers:
+        if one.usd_of_failed:
+            line(f"{one.provider}: {format_usd(one.usd_of_failed)} of that is charged, though failed: what may be due")
     line(f"Calls per {period}:")
     for one in shown.providers:
-        line(f"  {one.provider:<11} {sparkline([Decimal(count) for count in _bars(one)])}")
+        line(f"  {one.provider:<11} {bars(_bars(one))}")
 
 
 def _bars(one: ProviderReport) -> tuple[int, ...]:

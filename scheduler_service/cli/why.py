@@ -110,8 +110,13 @@ def _print(explanation: Explanation, settings: Settings) -> None:
 
 
 def _table(title: str, findings: Sequence[Finding], settings: Settings) -> None:
-    rows = [(f.about, f.said, _where(settings, f.path)) for f in findings]
-    table(title, ["asked", "answer", "by"], rows, long=("answer", "by"))
+    """What decided stands below its answer: a path takes a line of its own."""
+    rows: list[tuple[str, str]] = []
+    for f in findings:
+        rows.append((f.about, f.said))
+        if where := _where(settings, f.path):
+            rows.append(("", f"by {where}"))
+    table(title, ["asked", "answer"], rows, long=("answer",))
 
 
 def _where(settings: Settings, path: str) -> str:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from scheduler_service.clock import Clock, Micros
 
 BLOCK_SECONDS = 600.0
+_ASKED_TOO_OFTEN = "too many requests; EDGAR wants ten minutes of quiet, whatever else it says"
+_BLOCKED = "EDGAR blocks this address for now; see providers.edgar.user_agent"
 MAX_AGE_TICKERS = DAY
 MAX_AGE_SUBMISSIONS = 4 * MINUTE
 """Less than the five minutes of an eager schedule: each of its slots asks."""
@@ -84,7 +86,7 @@ class EdgarClient:
         now, where, status = self._clock.now(), shown(response.url), response.status
         if _says_too_many(response):
             wait = max(BLOCK_SECONDS, retry_after(response.headers, now) or 0.0)
-            message = f"{where} answered {status}: EDGAR blocks this address for now; see providers.edgar.user_agent"
+            message = f"{where} answered {status}: {_ASKED_TOO_OFTEN if status == 429 else _BLOCKED}"
             raise RateLimited(message, Reason.RATE_LIMITED, status=status, retry_after=wait)
         if status in (403, 404) and any(code in response.body for code in _MISSING_CODES):
             raise NotFound(f"{where} does not exist at EDGAR", missing, status=status)

@@ -141,7 +141,7 @@ def quiet_after(gate: Gate, entry: Entry, key: Key | None, error: BaseException,
             is_keys = key is not None and isinstance(error, RateLimited)
             name = key.row if key is not None and is_keys else entry.door.closed_row
             wait = QUIET_WITHOUT_RETRY_AFTER if error.retry_after is None else error.retry_after
-            rest = gate.rests.refused(name, round(wait * SECOND), entry.at, now)
+            rest = gate.rests.refused(name, round(wait * SECOND), entry.at, now, grows=isinstance(error, RateLimited))
             event = _throttled(gate, entry, key if is_keys else None, rest, error, now)
             if event.level == "WARNING":
                 gate.rests.told(name, now)

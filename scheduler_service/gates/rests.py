@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from scheduler_service.stores.gate_store import GateRow
 
 LONGEST_GROWN: Micros = HOUR
-GROWING = frozenset({Reason.RATE_LIMITED, Reason.PROVIDER_DOWN, None})
-"""Refused keys and endpoints that are gone rest for times of their own."""
+GROWING = frozenset({Reason.RATE_LIMITED, None})
+"""Refused keys, endpoints that are gone and what is down rest for times of their own."""
 TOLD_AGAIN_AFTER: Micros = HOUR
 
 
@@ -50,9 +50,9 @@ class Rests:
         if row.until > row.set_at:
             self._known[name] = Rest(row.set_at, row.until, row.set_at, told_at=row.set_at)
 
-    def refused(self, name: str, wait: Micros, let_in: Instant, now: Instant) -> Rest:
+    def refused(self, name: str, wait: Micros, let_in: Instant, now: Instant, *, grows: bool = True) -> Rest:
         """After a refusal of a request that was let in then; ``wait``: what the upstream asks for. Requests that were
-        under way together are one refusal.
+        under way together are one refusal. Not ``grows``: it is down, and a circuit sees to that.
         """
         before = self._known.get(name)
         if before is None or before.is_void(now):
@@ -60,7 +60,7 @@ class Rests:
         elif let_in < before.set_at:
             rest = replace(before, until=max(before.until, now + wait))
         else:
-            grown = min(2 * (before.until - before.set_at), LONGEST_GROWN)
+            grown = min(2 * (before.until - before.set_at), LONGEST_GROWN) if grows else 0
             rest = replace(before, set_at=now, until=now + max(wait, grown), tries=before.tries + 1)
         self._known[name] = rest
         return rest

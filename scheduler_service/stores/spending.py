@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, case, delete, func, insert, select
 
 from scheduler_service.clock import DAY, HOUR, MINUTE
-from scheduler_service.models import URGENT, RunOrigin
+from scheduler_service.models import URGENT, RunOrigin, TaskState
 from scheduler_service.stores.call_store import CallState, Spend, Use
 from scheduler_service.stores.schema import OPEN, RESERVED, call, call_use, meta, run, task
 from scheduler_service.stores.task_store import Rank
@@ -56,8 +56,8 @@ class Pace:
 
 
 def usual(conn: Connection, since: Instant) -> dict[tuple[str, str], Usual]:
-    """By (domain, source), of the calls reserved since then. Who joined a call, or was served a kept answer, fetched
-    too.
+    """By (domain, source), of the calls reserved since then by fetches that succeeded: what is asked in vain in an
+    outage is not usual. Who joined a call, or was served a kept answer, fetched too.
     """
     asked = call_use.c.how == Use.ASKED
     query = (
@@ -72,7 +72,7 @@ def usual(conn: Connection, since: Instant) -> dict[tuple[str, str], Usual]:
         .select_from(call)
         .join(call_use, call_use.c.call_id == call.c.id)
         .join(task, task.c.id == call_use.c.task_id)
-        .where(call.c.reserved_at >= since, call.c.state != CallState.RESERVED)
+        .where(call.c.reserved_at >= since, call.c.state != CallState.RESERVED, task.c.state == TaskState.COMPLETED)
         .group_by(task.c.domain, task.c.source)
     )
     return {(domain, source): Usual(*sums) for domain, source, *sums in conn.execute(query)}

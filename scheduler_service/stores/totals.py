@@ -29,7 +29,7 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class CallTotal:
-    """A provider's calls, and what they cost; ``lost`` and ``failed`` are among them."""
+    """A provider's calls, and what they cost; ``lost`` and ``failed`` are among them, at ``usd_micros_of_failed``."""
 
     provider: str
     calls: int
@@ -37,6 +37,7 @@ class CallTotal:
     lost: int
     usd_micros: int
     tokens: int
+    usd_micros_of_failed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,12 @@ def calls(conn: Connection) -> list[CallTotal]:
     """By provider."""
     failed = func.count().filter(call.c.state == CallState.FAILED)
     lost = func.count().filter(call.c.state == CallState.LOST)
-    spent = (func.sum(call.c.usd_micros), func.sum(call.c.tokens))
+    in_vain = call.c.state.in_((CallState.FAILED, CallState.LOST))
+    spent = (
+        func.sum(call.c.usd_micros),
+        func.sum(call.c.tokens),
+        func.coalesce(func.sum(call.c.usd_micros).filter(in_vain), 0),
+    )
     query = select(call.c.provider, func.count(), failed, lost, *spent).group_by(call.c.provider)
     return [CallTotal(*row) for row in conn.execute(query.order_by(call.c.provider))]
 

@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from scheduler_service.background_scheduler import BackgroundScheduler
 from scheduler_service.calls import Request, Resource, Response
 from scheduler_service.clients.base import discover as discover_clients
+from scheduler_service.clients.feed_client import MAX_AGE as FEED_MAX_AGE
 from scheduler_service.clock import DAY, MINUTE, SECOND
 from scheduler_service.errors import ClientError, Held, StoreError, TransientClientError
 from scheduler_service.models import Reason, Symbol
@@ -303,7 +304,7 @@ def _once(folder: Path, seen: list[Seen]) -> None:
     forced = {key for (key,) in rows(folder, FORCED)}
     for key, url, fetched_at in kept:
         if key not in forced:
-            age = 5 * MINUTE if key.startswith("feeds") else DAY
+            age = FEED_MAX_AGE if key.startswith("feeds") else DAY
             again = [s for s in seen if s.url == url and fetched_at < s.at < fetched_at + age]
             assert not again, "no call when fresh, no second paid call for a kept answer"
 

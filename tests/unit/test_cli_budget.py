@@ -114,6 +114,10 @@ def test_it_tells_what_was_spent_what_is_under_way_and_how_often_it_was_asked(
     assert [limit["used"] for limit in found["limits"]] == [0.08, 4]
     assert (sum(found["minutes"]), sum(found["failed_by_minute"]), sum(found["hours"])) == (3, 1, 4)
     assert found["minutes"][-1] == 1
+    assert found["pace"] == {
+        "minutes": {"start": "2026-11-23T13:31:00Z", "step": "1m"},
+        "hours": {"start": "2026-11-22T15:00:00Z", "step": "1h"},
+    }
 
 
 def test_as_text_it_is_a_table_sentences_and_plots(

@@ -78,7 +78,8 @@ def test_help_loads_nothing_heavy() -> None:
 
 
 def test_version_is_one_line_or_one_json_value() -> None:
-    assert CliRunner().invoke(cli, ["version"]).stdout == f"scheduler-service {__version__}\n"
+    for written in ("version", "--version"):
+        assert CliRunner().invoke(cli, [written]).stdout == f"scheduler-service {__version__}\n"
     assert json.loads(CliRunner().invoke(cli, ["version", "--json"]).stdout) == {"version": __version__}
 
 

@@ -337,6 +337,7 @@ def test_all_files_that_cannot_be_used_are_named_and_nothing_is_guessed_from_the
     [
         ("SCHEDULER_HTTP__PORT", "x", "http.port: a whole number is needed, not 'x'"),
         ("SCHEDULER_HTTP__PROT", "1", "http.prot: there is no setting 'prot'; did you mean SCHEDULER_HTTP__PORT?"),
+        ("SCHEDULER_HTTP_PORT", "1", "http_port: there is no setting 'http_port'; did you mean SCHEDULER_HTTP__PORT?"),
         ("SCHEDULER_HTPP__PORT", "1", "htpp: there is no setting 'htpp'; did you mean SCHEDULER_HTTP__PORT?"),
         (
             "SCHEDULER_PROVIDERS__EDGR__BASE_URL",
