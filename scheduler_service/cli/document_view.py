@@ -65,7 +65,8 @@ def _(data: EarningsData, *, whole: bool) -> None:
     if data.next_report is not None:
         sure = "confirmed" if data.next_report.confirmed else "expected"
         line(f"Next report: {data.next_report.date} ({data.next_report.time}, {sure})")
-    for release in data.releases[: None if whole else RELEASES_SHOWN]:
+    announced = [release for release in data.releases if release.about != "other"]
+    for release in announced[: None if whole else RELEASES_SHOWN]:
         line(f"Results announced {release.date}, {release.form}: {release.url or release.accession}")
 
 

@@ -157,7 +157,7 @@ def fundamentals(*metrics: Any, **changes: Any) -> dict[str, Any]:
 # What is asked
 
 
-DIGESTS = {"news": "eedd9dd384e5435c", "earnings": "dbb5f105e28f108b", "fundamentals": "5d5b2d46d26acdc9"}
+DIGESTS = {"news": "eedd9dd384e5435c", "earnings": "75d4b0d8643d0be5", "fundamentals": "5d5b2d46d26acdc9"}
 
 
 @pytest.mark.parametrize("domain", SCHEMAS)
