@@ -6,7 +6,7 @@ import datetime as dt
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from scheduler_service.errors import ParseError
-from scheduler_service.models import Kind, Number, Provenance, Reason, Record
+from scheduler_service.models import Check, Kind, Number, Provenance, Reason, Record
 from scheduler_service.parsers.statements import (
     COST_OF_REVENUE,
     DEBT,
@@ -91,6 +91,8 @@ class EarningsData(Record):
     reports: tuple[Report, ...] = ()
     next_report: NextReport | None = None
     releases: tuple[Release, ...] = ()
+    checks: tuple[Check, ...] = ()
+    """Of what models stated."""
 
 
 def read_earnings(facts: CompanyFacts, submissions: Submissions, origin: Origin) -> EarningsData:

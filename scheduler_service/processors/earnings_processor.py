@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from scheduler_service.clients.perplexity_client import Question
 from scheduler_service.models import Contribution, Kind
+from scheduler_service.parsers.checked_earnings import check_earnings
 from scheduler_service.parsers.earnings import CONCEPTS, EarningsData, merge_earnings, read_earnings
 from scheduler_service.parsers.stated_earnings import (
     INSTRUCTIONS,
@@ -71,4 +72,4 @@ class EarningsProcessor(Processor[EarningsData]):
     sources = (EdgarEarnings, PerplexityEarnings)
 
     def merge(self, contributions: Sequence[Contribution[EarningsData]]) -> EarningsData:
-        return merge_earnings(contributions)
+        return merge_earnings(contributions).model_copy(update={"checks": check_earnings(contributions)})

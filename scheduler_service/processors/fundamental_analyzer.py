@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from scheduler_service.clients.perplexity_client import Question
 from scheduler_service.models import Contribution, Kind
+from scheduler_service.parsers.checked_fundamentals import check_fundamentals
 from scheduler_service.parsers.fundamental_analysis import (
     CONCEPTS,
     FundamentalsData,
@@ -75,4 +76,4 @@ class FundamentalAnalyzer(Processor[FundamentalsData]):
     sources = (EdgarFundamentals, PerplexityFundamentals)
 
     def merge(self, contributions: Sequence[Contribution[FundamentalsData]]) -> FundamentalsData:
-        return merge_fundamentals(contributions)
+        return merge_fundamentals(contributions).model_copy(update={"checks": check_fundamentals(contributions)})

@@ -60,7 +60,7 @@ class Feeds:
         del state
         items: list[NewsItem] = []
         failures: list[ClientError | ParseError | Held] = []
-        resources = self._client.feeds(symbol)
+        stock, resources = Stock(symbol.at(self.provider), symbol.name), self._client.feeds(symbol)
         if not resources and self._client.has_feeds:
             return Contribution(self.name, self.kind, news_of([]))  # only other companies have feeds of their own
         for resource in resources:
@@ -69,7 +69,8 @@ class Feeds:
             except (ClientError, ParseError, Held) as error:
                 failures.append(error)
             else:
-                items.extend(items_from_feed(answer, self.name, symbol.symbol))
+                own = self._client.is_own(symbol, resource)
+                items.extend(items_from_feed(answer, self.name, symbol.symbol, None if own else stock))
         if len(failures) == len(resources):
             raise _worth_raising(failures)
         return Contribution(self.name, self.kind, news_of(items))
@@ -150,7 +151,8 @@ class NewsProcessor(Processor[NewsData]):
     sources = (Feeds, EdgarFilings, PerplexityNews)
 
     def merge(self, contributions: Sequence[Contribution[NewsData]]) -> NewsData:
-        return merge_news(contributions)
+        merged = merge_news(contributions)
+        return merged if self.retention is None else NewsData(items=merged.items[: self.retention.items])
 
     def accumulate(self, previous: NewsData | None, new: NewsData, now: Instant) -> NewsData:
         if self.retention is None:
