@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from scheduler_service.errors import ParseError
-from scheduler_service.models import Kind, Number, Provenance, Reason, Record
+from scheduler_service.models import Check, Kind, Number, Provenance, Reason, Record
 from scheduler_service.parsers.doubt import altered, grew_old, of_another, shrank, together, zeroed
 from scheduler_service.parsers.releases import announcements, expected_next
 from scheduler_service.parsers.statements import (
@@ -123,6 +123,8 @@ class EarningsData(Record):
     reports: tuple[Report, ...] = ()
     next_report: NextReport | None = None
     releases: tuple[Release, ...] = ()
+    checks: tuple[Check, ...] = ()
+    """Of what models stated."""
 
 
 def read_earnings(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from scheduler_service.errors import ParseError
-from scheduler_service.models import Kind, Number, Provenance, Reason, Record
+from scheduler_service.models import Check, Kind, Number, Provenance, Reason, Record
 from scheduler_service.parsers.doubt import altered, grew_old, of_another, shrank, together, zeroed
 from scheduler_service.parsers.series import Figure
 from scheduler_service.parsers.statements import (
@@ -98,6 +98,8 @@ class FundamentalsData(Record):
 
     metrics: dict[str, Metric] = Field(default_factory=dict)
     analysis: Analysis | None = None
+    checks: tuple[Check, ...] = ()
+    """Of what models stated."""
 
 
 def read_fundamentals(facts: CompanyFacts, origin: Origin) -> FundamentalsData:

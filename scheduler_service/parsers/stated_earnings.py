@@ -22,7 +22,7 @@ from scheduler_service.parsers.earnings import (
     same_period,
 )
 from scheduler_service.parsers.json_values import as_date, as_list, as_object, as_text
-from scheduler_service.parsers.model_prose import as_amount
+from scheduler_service.parsers.model_prose import as_money
 from scheduler_service.parsers.stated import (
     COMPANY,
     FLAG_OR_NULL,
@@ -164,18 +164,18 @@ def earnings_from_stated(answer: Answer[StatedEarnings], source: str, stock: Sto
 
 
 def _row(row: dict[str, Any], results: tuple[SearchResult, ...]) -> StatedReport:
-    kind = as_text(row.get("kind")).lower()
+    kind, currency = as_text(row.get("kind")).lower(), as_currency(row.get("currency"))
     return StatedReport(
         kind=cast("PeriodKind", kind) if kind in get_args(PeriodKind) else None,
         start=as_date(row.get("period_start")),
         end=as_date(row.get("period_end")),
         reported_on=as_date(row.get("reported_on")),
-        currency=as_currency(row.get("currency")),
-        revenue=as_amount(row.get("revenue")),
-        net_income=as_amount(row.get("net_income")),
-        eps_diluted=as_amount(row.get("eps_diluted")),
+        currency=currency,
+        revenue=as_money(row.get("revenue"), currency),
+        net_income=as_money(row.get("net_income"), currency),
+        eps_diluted=as_money(row.get("eps_diluted"), currency),
         source=source_of(row, results),
-        eps_estimate=as_amount(row.get("eps_estimate")),
+        eps_estimate=as_money(row.get("eps_estimate"), currency),
     )
 
 

@@ -9,6 +9,7 @@ from scheduler_service.clients.edgar_client import MAX_AGE_SUBMISSIONS
 from scheduler_service.clients.perplexity_client import MAX_AGE, Question
 from scheduler_service.clock import utc_day
 from scheduler_service.models import Contribution, Kind
+from scheduler_service.parsers.checked_earnings import check_earnings
 from scheduler_service.parsers.earnings import CONCEPTS, EarningsData, doubt_earnings, merge_earnings, read_earnings
 from scheduler_service.parsers.stated_earnings import (
     INSTRUCTIONS,
@@ -79,7 +80,7 @@ class EarningsProcessor(Processor[EarningsData]):
     sources = (EdgarEarnings, PerplexityEarnings)
 
     def merge(self, contributions: Sequence[Contribution[EarningsData]]) -> EarningsData:
-        return merge_earnings(contributions)
+        return merge_earnings(contributions).model_copy(update={"checks": check_earnings(contributions)})
 
     def doubt(self, previous: EarningsData, new: EarningsData) -> str | None:
         return doubt_earnings(previous, new)
