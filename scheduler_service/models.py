@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import date
 from decimal import Decimal
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, PlainSerializer
 
@@ -148,6 +149,25 @@ class Provenance(Record):
     fetched_at: str
     call_id: str
     kind: Kind
+
+
+class Check(Record):
+    """A figure that a model stated, beside what a filing says of the same period: ``difference`` is stated less filed.
+
+    ``verified`` is equal within rounding, ``unverified`` covered by no filing. ``provenance`` is the statement's.
+    """
+
+    source: str
+    figure: str
+    period: Literal["quarter", "year", "metric"]
+    period_end: date
+    unit: str
+    stated: Number
+    filed: Number | None
+    difference: Number | None
+    verdict: Literal["verified", "conflicting", "unverified"]
+    provenance: Provenance
+    filing: Provenance | None = None
 
 
 @dataclass(frozen=True, slots=True)

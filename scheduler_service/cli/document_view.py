@@ -12,6 +12,7 @@ from rich.text import Text
 from scheduler_service.cli.figures import UNKNOWN, amount, growth, percent, sparkline
 from scheduler_service.cli.terminal import line, print_json, safe, table
 from scheduler_service.models import Record
+from scheduler_service.parsers.checking import shares
 from scheduler_service.parsers.earnings import EarningsData
 from scheduler_service.parsers.fundamental_analysis import FundamentalsData
 from scheduler_service.parsers.news import NewsData
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from decimal import Decimal
 
+    from scheduler_service.models import Check
     from scheduler_service.parsers.earnings import Report
     from scheduler_service.parsers.fundamental_analysis import Metric
     from scheduler_service.parsers.news import NewsItem
@@ -65,7 +67,9 @@ def _(data: EarningsData, *, whole: bool) -> None:
     if data.next_report is not None:
         sure = "confirmed" if data.next_report.confirmed else "expected"
         line(f"Next report: {data.next_report.date} ({data.next_report.time}, {sure})")
-    for release in data.releases[: None if whole else RELEASES_SHOWN]:
+    _print_checks(data.checks)
+    announced = [release for release in data.releases if release.about != "other"]
+    for release in announced[: None if whole else RELEASES_SHOWN]:
         line(f"Results announced {release.date}, {release.form}: {release.url or release.accession}")
 
 
@@ -122,11 +126,40 @@ def _(data: FundamentalsData, *, whole: bool) -> None:
         ],
         numbers=("value",),
     )
+    _print_checks(data.checks)
     if data.analysis is not None:
         line(f"Analysis by {data.analysis.provenance.source}, {data.analysis.provenance.fetched_at[:10]}, unverified:")
         line(data.analysis.text)
         for source in data.analysis.sources:
             line(f"  {source}")
+
+
+def _print_checks(checks: Sequence[Check]) -> None:
+    """How far the models can be trusted, and where they say something else than the filings."""
+    for source, counts in sorted(shares(checks).items()):
+        told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in ("verified", "conflicting", "unverified"))
+        line(f"Figures stated by {source}, beside the filings: {told}")
+    wrong = [check for check in checks if check.verdict == "conflicting"]
+    if wrong:
+        table(
+            "Conflicting: the filing's value is kept",
+            ["figure", "to", "stated", "filed", "difference"],
+            [
+                (
+                    c.figure.replace("_", " "),
+                    c.period_end,
+                    _value(c, c.stated),
+                    _value(c, c.filed),
+                    _value(c, c.difference),
+                )
+                for c in wrong
+            ],
+            numbers=("stated", "filed", "difference"),
+        )
+
+
+def _value(check: Check, value: Decimal | None) -> str:
+    return percent(value) if check.unit == "ratio" else amount(value)
 
 
 def metric_value(metric: Metric) -> str:

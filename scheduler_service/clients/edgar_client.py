@@ -31,6 +31,7 @@ MAX_AGE_TICKERS = DAY
 MAX_AGE_SUBMISSIONS = 4 * MINUTE
 """Less than the five minutes of an eager schedule: each of its slots asks."""
 MAX_AGE_COMPANY_FACTS = DAY
+MAX_AGE_OLDER_FILINGS = 30 * DAY
 
 _RATE_LIMIT_PHRASES = (b"Threshold", b"Undeclared")
 _MISSING_CODES = (b"<Code>AccessDenied</Code>", b"<Code>NoSuchKey</Code>")
@@ -68,6 +69,11 @@ class EdgarClient:
         number = _padded(cik)
         url = f"{self._data}/submissions/CIK{number}.json"
         return self._resource("submissions", f"{_SUBMISSIONS}{number}", url, MAX_AGE_SUBMISSIONS)
+
+    def older_filings(self, page: str, revision: str | None) -> Resource:
+        """One of the pages that hold a company's older filings; ``revision`` changes when filings move there."""
+        url = f"{self._data}/submissions/{quote(page)}"
+        return self._resource("submissions", f"edgar:older:{page}", url, MAX_AGE_OLDER_FILINGS, revision)
 
     def company_facts(self, cik: int | str, revision: str | None) -> Resource:
         """Every figure a company filed in XBRL; ``revision`` is the newest filing that may have changed them."""

@@ -114,6 +114,12 @@ class FeedClient:
         templates = (*self._options.urls, *self._options.companies.get(symbol.symbol, ()))
         return tuple(self._resource(url) for url in dict.fromkeys(t.replace(PLACEHOLDER, name) for t in templates))
 
+    def is_own(self, symbol: Symbol, resource: Resource) -> bool:
+        """Whether a feed is one of this company's own, so that whatever it tells is about it."""
+        name = quote(symbol.at(self.provider), safe="")
+        own = self._options.companies.get(symbol.symbol, ())
+        return resource.request.url in {url.replace(PLACEHOLDER, name) for url in own}
+
     def check(self, resource: Resource, response: Response) -> None:
         del resource
         check_status(response, self._clock.now())

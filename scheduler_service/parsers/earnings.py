@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import datetime as dt
+from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from scheduler_service.errors import ParseError
-from scheduler_service.models import Kind, Number, Provenance, Reason, Record
+from scheduler_service.models import Check, Kind, Number, Provenance, Reason, Record
 from scheduler_service.parsers.doubt import altered, grew_old, of_another, shrank, together, zeroed
+from scheduler_service.parsers.releases import announcements, expected_next
 from scheduler_service.parsers.statements import (
     COST_OF_REVENUE,
     DEBT,
     EPS_DILUTED,
-    EQUITY,
     GROSS_PROFIT,
-    NET_INCOME,
-    REVENUE,
+    INCOME,
+    OWNED,
+    SHARES_DILUTED,
+    equity,
     filing_of,
     gross_profit,
+    net_income,
+    revenue,
     total_debt,
 )
 
@@ -25,20 +30,34 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from scheduler_service.models import Contribution
+    from scheduler_service.parsers.releases import Announcement
     from scheduler_service.parsers.series import Figure, Series
     from scheduler_service.parsers.statements import Origin
     from scheduler_service.parsers.submissions import Submissions
     from scheduler_service.parsers.xbrl import CompanyFacts, Concept
 
-CONCEPTS = (REVENUE, COST_OF_REVENUE, GROSS_PROFIT, NET_INCOME, EPS_DILUTED, EQUITY, *DEBT)
+CONCEPTS = (*INCOME, COST_OF_REVENUE, GROSS_PROFIT, EPS_DILUTED, SHARES_DILUTED, *OWNED, *DEBT)
 HISTORY = dt.timedelta(days=5 * 366)
 """How far back from the newest report the reports go."""
+CENT, FRACTION = Decimal("0.01"), Decimal("0.0001")
 PeriodKind: TypeAlias = Literal["quarter", "year"]
 
 SAME_PERIOD: dict[PeriodKind, dt.timedelta] = {"quarter": dt.timedelta(days=40), "year": dt.timedelta(days=175)}
 """Two sources may end one period a few days apart (2025-09-27, 2025-09-30), or weeks where one goes by the calendar.
 Ends closer than half a period are of one and the same.
 """
+
+
+class Estimate(Record):
+    """Diluted earnings per share as analysts expected them.
+
+    ``surprise``: by which fraction of it they were exceeded; null where those who state the estimate state earnings
+    that differ from the reported ones, for then it is of adjusted earnings.
+    """
+
+    eps_diluted: Number
+    surprise: Number | None = None
+    provenance: Provenance
 
 
 class Report(Record):
@@ -64,11 +83,15 @@ class Report(Record):
     accession: str | None = None
     other_accessions: tuple[str, ...] = ()
     derived: bool = False
+    estimate: Estimate | None = None
     provenance: Provenance
 
 
 class NextReport(Record):
-    """When the next report is expected: before the market opens, after it closes, or not known."""
+    """When the next report is expected: before the market opens, after it closes, or not known.
+
+    Not ``confirmed``: reckoned from the years before, or stated by somebody else than the company.
+    """
 
     date: dt.date
     time: Literal["bmo", "amc", "unknown"] = "unknown"
@@ -77,13 +100,21 @@ class NextReport(Record):
 
 
 class Release(Record):
-    """An announcement of results (form 8-K, item 2.02), with the link to it."""
+    """An announcement under item 2.02 of form 8-K: ``url`` leads to it, ``exhibits_url`` to the list of its documents.
+
+    ``about``: "results" of the period that ended on ``period_end``, an "amendment", something "other" (deliveries,
+    monthly sales, preliminary figures), or "unknown". ``time``: before the market opened or after it closed.
+    """
 
     date: dt.date
     form: str
     accession: str
     items: tuple[str, ...] = ()
     url: str | None = None
+    exhibits_url: str | None = None
+    about: Literal["results", "amendment", "other", "unknown"] = "unknown"
+    period_end: dt.date | None = None
+    time: Literal["bmo", "amc", "unknown"] = "unknown"
 
 
 class EarningsData(Record):
@@ -92,10 +123,14 @@ class EarningsData(Record):
     reports: tuple[Report, ...] = ()
     next_report: NextReport | None = None
     releases: tuple[Release, ...] = ()
+    checks: tuple[Check, ...] = ()
+    """Of what models stated."""
 
 
-def read_earnings(facts: CompanyFacts, submissions: Submissions, origin: Origin) -> EarningsData:
-    """What the filings say. ``ParseError(NO_DATA)`` where they hold no quarter and no year."""
+def read_earnings(
+    facts: CompanyFacts, submissions: Submissions, origin: Origin, today: dt.date | None = None
+) -> EarningsData:
+    """What the filings say, and what they let expect ``today``. ``ParseError(NO_DATA)``: no quarter and no year."""
     reports = sorted((*_reports(facts, "quarter", origin), *_reports(facts, "year", origin)), key=newest_first)
     if not reports:
         raise ParseError(
@@ -103,12 +138,28 @@ def read_earnings(facts: CompanyFacts, submissions: Submissions, origin: Origin)
             Reason.NO_DATA,
         )
     since = reports[0].period_end - HISTORY
-    releases = (
-        Release(date=f.filed, form=f.form, accession=f.accession, items=f.items, url=origin(f.accession).url)
-        for f in submissions.releases
-        if f.filed >= since
+    found = announcements(submissions)
+    expected = None if today is None else expected_next(found, submissions, today)
+    return EarningsData(
+        reports=tuple(r for r in reports if r.period_end >= since),
+        next_report=None if expected is None else NextReport(date=expected.date, time=expected.time, source="edgar"),
+        releases=tuple(_release(a, origin) for a in found if a.filing.filed >= since),
     )
-    return EarningsData(reports=tuple(r for r in reports if r.period_end >= since), releases=tuple(releases))
+
+
+def _release(found: Announcement, origin: Origin) -> Release:
+    filing, url = found.filing, origin(found.filing.accession).url
+    return Release(
+        date=filing.filed,
+        form=filing.form,
+        accession=filing.accession,
+        items=filing.items,
+        url=url,
+        exhibits_url=None if url is None else f"{url.rpartition('/')[0]}/{filing.accession}-index.htm",
+        about=found.about,
+        period_end=found.period_end,
+        time=found.time,
+    )
 
 
 def merge_earnings(contributions: Sequence[Contribution[EarningsData]]) -> EarningsData:
@@ -126,8 +177,8 @@ def merge_earnings(contributions: Sequence[Contribution[EarningsData]]) -> Earni
         for release in data.releases:
             releases.setdefault(release.accession, release)
     return EarningsData(
-        reports=tuple(sorted(reports, key=newest_first)),
-        next_report=next((data.next_report for data in best_first if data.next_report), None),
+        reports=tuple(_with_estimate(r, best_first) for r in sorted(reports, key=newest_first)),
+        next_report=_next_report([data.next_report for data in best_first if data.next_report], releases.values()),
         releases=tuple(sorted(releases.values(), key=lambda r: (r.date, r.accession), reverse=True)),
     )
 
@@ -186,33 +237,54 @@ def _newest_end(data: EarningsData) -> dt.date | None:
     return max(told, default=None)
 
 
+def _with_estimate(report: Report, best_first: Sequence[EarningsData]) -> Report:
+    """With the best source's estimate for its period, and the surprise."""
+    told = next((r for d in best_first for r in d.reports if r.estimate and same_period(r, report)), None)
+    if told is None or told.estimate is None or told.currency != report.currency:
+        return report.model_copy(update={"estimate": None}) if report.estimate else report
+    expected, earned, surprise = told.estimate.eps_diluted, report.eps_diluted, None
+    same_basis = earned is not None and told.eps_diluted is not None and abs(earned - told.eps_diluted) <= CENT
+    if earned is not None and same_basis and expected:
+        surprise = ((earned - expected) / abs(expected)).quantize(FRACTION)
+    return report.model_copy(update={"estimate": told.estimate.model_copy(update={"surprise": surprise})})
+
+
+def _next_report(told: Sequence[NextReport], releases: Iterable[Release]) -> NextReport | None:
+    """A confirmed date before an expected one, and none that results were told on, or after, already."""
+    newest = max((r.date for r in releases if r.about == "results"), default=dt.date.min)
+    ahead = [report for report in told if report.date > newest]
+    return next((report for report in ahead if report.confirmed), ahead[0] if ahead else None)
+
+
 def _reports(facts: CompanyFacts, kind: PeriodKind, origin: Origin) -> Iterable[Report]:
-    ends = {*_figures(facts[REVENUE], kind), *_figures(facts[NET_INCOME], kind)}
-    return (_report(facts, kind, end, origin) for end in ends)
+    ends = {end for concept in INCOME for end in _figures(facts[concept], kind)}
+    return (report for end in ends if (report := _report(facts, kind, end, origin)) is not None)
 
 
-def _report(facts: CompanyFacts, kind: PeriodKind, end: dt.date, origin: Origin) -> Report:
+def _report(facts: CompanyFacts, kind: PeriodKind, end: dt.date, origin: Origin) -> Report | None:
     def pick(concept: Concept) -> Figure | None:
         return _figures(facts[concept], kind).get(end)
 
-    revenue, net_income, gross, eps = pick(REVENUE), pick(NET_INCOME), gross_profit(pick), pick(EPS_DILUTED)
-    debt, equity = total_debt(facts, end), facts[EQUITY].instants.get(end)
-    income = [figure for figure in (revenue, net_income, gross, eps) if figure is not None]
+    sales, profit, gross, eps = revenue(pick), net_income(facts, pick), gross_profit(pick), pick(EPS_DILUTED)
+    if sales is None and profit is None:
+        return None
+    debt, own = total_debt(facts, end), equity(facts, end)
+    income = [figure for figure in (sales, profit, gross, eps) if figure is not None]
     leading = income[0]
     filing = filing_of([figure.parts[0] for figure in income])
-    parts = [part for figure in (*income, debt, equity) if figure is not None for part in figure.parts]
+    parts = [part for figure in (*income, debt, own) if figure is not None for part in figure.parts]
     others = {part.filings[0].accession for part in parts if filing not in part.filings}
     return Report(
         period_end=end,
         period_start=leading.start or end,
         fiscal_label=_label(facts, kind, end),
         kind=kind,
-        revenue=_value(revenue),
+        revenue=_value(sales),
         gross_profit=_value(gross),
-        net_income=_value(net_income),
+        net_income=_value(profit),
         eps_diluted=_value(eps),
         total_debt=_value(debt),
-        equity=_value(equity),
+        equity=_value(own),
         currency=facts.currency,
         filed=filing.filed,
         accession=filing.accession,

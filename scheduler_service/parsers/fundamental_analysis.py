@@ -9,23 +9,29 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from scheduler_service.errors import ParseError
-from scheduler_service.models import Kind, Number, Provenance, Reason, Record
+from scheduler_service.models import Check, Kind, Number, Provenance, Reason, Record
 from scheduler_service.parsers.doubt import altered, grew_old, of_another, shrank, together, zeroed
 from scheduler_service.parsers.series import Figure
 from scheduler_service.parsers.statements import (
+    ASSETS,
     CAPITAL_EXPENDITURE,
     CASH,
     COST_OF_REVENUE,
     DEBT,
     EPS_DILUTED,
-    EQUITY,
     GROSS_PROFIT,
-    NET_INCOME,
+    INCOME,
+    INCOME_TAX,
     OPERATING_CASH_FLOW,
     OPERATING_INCOME,
-    REVENUE,
+    OWNED,
     SHARES_DILUTED,
+    equity,
     gross_profit,
+    minus,
+    net_income,
+    plus,
+    revenue,
     total_debt,
 )
 
@@ -38,17 +44,18 @@ if TYPE_CHECKING:
     from scheduler_service.parsers.xbrl import CompanyFacts, Concept
 
 CONCEPTS = (
-    REVENUE,
+    *INCOME,
     COST_OF_REVENUE,
     GROSS_PROFIT,
     OPERATING_INCOME,
-    NET_INCOME,
+    INCOME_TAX,
     EPS_DILUTED,
     SHARES_DILUTED,
-    EQUITY,
+    ASSETS,
     CASH,
     OPERATING_CASH_FLOW,
     CAPITAL_EXPENDITURE,
+    *OWNED,
     *DEBT,
 )
 STALE = dt.timedelta(days=380)
@@ -61,7 +68,8 @@ class Metric(Record):
 
     ``as_of`` is the end of the period. ``check`` is "filing" where it follows from a filing, else whether one agrees.
     ``derived``: computed from several reported figures; ``eps_diluted_ttm`` then adds up shares that were counted at
-    different times, and may differ by a cent or two from what the company would announce.
+    different times, and may differ by a cent or two from what the company would announce. ``accessions`` are the
+    filings of all it was computed from, the newest first.
     """
 
     value: Number | None
@@ -70,6 +78,7 @@ class Metric(Record):
     provenance: Provenance
     check: Literal["filing", "verified", "conflicting", "unverified"]
     derived: bool = False
+    accessions: tuple[str, ...] = ()
 
 
 class Analysis(Record):
@@ -81,15 +90,21 @@ class Analysis(Record):
 
 
 class FundamentalsData(Record):
-    """The document's data. Names ending in ``_ttm``, and the margins, are of the twelve months up to ``as_of``."""
+    """The document's data. Names ending in ``_ttm``, the margins and the returns are of the twelve months to ``as_of``.
+
+    Returns are on what there was at the end of them: ``roe`` net income on equity, ``roa`` on all assets, ``roic``
+    operating income less income tax on equity and debt.
+    """
 
     metrics: dict[str, Metric] = Field(default_factory=dict)
     analysis: Analysis | None = None
+    checks: tuple[Check, ...] = ()
+    """Of what models stated."""
 
 
 def read_fundamentals(facts: CompanyFacts, origin: Origin) -> FundamentalsData:
     """What the filings say, as of the newest quarter or year. ``ParseError(NO_DATA)`` where there is none."""
-    as_of = max((day for concept in (REVENUE, NET_INCOME) if (day := facts[concept].newest)), default=None)
+    as_of = max((day for concept in INCOME if (day := facts[concept].newest)), default=None)
     if as_of is None:
         raise ParseError(
             f"the companyfacts of CIK {facts.cik} ({facts.name}) hold revenue or net income of no quarter and no year",
@@ -100,21 +115,23 @@ def read_fundamentals(facts: CompanyFacts, origin: Origin) -> FundamentalsData:
     def trailing(concept: Concept) -> Figure | None:
         return facts[concept].trailing(as_of)
 
-    revenue, net_income = trailing(REVENUE), trailing(NET_INCOME)
-    debt, equity = total_debt(facts, as_of), facts[EQUITY].instants.get(as_of)
+    sales, profit, operating = revenue(trailing), net_income(facts, trailing), trailing(OPERATING_INCOME)
+    debt, own, assets = total_debt(facts, as_of), equity(facts, as_of), facts[ASSETS].instants.get(as_of)
     figures: dict[str, tuple[Figure | None, str]] = {
-        "revenue_ttm": (revenue, money),
-        "net_income_ttm": (net_income, money),
+        "revenue_ttm": (sales, money),
+        "net_income_ttm": (profit, money),
         "eps_diluted_ttm": (trailing(EPS_DILUTED), per_share),
-        "gross_margin": (_ratio(gross_profit(trailing), revenue), "ratio"),
-        "operating_margin": (_ratio(trailing(OPERATING_INCOME), revenue), "ratio"),
-        "net_margin": (_ratio(net_income, revenue), "ratio"),
+        "gross_margin": (_ratio(gross_profit(trailing), sales), "ratio"),
+        "operating_margin": (_ratio(operating, sales), "ratio"),
+        "net_margin": (_ratio(profit, sales), "ratio"),
         "total_debt": (debt, money),
         "cash": (facts[CASH].instants.get(as_of), money),
-        "equity": (equity, money),
-        "debt_to_equity": (_ratio(debt, equity), "ratio"),
-        "roe": (_ratio(net_income, equity), "ratio"),
-        "free_cash_flow_ttm": (_difference(trailing(OPERATING_CASH_FLOW), trailing(CAPITAL_EXPENDITURE)), money),
+        "equity": (own, money),
+        "debt_to_equity": (_ratio(debt, own), "ratio"),
+        "roe": (_ratio(profit, own), "ratio"),
+        "roa": (_ratio(profit, assets), "ratio"),
+        "roic": (_ratio(minus(operating, trailing(INCOME_TAX)), plus(debt, own)), "ratio"),
+        "free_cash_flow_ttm": (minus(trailing(OPERATING_CASH_FLOW), trailing(CAPITAL_EXPENDITURE)), money),
         "shares_diluted": (_newest(facts[SHARES_DILUTED], as_of), "shares"),
     }
     return FundamentalsData(metrics={name: _metric(f, unit, as_of, origin) for name, (f, unit) in figures.items()})
@@ -180,14 +197,15 @@ def _currency(metric: Metric) -> str | None:
 def _metric(figure: Figure | None, unit: str, as_of: dt.date, origin: Origin) -> Metric:
     if figure is None:
         return Metric(value=None, unit=unit, as_of=as_of, provenance=origin(None), check="filing")
-    newest = max(part.filings[0] for part in figure.parts)
+    filings = sorted({part.filings[0] for part in figure.parts}, reverse=True)
     return Metric(
         value=figure.value,
         unit=unit,
         as_of=figure.end,
-        provenance=origin(newest.accession),
+        provenance=origin(filings[0].accession),
         check="filing",
-        derived=figure.derived,
+        derived=figure.derived or len(figure.parts) > 1,
+        accessions=tuple(filing.accession for filing in filings),
     )
 
 
@@ -197,12 +215,6 @@ def _ratio(part: Figure | None, whole: Figure | None) -> Figure | None:
         return None
     value = (part.value / whole.value).quantize(_RATIO) if abs(part.value) < whole.value * 10**9 else None
     return None if value is None else Figure(part.start, part.end, value, part.parts + whole.parts, derived=True)
-
-
-def _difference(one: Figure | None, other: Figure | None) -> Figure | None:
-    if one is None or other is None or one.start != other.start:
-        return None
-    return Figure(one.start, one.end, one.value - other.value, one.parts + other.parts, derived=True)
 
 
 def _newest(series: Series, as_of: dt.date) -> Figure | None:

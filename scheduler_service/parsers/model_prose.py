@@ -12,6 +12,19 @@ _MOST_DIGITS = 25
 _UNITS = {"": 0, "k": 3, "thousand": 3, "m": 6, "mn": 6, "million": 6}
 _UNITS |= {"b": 9, "bn": 9, "billion": 9, "t": 12, "trillion": 12, "%": -2}
 _CURRENCY = r"(?:US\$|[$€£¥]|USD|EUR|GBP|JPY)?"
+_SIGN = re.compile(r"US\$|[$€£¥]|USD|EUR|GBP|JPY", re.IGNORECASE)
+_CURRENCIES = {
+    "US$": {"USD"},
+    "USD": {"USD"},
+    "€": {"EUR"},
+    "EUR": {"EUR"},
+    "£": {"GBP", "EGP"},
+    "GBP": {"GBP"},
+    "¥": {"JPY", "CNY"},
+    "JPY": {"JPY"},
+    "$": {"USD", "AUD", "CAD", "NZD", "HKD", "SGD", "TWD", "MXN", "ARS", "CLP", "COP", "BRL"},
+}
+"""Which currencies a sign may stand for: the dollar is many countries'."""
 _AMOUNT = re.compile(
     rf"(?P<minus>[+-]?)\s*{_CURRENCY}\s*(?P<sign>[+-]?)\s*"
     r"(?P<number>[0-9]+(?:[.,][0-9]+)*|[.][0-9]+)(?P<power>E[+-]?[0-9]{1,2})?"
@@ -69,6 +82,15 @@ def as_amount(value: Any) -> Decimal | None:
         number = Decimal(str(value))
         return number if number.is_finite() and number.copy_abs() < LARGEST_AMOUNT else None
     return None
+
+
+def as_money(value: Any, currency: str | None) -> Decimal | None:
+    """A figure as ``as_amount`` reads it, where it is not a share of something nor written in another currency."""
+    if isinstance(value, str):
+        signs = {sign.upper() for sign in _SIGN.findall(value)}
+        if "%" in value or any(currency not in _CURRENCIES[sign] for sign in signs if sign in _CURRENCIES):
+            return None
+    return as_amount(value)
 
 
 def _written_amount(written: str) -> Decimal | None:

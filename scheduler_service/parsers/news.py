@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import TYPE_CHECKING, Any
 
-from scheduler_service.clock import HOUR, SECOND, to_iso_seconds
+from scheduler_service.clock import DAY, HOUR, SECOND, from_iso, to_iso_seconds
 from scheduler_service.models import Kind, Provenance, Record
 from scheduler_service.parsers.feed import fingerprint
+from scheduler_service.parsers.stock_names import speaks_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -15,7 +17,8 @@ if TYPE_CHECKING:
     from scheduler_service.calls import Answer
     from scheduler_service.clock import Instant, Micros
     from scheduler_service.models import Contribution
-    from scheduler_service.parsers.feed import ParsedFeed
+    from scheduler_service.parsers.feed import ParsedFeed, Story
+    from scheduler_service.parsers.stock_names import Stock
     from scheduler_service.parsers.submissions import Filing, Submissions
 
 FILINGS_PUBLISHER = "SEC EDGAR"
@@ -23,6 +26,13 @@ CLOCK_TOLERANCE = HOUR
 """A story dated further than this after it was fetched has no believable date."""
 SHORTEST_TELLING_TITLE = 12
 """Fingerprints below this length name no story: "Market update" is many."""
+SAME_STORY = 3 * DAY
+"""Stories of one title closer than this are one, told again; further apart the title is a column's."""
+
+_WIRE_MARK = re.compile(
+    r"(?:(?:update|wrapup|corrected|refile|exclusive|breaking)(?: ?\d{1,2})? ?[-:] ?)+", re.IGNORECASE
+)
+_LAST_PART = re.compile(r"\s(?:[-–—|])\s([^|]{1,60})$")
 
 FORM_WORDS = {
     "8-K": "current report",
@@ -116,8 +126,10 @@ def web_story(
     )
 
 
-def items_from_feed(answer: Answer[ParsedFeed], source: str, symbol: str) -> tuple[NewsItem, ...]:
-    """A feed's stories as items."""
+def items_from_feed(
+    answer: Answer[ParsedFeed], source: str, symbol: str, about: Stock | None = None
+) -> tuple[NewsItem, ...]:
+    """A feed's stories as items; where it is known who they should be ``about``, those that are."""
     return tuple(
         web_story(
             answer,
@@ -131,7 +143,15 @@ def items_from_feed(answer: Answer[ParsedFeed], source: str, symbol: str) -> tup
             symbols=(symbol, *story.symbols),
         )
         for story in answer.value.stories
+        if about is None or _is_about(story, about)
     )
+
+
+def _is_about(story: Story, stock: Stock) -> bool:
+    """Feeds of one stock list other companies' stories too. A stock whose name nobody told cannot be judged by it."""
+    if not stock.company:
+        return True
+    return stock.ticker.upper() in story.symbols or speaks_of(f"{story.title}\n{story.summary or ''}", stock)
 
 
 def items_from_filings(
@@ -168,12 +188,17 @@ def filing_title(company: str, filing: Filing) -> str:
 def news_of(items: Iterable[NewsItem]) -> NewsData:
     """Items as a record: of two that tell one story the first stays; newest first."""
     kept: list[NewsItem] = []
-    told: set[str] = set()
+    addresses: set[str] = set()
+    told: dict[str, list[Instant]] = {}
     for item in items:
-        names = _names(item)
-        if told.isdisjoint(names):
-            kept.append(item)
-        told |= names
+        address, title, when = item.provenance.accession or _address(item.url), _title(item), from_iso(_when(item))
+        again = any(abs(when - before) < SAME_STORY for before in told.get(title, ())) if title else False
+        if again or address in addresses:
+            continue
+        kept.append(item)
+        addresses.add(address)
+        if title:
+            told.setdefault(title, []).append(when)
     return NewsData(items=tuple(sorted(kept, key=_newest, reverse=True)))
 
 
@@ -218,15 +243,19 @@ def _newer(old: NewsItem, new: NewsItem | None) -> NewsItem:
     return new
 
 
-def _names(item: NewsItem) -> set[str]:
-    """Everything a story can be recognised by: its address; its title on its day; a filing only by its number."""
+def _title(item: NewsItem) -> str:
+    """What is left of a title without what wires put before it and sites behind it; empty where it tells no story. A
+    filing is known by its number alone.
+    """
     if item.provenance.accession:
-        return {item.provenance.accession}
-    names = {_address(item.url)}
-    title = fingerprint(item.title)
-    if len(title) >= SHORTEST_TELLING_TITLE:
-        names.add(f"{_when(item)[:10]} {title}")
-    return names
+        return ""
+    mark = _WIRE_MARK.match(item.title)
+    bare = item.title[mark.end() :] if mark else item.title
+    last = _LAST_PART.search(bare)
+    if last is not None and fingerprint(last[1]) and fingerprint(last[1]) in fingerprint(item.publisher):
+        bare = bare[: last.start()]
+    title = fingerprint(bare)
+    return title if len(title) >= SHORTEST_TELLING_TITLE else ""
 
 
 def _address(url: str) -> str:

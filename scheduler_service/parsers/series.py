@@ -15,6 +15,9 @@ YEAR_DAYS = range(350, 381)
 LAST_QUARTER_DAYS = range(80, 126)
 """What a year leaves for its last quarter; retailers with quarters of 12 weeks have one of 16 or 17."""
 _DAY = timedelta(days=1)
+_RECENT = timedelta(days=800)
+_ROUNDING = 1_000
+"""A value within a thousandth of another may only round it."""
 _CALENDAR_SLACK = 10
 """Days by which two years' halves or three quarters may differ: fiscal years of 52 and 53 weeks."""
 
@@ -39,6 +42,8 @@ class Fact:
     filings: tuple[FiledIn, ...]
     annual: bool = False
     """An annual report carries it: some companies also report the year up to a quarter, no fiscal one."""
+    restated: bool = False
+    """Filed first with another value, and not only a rounder one."""
 
     @property
     def days(self) -> int:
@@ -62,6 +67,16 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
+class Unread:
+    """Days at which a period may end of which a row says something that cannot be read: nothing is known of them."""
+
+    stretches: tuple[tuple[date, date], ...] = ()
+
+    def __contains__(self, day: date) -> bool:
+        return any(first <= day <= last for first, last in self.stretches)
+
+
+@dataclass(frozen=True, slots=True)
 class Series:
     """One concept over time, in all its tags.
 
@@ -73,11 +88,13 @@ class Series:
     years: Mapping[date, Figure]
     instants: Mapping[date, Figure]
     tags: tuple[Mapping[Period, Fact], ...]
+    unread: Unread = Unread()
 
     @staticmethod
-    def of(tags: Sequence[Mapping[Period, Fact]], *, additive: bool) -> Series:
+    def of(tags: Sequence[Mapping[Period, Fact]], *, additive: bool, unread: Unread = Unread()) -> Series:
         """``additive``: money. Where shares are counted or divided by, no period is the difference of two others."""
-        ordered = sorted((tag for tag in tags if tag), key=_newest, reverse=True)
+        readable = [{p: fact for p, fact in tag.items() if fact.end not in unread} for tag in tags]
+        ordered = sorted((tag for tag in readable if tag), key=_newest, reverse=True)
         quarters: dict[date, Figure] = {}
         years: dict[date, Figure] = {}
         instants: dict[date, Figure] = {}
@@ -88,7 +105,7 @@ class Series:
                 _fill(quarters, _remainders(facts))
             _fill(years, (Figure.reported(f) for f in facts if f.days in YEAR_DAYS and f.annual))
             _fill(instants, (Figure.reported(f) for f in facts if f.start is None))
-        return Series(quarters, years, instants, tuple(ordered))
+        return Series(quarters, years, instants, tuple(ordered), unread)
 
     @property
     def newest(self) -> date | None:
@@ -96,12 +113,30 @@ class Series:
         return max((*self.quarters, *self.years), default=None)
 
     def trailing(self, end: date) -> Figure | None:
-        """Twelve months up to ``end``: a year, or a year plus this year's part less last year's, or four quarters."""
+        """Twelve months up to ``end``: a year, or a year plus this year's part less last year's, or four quarters.
+
+        None where some of them were restated and others were not: they no longer describe the same business.
+        """
+        for tag in (*self.tags, self._merged(end)):
+            if (whole := _whole(tag, end)) is not None:
+                return Figure.reported(whole)
+            if (parts := _bridge(tag, end)) is not None:
+                part, year, last = parts
+                if year.restated != last.restated:
+                    return None
+                value = year.value + part.value - last.value
+                return Figure(last.end + _DAY, end, value, parts, derived=True)
+        return self._four_quarters(end)
+
+    def _merged(self, end: date) -> Mapping[Period, Fact]:
+        """All tags as one where they say the same of the periods they share; nothing where they do not."""
+        merged: dict[Period, Fact] = {}
+        shared: list[bool] = []
         for tag in self.tags:
-            if (figure := _trailing(tag, end)) is not None:
-                return figure
-        merged = {period: fact for tag in reversed(self.tags) for period, fact in tag.items()}
-        return _trailing(merged, end) or self._four_quarters(end)
+            recent = {p: f for p, f in tag.items() if timedelta() <= end - f.end <= _RECENT}
+            shared += [is_rounding(merged[p].value, f.value) for p, f in recent.items() if p in merged]
+            merged = recent | merged
+        return merged if shared and all(shared) else {}
 
     def _four_quarters(self, end: date) -> Figure | None:
         chain: list[Figure] = []
@@ -111,8 +146,22 @@ class Series:
                 return None
             chain.append(quarter)
             end = quarter.start - _DAY
+        parts = tuple(p for q in chain for p in q.parts)
+        if len({p.restated for p in parts}) > 1:
+            return None
+        if not any(_carries(tag, parts) for tag in (*self.tags, self._merged(chain[0].end))):
+            return None
         total = sum((q.value for q in chain), Decimal())
-        return Figure(chain[-1].start, chain[0].end, total, tuple(p for q in chain for p in q.parts), derived=True)
+        return Figure(chain[-1].start, chain[0].end, total, parts, derived=True)
+
+
+def is_rounding(one: Decimal, other: Decimal) -> bool:
+    """Whether two values differ by less than a thousandth, as one figure does in millions and in tens of them."""
+    return one == other or abs(one - other) * _ROUNDING < max(abs(one), abs(other))
+
+
+def _carries(tag: Mapping[Period, Fact], parts: Sequence[Fact]) -> bool:
+    return all(tag.get((part.start, part.end)) == part for part in parts)
 
 
 def _newest(tag: Mapping[Period, Fact]) -> date:
@@ -136,16 +185,20 @@ def _remainders(facts: Sequence[Fact]) -> Iterator[Figure]:
         for longer in same_start:
             lengths = LAST_QUARTER_DAYS if longer.annual and longer.days in YEAR_DAYS else QUARTER_DAYS
             for shorter in same_start:
-                if longer.days - shorter.days in lengths:
+                # A year restated for a business since sold, less nine months that still hold it, is no quarter.
+                if longer.days - shorter.days in lengths and longer.restated == shorter.restated:
                     value = longer.value - shorter.value
                     yield Figure(shorter.end + _DAY, longer.end, value, (longer, shorter), derived=True)
 
 
-def _trailing(tag: Mapping[Period, Fact], end: date) -> Figure | None:
+def _whole(tag: Mapping[Period, Fact], end: date) -> Fact | None:
+    years = [f for f in tag.values() if f.end == end and f.days in YEAR_DAYS]
+    return max(years, key=lambda f: f.filings[-1], default=None)
+
+
+def _bridge(tag: Mapping[Period, Fact], end: date) -> tuple[Fact, Fact, Fact] | None:
+    """This year's part up to ``end``, the year before it, and that year's part of the same length."""
     flows = [(f.start, f) for f in tag.values() if f.start is not None]
-    whole = [f for _, f in flows if f.end == end and f.days in YEAR_DAYS]
-    if whole:
-        return Figure.reported(max(whole, key=lambda f: f.filings[-1]))
     for start, part in flows:
         if part.end != end or part.days >= min(YEAR_DAYS):
             continue
@@ -154,6 +207,5 @@ def _trailing(tag: Mapping[Period, Fact], end: date) -> Figure | None:
             continue
         before = [f for s, f in flows if s == year.start and abs(f.days - part.days) <= _CALENDAR_SLACK]
         if before:
-            last = max(before, key=lambda f: f.filings[-1])
-            return Figure(last.end + _DAY, end, year.value + part.value - last.value, (part, year, last), derived=True)
+            return part, year, max(before, key=lambda f: f.filings[-1])
     return None

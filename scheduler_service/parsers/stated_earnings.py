@@ -14,6 +14,7 @@ from scheduler_service.errors import ParseError
 from scheduler_service.models import Kind, Reason
 from scheduler_service.parsers.earnings import (
     EarningsData,
+    Estimate,
     NextReport,
     PeriodKind,
     Report,
@@ -21,7 +22,7 @@ from scheduler_service.parsers.earnings import (
     same_period,
 )
 from scheduler_service.parsers.json_values import as_date, as_list, as_object, as_text
-from scheduler_service.parsers.model_prose import as_amount
+from scheduler_service.parsers.model_prose import as_money
 from scheduler_service.parsers.stated import (
     COMPANY,
     FLAG_OR_NULL,
@@ -74,6 +75,7 @@ SCHEMA = canonical(
                         "revenue": NUMBER_OR_NULL,
                         "net_income": NUMBER_OR_NULL,
                         "eps_diluted": NUMBER_OR_NULL,
+                        "eps_estimate": NUMBER_OR_NULL,
                         "source": INTEGER_OR_NULL,
                     }
                 )
@@ -100,6 +102,7 @@ class StatedReport:
     net_income: Decimal | None
     eps_diluted: Decimal | None
     source: SearchResult | None
+    eps_estimate: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,8 @@ def question(stock: Stock) -> str:
         f"Which results did {stock} report for its four most recent fiscal quarters and its most recent fiscal year? "
         "One row of `reports` for each period: first and last day of the period, the day the results were announced "
         "(`reported_on`), the currency (ISO 4217), revenue, net income and diluted earnings per share as reported "
-        "under the company's accounting standards (GAAP or IFRS, not adjusted). When will it report next: the date, "
+        "under the company's accounting standards (GAAP or IFRS, not adjusted), and the earnings per share analysts "
+        "expected on average (`eps_estimate`). When will it report next: the date, "
         "before the market opens (bmo), after it closes (amc) or unknown, and whether the company itself confirmed "
         "the date?"
     )
@@ -160,17 +164,18 @@ def earnings_from_stated(answer: Answer[StatedEarnings], source: str, stock: Sto
 
 
 def _row(row: dict[str, Any], results: tuple[SearchResult, ...]) -> StatedReport:
-    kind = as_text(row.get("kind")).lower()
+    kind, currency = as_text(row.get("kind")).lower(), as_currency(row.get("currency"))
     return StatedReport(
         kind=cast("PeriodKind", kind) if kind in get_args(PeriodKind) else None,
         start=as_date(row.get("period_start")),
         end=as_date(row.get("period_end")),
         reported_on=as_date(row.get("reported_on")),
-        currency=as_currency(row.get("currency")),
-        revenue=as_amount(row.get("revenue")),
-        net_income=as_amount(row.get("net_income")),
-        eps_diluted=as_amount(row.get("eps_diluted")),
+        currency=currency,
+        revenue=as_money(row.get("revenue"), currency),
+        net_income=as_money(row.get("net_income"), currency),
+        eps_diluted=as_money(row.get("eps_diluted"), currency),
         source=source_of(row, results),
+        eps_estimate=as_money(row.get("eps_estimate"), currency),
     )
 
 
@@ -196,6 +201,8 @@ def _report(row: StatedReport, today: dt.date, answer: Answer[StatedEarnings], s
         "with absurd figures": not _plausible(row),
     }
     flaw = next((name for name, found in flaws.items() if found), None)
+    origin = answer.provenance(source, Kind.MODEL, url=row.source.url)
+    expected = row.eps_estimate
     return flaw or Report(
         period_end=row.end,
         period_start=start,
@@ -205,7 +212,10 @@ def _report(row: StatedReport, today: dt.date, answer: Answer[StatedEarnings], s
         eps_diluted=row.eps_diluted,
         currency=row.currency,
         filed=filed,
-        provenance=answer.provenance(source, Kind.MODEL, url=row.source.url),
+        estimate=Estimate(eps_diluted=expected, provenance=origin)
+        if expected is not None and abs(expected) < LARGEST_PER_SHARE
+        else None,
+        provenance=origin,
     )
 
 

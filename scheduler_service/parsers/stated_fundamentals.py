@@ -15,7 +15,7 @@ from scheduler_service.models import Kind, Reason
 from scheduler_service.parsers.fundamental_analysis import Analysis, FundamentalsData, Metric
 from scheduler_service.parsers.json_values import as_date, as_list, as_object, as_text
 from scheduler_service.parsers.model_answer import cited
-from scheduler_service.parsers.model_prose import as_amount, plain
+from scheduler_service.parsers.model_prose import as_amount, as_money, plain
 from scheduler_service.parsers.stated import (
     COMPANY,
     INTEGER_OR_NULL,
@@ -188,13 +188,18 @@ def fundamentals_from_stated(answer: Answer[StatedFundamentals], source: str, st
 
 def _row(row: dict[str, Any], results: tuple[SearchResult, ...]) -> StatedMetric:
     name, unit = as_text(row.get("name")), as_text(row.get("unit"))
-    value = as_amount(row.get("value"))
-    if value is not None and unit.lower() in _PERCENT and "%" not in as_text(row.get("value")):
-        value /= 100
+    measured = METRICS[name].measured if name in METRICS else None
+    known = None if measured is None else _unit(measured, unit)
+    if measured is Measured.RATIO:
+        value = as_amount(row.get("value"))
+        if value is not None and unit.lower() in _PERCENT and "%" not in as_text(row.get("value")):
+            value /= 100
+    else:
+        value = as_money(row.get("value"), None if known is None else known.removesuffix("/share"))
     return StatedMetric(
         name=name,
         value=value,
-        unit=_unit(METRICS[name].measured, unit) if name in METRICS else None,
+        unit=known,
         as_of=as_date(row.get("as_of")),
         source=source_of(row, results),
     )

@@ -1,13 +1,15 @@
 """EDGAR's index of companies and of one company's filings.
 
 ``company_tickers.json`` is ``{"0": {"cik_str", "ticker", "title"}, ...}``; ``submissions/CIK##########.json`` holds the
-newest thousand or so filings as columns of equal length under ``filings.recent``.
+newest thousand or so filings as columns of equal length under ``filings.recent``, and names under ``filings.files`` the
+pages that hold the older ones: such columns without anything around them.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from scheduler_service.errors import ParseError
@@ -16,7 +18,7 @@ from scheduler_service.parsers.json_values import as_date, as_int, as_list, as_o
 from scheduler_service.strict_json import load_object
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import date
 
 REPORT_FORMS = frozenset({"10-K", "10-Q", "10-KT", "10-QT", "20-F", "40-F"})
@@ -24,12 +26,15 @@ REPORT_FORMS = frozenset({"10-K", "10-Q", "10-KT", "10-QT", "20-F", "40-F"})
 RESULTS_ITEM = "2.02"
 """Item of a form 8-K: Results of Operations and Financial Condition."""
 _ACCESSION = re.compile(r"[0-9]{10}-[0-9]{2}-[0-9]{6}")
+_MOMENT = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.[0-9]+)?Z?")
 _NEEDED_COLUMNS = ("accessionNumber", "filingDate", "form")
 
 
 @dataclass(frozen=True, slots=True)
 class Filing:
-    """One filing. ``filed`` is EDGAR's date of it; the time of day is left out: EDGAR's zone is not reliable."""
+    """One filing. ``filed`` is EDGAR's date of it, ``accepted`` the moment, without a zone: EDGAR says UTC, and means
+    that in some filings, New York's time in others. ``size`` is of all its documents, in bytes.
+    """
 
     accession: str
     form: str
@@ -40,6 +45,8 @@ class Filing:
     """The primary document's file name, or an empty text."""
     description: str
     has_xbrl: bool
+    accepted: dt.datetime | None = None
+    size: int = 0
 
     @property
     def base_form(self) -> str:
@@ -56,13 +63,23 @@ class Filing:
 
 
 @dataclass(frozen=True, slots=True)
+class Page:
+    """A file of older filings: their number and the day of the newest."""
+
+    name: str
+    filings: int
+    until: date
+
+
+@dataclass(frozen=True, slots=True)
 class Submissions:
-    """A company and its newest filings, newest first."""
+    """A company and its newest filings, newest first; ``older`` are the pages of the others, newest first."""
 
     cik: int
     name: str
     tickers: tuple[str, ...]
     filings: tuple[Filing, ...]
+    older: tuple[Page, ...] = ()
 
     @property
     def newest_report_accession(self) -> str | None:
@@ -73,6 +90,16 @@ class Submissions:
     def releases(self) -> tuple[Filing, ...]:
         """Announcements of results; not each of a quarter: some companies announce deliveries under the same item."""
         return tuple(f for f in self.filings if f.is_release)
+
+    def pages_back_to(self, day: date) -> tuple[Page, ...]:
+        """The pages to read so as to know all filings since a day."""
+        known_to = min((f.filed for f in self.filings), default=None)
+        return tuple(p for p in self.older if p.until >= day) if known_to is None or known_to > day else ()
+
+    def with_older(self, filings: Iterable[Filing]) -> Submissions:
+        """With the filings of a page; one that has moved there meanwhile counts once."""
+        known = {f.accession for f in self.filings}
+        return replace(self, filings=_newest_first((*self.filings, *(f for f in filings if f.accession not in known))))
 
     def document(self, accession: str) -> str:
         """The primary document of a filing, or an empty text where it is not among the newest."""
@@ -106,11 +133,31 @@ def parse_submissions(body: bytes) -> Submissions:
     recent = as_object(root.get("filings")).get("recent")
     if not isinstance(recent, dict):
         raise ParseError("the submissions hold no filings.recent", Reason.UNREADABLE)
-    filings = [filing for row in _rows(recent) if (filing := _filing(row)) is not None]
-    # Newest first as EDGAR sends them; the sort is stable and keeps its order within a day.
-    filings.sort(key=lambda f: f.filed, reverse=True)
     tickers = tuple(t for value in as_list(root.get("tickers")) if (t := as_text(value)))
-    return Submissions(cik, as_text(root.get("name")), tickers, tuple(filings))
+    pages = (_page(as_object(value), cik) for value in as_list(as_object(root.get("filings")).get("files")))
+    older = sorted((page for page in pages if page is not None), key=lambda p: (p.until, p.name), reverse=True)
+    return Submissions(cik, as_text(root.get("name")), tickers, _filings(recent), tuple(older))
+
+
+def parse_older_filings(body: bytes) -> tuple[Filing, ...]:
+    """A page of older filings, newest first. Raises ``ParseError`` where the columns do not make rows."""
+    return _filings(load_object(body))
+
+
+def _filings(columns: dict[str, Any]) -> tuple[Filing, ...]:
+    return _newest_first(filing for row in _rows(columns) if (filing := _filing(row)) is not None)
+
+
+def _newest_first(filings: Iterable[Filing]) -> tuple[Filing, ...]:
+    """As EDGAR sends them; the sort is stable and keeps its order within a day."""
+    return tuple(sorted(filings, key=lambda f: f.filed, reverse=True))
+
+
+def _page(fields: Mapping[str, Any], cik: int) -> Page | None:
+    name, until = as_text(fields.get("name")), as_date(fields.get("filingTo"))
+    if until is None or not re.fullmatch(rf"CIK{cik:010d}-submissions-[0-9]{{3}}\.json", name):
+        return None
+    return Page(name, as_int(fields.get("filingCount")) or 0, until)
 
 
 def as_accession(value: Any) -> str | None:
@@ -143,7 +190,19 @@ def _filing(row: Mapping[str, Any]) -> Filing | None:
         document=as_text(row.get("primaryDocument")),
         description=as_text(row.get("primaryDocDescription")),
         has_xbrl=row.get("isXBRL") == 1,
+        accepted=_moment(row.get("acceptanceDateTime")),
+        size=max(as_int(row.get("size")) or 0, 0),
     )
+
+
+def _moment(value: Any) -> dt.datetime | None:
+    """``2026-01-29T16:30:33.000Z``, without its zone."""
+    if not (found := _MOMENT.fullmatch(as_text(value))):
+        return None
+    try:
+        return dt.datetime.fromisoformat(found[1])
+    except ValueError:
+        return None
 
 
 def _spelling(symbol: str) -> str:

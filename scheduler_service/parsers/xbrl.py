@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, field
+from datetime import date, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from itertools import pairwise
@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from scheduler_service.errors import ParseError
 from scheduler_service.models import Reason
-from scheduler_service.parsers.json_values import as_date, as_int, as_list, as_number, as_object, as_text
-from scheduler_service.parsers.series import Fact, FiledIn, Period, Series
+from scheduler_service.parsers.json_values import as_date, as_int, as_number, as_object, as_text
+from scheduler_service.parsers.series import Fact, FiledIn, Period, Series, Unread, is_rounding
 from scheduler_service.parsers.submissions import as_accession
 from scheduler_service.strict_json import members
 
@@ -30,11 +30,14 @@ _ANNUAL_FORMS = frozenset({"10-K", "10-KT", "20-F", "40-F"})
 _FISCAL_PERIODS = {"10-K": ("FY",), "20-F": ("FY",), "40-F": ("FY",), "10-Q": ("Q1", "Q2", "Q3")}
 """What a report of this form may call the period it ends with; transition reports have no place in a fiscal year."""
 _CURRENCY = re.compile(r"[A-Z]{3}")
-_ROUNDING = 1_000
-"""A later value within a thousandth of an earlier one, and with fewer digits, only rounds it."""
 _NEW_BASIS_FACTOR = Decimal("1.4")
 _NEW_BASIS_LEAST_PER_SHARE = Decimal("0.02")
 """Restated by more than this factor, and by more than a rounding: the shares were split."""
+_WRONG_SCALE_FACTOR = 500
+"""Shares restated by more than this were counted in thousands before: no split."""
+_LATE_FILING = timedelta(days=800)
+"""A row whose end cannot be read is of a period that ended within this before it was filed."""
+_EVERY_DAY = (date.min, date.max)
 
 
 class Measure(StrEnum):
@@ -43,6 +46,13 @@ class Measure(StrEnum):
     MONEY = "money"
     PER_SHARE = "per_share"
     SHARES = "shares"
+
+
+_UNITS = {
+    Measure.MONEY: _CURRENCY,
+    Measure.PER_SHARE: re.compile(r"[A-Z]{3}/shares"),
+    Measure.SHARES: re.compile(r"shares"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +75,15 @@ class _Row:
 
 
 _RowsByUnit: TypeAlias = dict[str, list[_Row]]
+_Days: TypeAlias = tuple[date, date]
+
+
+@dataclass(slots=True)
+class _Tag:
+    """What a tag's rows say by unit, and the days of which some row cannot be read."""
+
+    units: _RowsByUnit = field(default_factory=dict)
+    unread: list[_Days] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,23 +104,40 @@ class CompanyFacts:
 def parse_company_facts(body: bytes, concepts: Iterable[Concept]) -> CompanyFacts:
     """The wanted figures. ``ParseError``: ``UNREADABLE``, or ``NO_DATA`` where none of them is there."""
     wanted = tuple(concepts)
-    rows: dict[str, _RowsByUnit] = {tag: {} for concept in wanted for tag in concept.tags}
+    tags: dict[str, _Tag] = {tag: _Tag() for concept in wanted for tag in concept.tags}
     said: dict[str, Any] = {}
-    for keys, value in members(body, levels=3, wanted=lambda keys: len(keys) == 1 or _tag(keys) in rows):
+    for keys, value in members(body, levels=3, wanted=lambda keys: len(keys) == 1 or _tag(keys) in tags):
         if len(keys) == 1:
             said[keys[0]] = value
         else:
-            rows[_tag(keys)] = _read_tag(value)
+            tags[_tag(keys)] = _read_tag(value)
     cik = as_int(said.get("cik"))
     if not cik or not isinstance(said.get("facts", {}), dict):
         raise ParseError("the companyfacts have no cik or no facts", Reason.UNREADABLE)
-    currency = _reporting_currency([rows[tag] for c in wanted if c.measure is Measure.MONEY for tag in c.tags])
+    money_tags = [tags[tag].units for c in wanted if c.measure is Measure.MONEY for tag in c.tags]
+    currency = _reporting_currency(money_tags)
     name = as_text(said.get("entityName"))
     if currency is None:
         raise ParseError(f"the companyfacts of CIK {cik} ({name}) hold none of the figures looked for", Reason.NO_DATA)
     units = {Measure.MONEY: currency, Measure.PER_SHARE: f"{currency}/shares", Measure.SHARES: "shares"}
-    series = {c: _series(c, [rows[tag].get(units[c.measure], []) for tag in c.tags]) for c in wanted}
-    money = (row for c in wanted if c.measure is Measure.MONEY for tag in c.tags for row in rows[tag].get(currency, ()))
+    splits = [
+        seen
+        for c in wanted
+        if c.measure is not Measure.MONEY
+        for tag in c.tags
+        for seen in _splits(tags[tag].units.get(units[c.measure], ()), c.measure)
+    ]
+    since = _newest_basis(splits)
+    series = {
+        c: _series(
+            [tags[tag] for tag in c.tags],
+            c.measure,
+            units[c.measure],
+            date.min if c.measure is Measure.MONEY else since,
+        )
+        for c in wanted
+    }
+    money = (row for rows in money_tags for row in rows.get(currency, ()))
     return CompanyFacts(cik, name, currency, series, _fiscal_periods(money))
 
 
@@ -109,44 +145,77 @@ def _tag(keys: Sequence[str]) -> str:
     return ":".join(keys[1:]) if keys[0] == "facts" else ""
 
 
-def _read_tag(value: Any) -> _RowsByUnit:
-    units = as_object(as_object(value).get("units"))
-    return {
-        unit: [row for raw in as_list(raws) if (row := _row(as_object(raw))) is not None]
-        for unit, raws in units.items()
-    }
+def _read_tag(value: Any) -> _Tag:
+    """What cannot be read is not left out silently: an older value, or another tag's, would pass for what it says."""
+    tag, units = _Tag(), as_object(value).get("units")
+    if not isinstance(units, dict):
+        return _Tag(unread=[_EVERY_DAY])
+    for unit, raws in units.items():
+        if not isinstance(raws, list):
+            tag.unread.append(_EVERY_DAY)
+            continue
+        rows = tag.units[unit] = []
+        for raw in map(as_object, raws):
+            if (row := _row(raw)) is not None:
+                rows.append(row)
+            else:
+                tag.unread.append(_days_of(raw))
+        tag.unread += _of_the_other_kind(rows)
+    return tag
+
+
+def _of_the_other_kind(rows: Sequence[_Row]) -> list[_Days]:
+    """A tag has periods or instants; a few of the other kind have lost or won a start."""
+    flows, instants = ([row for row in rows if (row.start is None) is at_once] for at_once in (False, True))
+    return [(row.end, row.end) for row in min(flows, instants, key=len)]
+
+
+def _days_of(raw: Mapping[str, Any]) -> _Days:
+    """When the period ends that an unreadable row is about."""
+    end, filed = as_date(raw.get("end")), as_date(raw.get("filed"))
+    if end is not None:
+        return end, end
+    return _EVERY_DAY if filed is None else (filed - _LATE_FILING, filed)
 
 
 def _row(raw: Mapping[str, Any]) -> _Row | None:
     end, filed = as_date(raw.get("end")), as_date(raw.get("filed"))
     value, accession = as_number(raw.get("val")), as_accession(raw.get("accn"))
-    start = as_date(raw.get("start"))
-    if end is None or filed is None or value is None or accession is None:
+    start, form = as_date(raw.get("start")), as_text(raw.get("form")).removesuffix("/A")
+    if end is None or filed is None or value is None or accession is None or not form:
         return None
     if raw.get("start") is not None and (start is None or start > end):
         return None
-    form, year = as_text(raw.get("form")).removesuffix("/A"), as_int(raw.get("fy"))
-    return _Row(start, end, value, FiledIn(filed, accession), form, year, as_text(raw.get("fp")))
+    return _Row(start, end, value, FiledIn(filed, accession), form, as_int(raw.get("fy")), as_text(raw.get("fp")))
 
 
 def _reporting_currency(tags: Sequence[_RowsByUnit]) -> str | None:
-    """The currency of the newest figures; where a filing adds a translation of them, the one with more figures."""
+    """The currency of the newest figures; where a filing adds a translation of them, the one with more figures.
+
+    Flows decide where there are any: of a balance, one loan in dollars says nothing about the books.
+    """
     counts: Counter[str] = Counter()
-    newest: dict[str, date] = {}
+    newest: dict[str, tuple[bool, date]] = {}
     for units in tags:
         for unit, rows in units.items():
             if rows and _CURRENCY.fullmatch(unit):
                 counts[unit] += len(rows)
-                end = max(row.end for row in rows)
-                newest[unit] = max(end, newest.get(unit, end))
+                seen = max((row.start is not None, row.end) for row in rows)
+                newest[unit] = max(seen, newest.get(unit, seen))
     return max(newest, key=lambda unit: (newest[unit], counts[unit], unit), default=None)
 
 
-def _series(concept: Concept, tags: Sequence[Sequence[_Row]]) -> Series:
-    if concept.measure is Measure.MONEY:
-        return Series.of([_facts(rows) for rows in tags], additive=True)
-    since = _newest_basis([seen for rows in tags for seen in _splits(rows, concept.measure)])
-    return Series.of([_facts(row for row in rows if row.filing.filed >= since) for rows in tags], additive=False)
+def _series(tags: Sequence[_Tag], measure: Measure, unit: str, since: date) -> Series:
+    facts = [_facts(row for row in tag.units.get(unit, ()) if row.filing.filed >= since) for tag in tags]
+    days = [stretch for tag in tags for stretch in tag.unread]
+    if any(_is_in_no_such_unit(tag.units, unit, measure) for tag in tags):
+        days = [_EVERY_DAY]
+    return Series.of(facts, additive=measure is Measure.MONEY, unread=Unread(tuple(dict.fromkeys(days))))
+
+
+def _is_in_no_such_unit(units: _RowsByUnit, unit: str, measure: Measure) -> bool:
+    """Figures of money in a unit that is no currency, say: what they say cannot be read."""
+    return unit not in units and any(rows and not _UNITS[measure].fullmatch(other) for other, rows in units.items())
 
 
 def _facts(rows: Iterable[_Row]) -> dict[Period, Fact]:
@@ -164,10 +233,11 @@ def _by_period(rows: Iterable[_Row]) -> dict[Period, list[_Row]]:
 def _restated(period: Period, rows: Sequence[_Row]) -> Fact:
     """The latest filed value wins, unless it only rounds an earlier one."""
     latest = rows[-1].value
-    same = [row.value for row in reversed(rows) if abs(row.value - latest) * _ROUNDING < abs(latest)]
+    same = [row.value for row in reversed(rows) if is_rounding(row.value, latest)]
     value = max(same, key=_significant_digits, default=latest)
     filings = tuple(dict.fromkeys(row.filing for row in rows if row.value == value))
-    return Fact(*period, value, filings, annual=any(row.form in _ANNUAL_FORMS for row in rows))
+    annual = any(row.form in _ANNUAL_FORMS for row in rows)
+    return Fact(*period, value, filings, annual=annual, restated=not is_rounding(rows[0].value, latest))
 
 
 def _significant_digits(value: Decimal) -> int:
@@ -180,6 +250,8 @@ def _splits(rows: Iterable[_Row], measure: Measure) -> Iterator[tuple[date, date
     for period in _by_period(rows).values():
         for before, after in pairwise(period):
             small, large = sorted((abs(before.value), abs(after.value)))
+            if measure is Measure.SHARES and large > small * _WRONG_SCALE_FACTOR:
+                continue
             if before.value * after.value > 0 and large > small * _NEW_BASIS_FACTOR and large - small > least:
                 yield before.filing.filed, after.filing.filed
 
@@ -195,14 +267,15 @@ def _newest_basis(splits: Sequence[tuple[date, date]]) -> date:
 
 def _fiscal_periods(rows: Iterable[_Row]) -> dict[date, tuple[int, str]]:
     """Which fiscal period ends when, told by the filing that reported it first."""
-    newest: dict[FiledIn, _Row] = {}
+    said: dict[FiledIn, dict[date, set[tuple[int, str]]]] = {}
     for row in rows:
         # A filer's slip (a 10-Q that calls itself the year) gives no label rather than a wrong one.
         if row.start is not None and row.fiscal_year and row.fiscal_period in _FISCAL_PERIODS.get(row.form, ()):
-            known = newest.get(row.filing)
-            if known is None or row.end > known.end:
-                newest[row.filing] = row
+            of_filing = said.setdefault(row.filing, {})
+            of_filing.setdefault(row.end, set()).add((row.fiscal_year, row.fiscal_period))
     fiscal: dict[date, tuple[int, str]] = {}
-    for _, row in sorted(newest.items(), key=lambda item: item[0]):
-        fiscal.setdefault(row.end, (row.fiscal_year or 0, row.fiscal_period))
+    for _, labels in sorted(said.items(), key=lambda item: item[0]):
+        end = max(labels)
+        if len(labels[end]) == 1:
+            fiscal.setdefault(end, *labels[end])
     return fiscal

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
 from scheduler_service.clock import HOUR
 from scheduler_service.errors import NotFound, ParseError
 from scheduler_service.models import Kind, Reason
-from scheduler_service.parsers.submissions import find_cik, parse_submissions, parse_tickers
+from scheduler_service.parsers.submissions import find_cik, parse_older_filings, parse_submissions, parse_tickers
 from scheduler_service.parsers.xbrl import parse_company_facts
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 PROVIDER = "edgar"
 SUBMISSIONS = "submissions"
 """What every source here asks for first; nearly always that is all it takes."""
+HISTORY = timedelta(days=3 * 366)
+"""How far back announcements of results are of use: they tell when the next are due."""
+MOST_PAGES = 4
 LAG = HOUR
 """How soon companyfacts that lack the newest report are asked again."""
 
@@ -81,6 +85,25 @@ async def read_submissions(ask: Ask, client: EdgarClient, symbol: Symbol) -> Ans
             Reason.UNKNOWN_SYMBOL,
         )
     return await ask(client.submissions(cik), partial(_read_submissions, cik=cik))
+
+
+async def with_older_filings(ask: Ask, client: EdgarClient, company: Company) -> Company:
+    """With the filings of the last years, where the newest thousand do not go back so far: banks file that many in
+    weeks.
+
+    Raises what ``ask`` raises, except that a page that is not there is done without.
+    """
+    submissions = company.submissions
+    if not submissions.filings:
+        return company
+    since = submissions.filings[0].filed - HISTORY
+    for page in submissions.pages_back_to(since)[:MOST_PAGES]:
+        resource = client.older_filings(page.name, f"{page.until} {page.filings}")
+        try:
+            submissions = submissions.with_older((await ask(resource, parse_older_filings)).value)
+        except NotFound:
+            continue
+    return replace(company, submissions=submissions)
 
 
 def _read_submissions(body: bytes, *, cik: int) -> Submissions:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from scheduler_service.clients.edgar_client import MAX_AGE_SUBMISSIONS
 from scheduler_service.clients.perplexity_client import MAX_AGE, Question
+from scheduler_service.clock import utc_day
 from scheduler_service.models import Contribution, Kind
+from scheduler_service.parsers.checked_earnings import check_earnings
 from scheduler_service.parsers.earnings import CONCEPTS, EarningsData, doubt_earnings, merge_earnings, read_earnings
 from scheduler_service.parsers.stated_earnings import (
     INSTRUCTIONS,
@@ -18,7 +20,7 @@ from scheduler_service.parsers.stated_earnings import (
 )
 from scheduler_service.parsers.stock_names import Stock
 from scheduler_service.processors.base import Processor
-from scheduler_service.processors.company import PROVIDER, SUBMISSIONS, read_company
+from scheduler_service.processors.company import PROVIDER, SUBMISSIONS, read_company, with_older_filings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +48,9 @@ class EdgarEarnings:
     async def collect(self, ask: Ask, state: StockState, symbol: Symbol) -> Contribution[EarningsData]:
         del state
         company = await read_company(ask, self._client, symbol, CONCEPTS)
-        data = read_earnings(company.facts, company.submissions, company.origin)
+        company = await with_older_filings(ask, self._client, company)
+        today = utc_day(company.answer.fetched_at)
+        data = read_earnings(company.facts, company.submissions, company.origin, today)
         return Contribution(self.name, self.kind, data)
 
 
@@ -76,7 +80,7 @@ class EarningsProcessor(Processor[EarningsData]):
     sources = (EdgarEarnings, PerplexityEarnings)
 
     def merge(self, contributions: Sequence[Contribution[EarningsData]]) -> EarningsData:
-        return merge_earnings(contributions)
+        return merge_earnings(contributions).model_copy(update={"checks": check_earnings(contributions)})
 
     def doubt(self, previous: EarningsData, new: EarningsData) -> str | None:
         return doubt_earnings(previous, new)

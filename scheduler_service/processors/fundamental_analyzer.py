@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from scheduler_service.clients.edgar_client import MAX_AGE_SUBMISSIONS
 from scheduler_service.clients.perplexity_client import MAX_AGE, Question
 from scheduler_service.models import Contribution, Kind
+from scheduler_service.parsers.checked_fundamentals import check_fundamentals
 from scheduler_service.parsers.fundamental_analysis import (
     CONCEPTS,
     FundamentalsData,
@@ -81,7 +82,7 @@ class FundamentalAnalyzer(Processor[FundamentalsData]):
     sources = (EdgarFundamentals, PerplexityFundamentals)
 
     def merge(self, contributions: Sequence[Contribution[FundamentalsData]]) -> FundamentalsData:
-        return merge_fundamentals(contributions)
+        return merge_fundamentals(contributions).model_copy(update={"checks": check_fundamentals(contributions)})
 
     def doubt(self, previous: FundamentalsData, new: FundamentalsData) -> str | None:
         return doubt_fundamentals(previous, new)

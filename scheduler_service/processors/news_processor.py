@@ -65,9 +65,9 @@ class Feeds:
 
     async def collect(self, ask: Ask, state: StockState, symbol: Symbol) -> Contribution[NewsData]:
         del state
-        answers: list[Answer[ParsedFeed]] = []
+        answers: list[tuple[Answer[ParsedFeed], Stock | None]] = []
         failures: list[ClientError | ParseError | Held] = []
-        resources = self._client.feeds(symbol)
+        stock, resources = Stock(symbol.at(self.provider), symbol.name), self._client.feeds(symbol)
         if not resources and self._client.has_feeds:
             return Contribution(self.name, self.kind, news_of([]))  # only other companies have feeds of their own
         for resource in resources:
@@ -76,14 +76,17 @@ class Feeds:
             except (ClientError, ParseError, Held) as error:
                 failures.append(error)
             else:
-                answers.append(answer)
+                own = self._client.is_own(symbol, resource)
+                answers.append((answer, None if own else stock))
         if len(failures) == len(resources):
             raise _worth_raising(failures)
 
         def news() -> NewsData:
-            return news_of(item for answer in answers for item in items_from_feed(answer, self.name, symbol.symbol))
+            return news_of(
+                item for answer, about in answers for item in items_from_feed(answer, self.name, symbol.symbol, about)
+            )
 
-        said = self._built.of(symbol.symbol, [symbol, *(answer.value for answer in answers)], news)
+        said = self._built.of(symbol.symbol, [symbol, *(answer.value for answer, _ in answers)], news)
         return Contribution(self.name, self.kind, said)
 
 
@@ -169,7 +172,8 @@ class NewsProcessor(Processor[NewsData]):
     sources = (Feeds, EdgarFilings, PerplexityNews)
 
     def merge(self, contributions: Sequence[Contribution[NewsData]]) -> NewsData:
-        return merge_news(contributions)
+        merged = merge_news(contributions)
+        return merged if self.retention is None else NewsData(items=merged.items[: self.retention.items])
 
     def accumulate(self, previous: NewsData | None, new: NewsData, now: Instant) -> NewsData:
         if self.retention is None:

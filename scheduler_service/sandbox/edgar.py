@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _TICKERS = "/files/company_tickers.json"
 _SUBMISSIONS = re.compile(r"/submissions/CIK(\d{10})\.json")
+_OLDER = re.compile(r"/submissions/CIK(\d{10})-submissions-\d{3}\.json")
 _COMPANYFACTS = re.compile(r"/api/xbrl/companyfacts/CIK(\d{10})\.json")
 _DATA_HOST = ("/submissions/", "/api/")
 _WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -29,7 +30,7 @@ def answer(path: str, headers: Mapping[str, str], companies: Mapping[int, Compan
         return undeclared()
     if path == _TICKERS:
         return json_reply(tickers(tuple(companies.values())))
-    for pattern, body in ((_SUBMISSIONS, submissions), (_COMPANYFACTS, companyfacts)):
+    for pattern, body in ((_SUBMISSIONS, submissions), (_OLDER, older), (_COMPANYFACTS, companyfacts)):
         match = pattern.fullmatch(path)
         company = companies.get(int(match[1])) if match else None
         if company:
@@ -69,6 +70,12 @@ def submissions(company: Company, filed: int) -> bytes:
             "filings": {"recent": _columns(company.filings[:filed][::-1]), "files": []},
         }
     )
+
+
+def older(company: Company, filed: int) -> bytes:
+    """A page of older filings: nobody here has filed a thousand, so it is an empty one."""
+    del company, filed
+    return orjson.dumps(_columns(()))
 
 
 def _columns(filings: Sequence[Filing]) -> dict[str, list[Any]]:

@@ -37,8 +37,9 @@ SCHEMA = b'{"additionalProperties":false,"properties":{"name":{"type":"string"}}
 def stock(symbol: str, cik: int, revision: str | None) -> dict[str, Any]:
     """What the resources of a client are made from, by the name of the parameter."""
     question = Question("what", "Answer in JSON.", f"Which company has the ticker {symbol}?", SCHEMA)
-    query = f"{symbol} stock"
-    return {"symbol": Symbol(symbol), "cik": cik, "revision": revision, "question": question, "query": query}
+    page, query = f"CIK{cik:010d}-submissions-001.json", f"{symbol} stock"
+    made_of = {"symbol": Symbol(symbol), "cik": cik, "revision": revision, "page": page}
+    return {**made_of, "question": question, "query": query}
 
 
 APPLE = stock("AAPL", 320193, "0000320193-25-000079")

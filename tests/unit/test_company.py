@@ -111,6 +111,29 @@ async def test_it_refuses_the_answer_of_another_company(ask: RecordedAsk) -> Non
     assert caught.value.reason is Reason.WRONG_COMPANY
 
 
+async def test_it_reads_the_pages_of_older_filings_that_announcements_may_be_on() -> None:
+    ask = RecordedAsk()
+    pages = [(1, "2025-12-31"), (2, "2024-01-01"), (3, "2010-01-01")]
+    files = [
+        {"name": f"CIK0000000042-submissions-00{n}.json", "filingTo": until, "filingCount": 2000} for n, until in pages
+    ]
+    ask.bodies["submissions"]["filings"]["files"] = files
+    older = {"form": ["8-K"], "filingDate": ["2025-11-01"], "items": ["2.02"]}
+    ask.bodies["older"] = older | {"accessionNumber": ["0000000042-25-000001"]}
+    outcome = await process(EarningsProcessor, ask)
+    asked = [(resource.key, resource.revision) for resource in ask.asked[3:]]
+    assert asked == [
+        ("edgar:older:CIK0000000042-submissions-001.json", "2025-12-31 2000"),
+        ("edgar:older:CIK0000000042-submissions-002.json", "2024-01-01 2000"),
+    ]
+    data = EarningsData.model_validate_json(outcome.contribution or b"")
+    assert [release.date.isoformat() for release in data.releases] == ["2025-11-01"]
+    (release,) = data.releases
+    assert release.exhibits_url == (
+        "https://www.sec.gov/Archives/edgar/data/42/000000004225000001/0000000042-25-000001-index.htm"
+    )
+
+
 @pytest.mark.parametrize("processor", [EarningsProcessor, FundamentalAnalyzer])
 async def test_it_makes_a_contribution_of_filed_figures(processor: type[Processor[Any]]) -> None:
     outcome = await process(processor, RecordedAsk())

@@ -8,7 +8,7 @@ from itertools import permutations
 from typing import Any
 
 from scheduler_service.models import Contribution, Kind, Provenance
-from scheduler_service.parsers.earnings import EarningsData, NextReport, Release, Report, merge_earnings
+from scheduler_service.parsers.earnings import EarningsData, Estimate, NextReport, Release, Report, merge_earnings
 from scheduler_service.parsers.fundamental_analysis import Analysis, FundamentalsData, Metric, merge_fundamentals
 
 
@@ -71,6 +71,73 @@ def test_it_takes_each_metric_from_the_best_source_that_knows_it() -> None:
     assert merged.metrics["roe"].provenance.kind is Kind.MODEL
     assert merged.analysis == model.analysis
     assert merge_fundamentals(said[::-1]).model_dump_json() == merged.model_dump_json()
+
+
+def next_report(month: int, *, confirmed: bool) -> NextReport:
+    return NextReport(date=date(2026, month, 28), confirmed=confirmed, source="somebody")
+
+
+def test_a_confirmed_date_is_better_than_an_expected_one_whoever_says_it() -> None:
+    expected, confirmed = next_report(1, confirmed=False), next_report(2, confirmed=True)
+    said = [
+        Contribution("edgar", Kind.FILING, EarningsData(next_report=expected)),
+        Contribution("llm", Kind.MODEL, EarningsData(next_report=confirmed)),
+    ]
+    assert [merge_earnings(order).next_report for order in permutations(said)] == [confirmed, confirmed]
+    unsure = Contribution("llm", Kind.MODEL, EarningsData(next_report=next_report(2, confirmed=False)))
+    assert merge_earnings([unsure, said[0]]).next_report == expected
+
+
+def test_a_confirmed_date_is_over_once_results_were_told() -> None:
+    results = Release(date=date(2026, 1, 29), form="8-K", accession="1", about="results", period_end=date(2025, 12, 27))
+    expected = next_report(4, confirmed=False)
+    said = [
+        Contribution("edgar", Kind.FILING, EarningsData(next_report=expected, releases=(results,))),
+        Contribution("llm", Kind.MODEL, EarningsData(next_report=next_report(1, confirmed=True))),
+    ]
+    assert merge_earnings(said).next_report == expected
+
+
+def estimated(eps: str | None, estimate: str) -> Report:
+    told = Estimate(eps_diluted=Decimal(estimate), provenance=said_by(Kind.MODEL))
+    earned = None if eps is None else Decimal(eps)
+    return report(Kind.MODEL, date(2025, 9, 30), 101, eps_diluted=earned, estimate=told)
+
+
+def merged_estimate(filed: str | None, told: Report) -> Estimate | None:
+    earned = None if filed is None else Decimal(filed)
+    said = [
+        Contribution("llm", Kind.MODEL, EarningsData(reports=(told,))),
+        Contribution(
+            "edgar",
+            Kind.FILING,
+            EarningsData(reports=(report(Kind.FILING, date(2025, 9, 27), 100, eps_diluted=earned),)),
+        ),
+    ]
+    (merged,) = merge_earnings(said).reports
+    assert merged.revenue == 100
+    return merged.estimate
+
+
+def test_it_tells_by_how_much_an_estimate_was_exceeded() -> None:
+    estimate = merged_estimate("1.85", estimated("1.85", "1.77"))
+    assert estimate is not None
+    assert (estimate.eps_diluted, estimate.surprise) == (Decimal("1.77"), Decimal("0.0452"))
+    loss = merged_estimate("-0.98", estimated("-0.98", "-0.80"))
+    assert loss is not None
+    assert loss.surprise == Decimal("-0.225")
+
+
+def test_it_compares_no_adjusted_estimate_with_reported_earnings() -> None:
+    """2.71 was reported, 3.80 is without what the company leaves out: the estimate is of the latter."""
+    for filed, told in (
+        ("2.71", estimated("3.80", "3.68")),
+        (None, estimated("3.80", "3.68")),
+        ("1.85", estimated(None, "1.77")),
+    ):
+        estimate = merged_estimate(filed, told)
+        assert estimate is not None
+        assert estimate.surprise is None
 
 
 def test_it_makes_nothing_of_nothing() -> None:

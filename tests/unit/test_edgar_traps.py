@@ -87,6 +87,11 @@ def test_it_gives_no_fiscal_label_rather_than_a_wrong_one() -> None:
     assert [report.fiscal_label for report in reports.values()] == [None, None]
 
 
+def test_it_gives_no_fiscal_label_where_one_filing_says_two() -> None:
+    reports = reports_of({"Revenues": [row(YEAR, 100)], "NetIncomeLoss": [row(YEAR, 10, fy=2023)]})
+    assert reports["year", "2024-12-31"].fiscal_label is None
+
+
 def test_it_tells_a_quarter_from_the_nine_months_that_end_with_it() -> None:
     reports = reports_of({"NetIncomeLoss": [row(NINE_MONTHS, 84, form="10-Q"), row(Q3, 23, form="10-Q")]})
     assert {key: report.net_income for key, report in reports.items()} == {("quarter", "2024-09-30"): 23}
@@ -187,8 +192,14 @@ def test_it_leaves_the_share_of_minorities_out() -> None:
         ({"LongTermDebtNoncurrent": 70, "DebtCurrent": 10, "LongTermDebtCurrent": 10}, 80),
         ({"LongTermDebtNoncurrent": 70, "ShortTermBorrowings": 10, "LongTermDebtCurrent": 10}, 80),
         ({"LongTermDebtNoncurrent": 70, "ShortTermBorrowings": 15, "CommercialPaper": 5}, 85),
-        ({"LongTermDebtNoncurrent": 70, "LongTermDebt": 99}, 70),
-        ({"LongTermDebt": 99, "LongTermDebtCurrent": 10, "CommercialPaper": 5}, 104),
+        ({"LongTermDebtNoncurrent": 70, "CommercialPaper": 5, "OtherShortTermBorrowings": 3}, 78),
+        ({"LongTermDebtNoncurrent": 70, "LongTermDebt": 71}, 70),
+        ({"LongTermDebtNoncurrent": 70, "LongTermDebt": 99}, None),
+        ({"LongTermDebt": 99, "CommercialPaper": 5}, 104),
+        ({"LongTermDebt": 99, "LongTermDebtCurrent": 10, "CommercialPaper": 5}, None),
+        ({"LongTermDebt": 80, "DebtLongtermAndShorttermCombinedAmount": 90}, 90),
+        ({"SecuredLongTermDebt": 30, "LongTermLineOfCredit": 0, "LongTermDebtCurrent": 4}, 34),
+        ({"SecuredLongTermDebt": 30, "LongTermLineOfCredit": 20}, None),
         ({"ConvertibleDebtNoncurrent": 0}, 0),
         ({"DebtCurrent": 10}, None),
         ({}, None),
@@ -240,14 +251,21 @@ def test_it_leaves_a_ratio_to_nothing_or_less_unknown() -> None:
     assert [metrics[name].value for name in ("net_income_ttm", "equity", "total_debt")] == [-10, -5, 7]
 
 
-def test_it_leaves_out_rows_that_make_no_sense() -> None:
-    good = row(YEAR, 100)
-    bad = [
-        good | change
-        for change in ({"val": "100"}, {"val": True}, {"end": "2024-13-01"}, {"accn": "../.."}, {"start": "2025-06-01"})
-    ]
-    year = reports_of({"Revenues": [*bad, good, *bad]})["year", "2024-12-31"]
-    assert year.revenue == 100
+@pytest.mark.parametrize(
+    "change",
+    [{"val": "100"}, {"val": True}, {"end": "2024-13-01"}, {"accn": "../.."}, {"start": "2025-06-01"}, {"filed": 2}],
+    ids=str,
+)
+def test_it_says_nothing_of_a_period_of_which_a_row_cannot_be_read(change: dict[str, Any]) -> None:
+    """It may have been a restatement: the older value would pass for the newest."""
+    last_year = ("2023-01-01", "2023-12-31")
+    rows = [row(YEAR, 100), row(YEAR, 90, filed="2026-02-01") | change]
+    contracts = {"RevenueFromContractWithCustomerExcludingAssessedTax": [row(YEAR, 80)]}
+    income = {"NetIncomeLoss": [row(YEAR, 10), row(last_year, 9)]}
+    reports = reports_of({"Revenues": [*rows, row(last_year, 95)]} | contracts | income)
+    year, before = reports["year", "2024-12-31"], reports["year", "2023-12-31"]
+    assert [year.revenue, year.net_income, before.net_income] == [None, 10, 9]
+    assert before.revenue == (None if "end" in change else 95)
 
 
 @pytest.mark.parametrize(

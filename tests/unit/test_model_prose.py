@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler_service.parsers.model_prose import LARGEST_AMOUNT, as_amount, plain
+from scheduler_service.parsers.model_prose import LARGEST_AMOUNT, as_amount, as_money, plain
 
 
 @pytest.mark.parametrize(
@@ -112,3 +112,21 @@ def test_plain_text_is_one_visible_line(text: str) -> None:
     assert bare == " ".join(bare.split())
     assert len(bare) <= len(text)
     assert not any(ord(c) < 32 or "\ud800" <= c <= "\udfff" or "\u202a" <= c <= "\u202e" for c in bare)
+
+
+@pytest.mark.parametrize(
+    ("value", "currency", "amount"),
+    [
+        ("$3.4 billion", "USD", 3_400_000_000),
+        ("$3.4 billion", "CAD", 3_400_000_000),
+        ("$3.4 billion", "EUR", None),
+        ("US$3.4 billion", "CAD", None),
+        ("€12,5", "USD", None),
+        ("5 EUR", "EUR", 5),
+        ("12%", "USD", None),
+        ("N/A", "USD", None),
+        (7, None, 7),
+    ],
+)
+def test_money_is_no_share_and_of_no_other_currency(value: object, currency: str | None, amount: int | None) -> None:
+    assert as_money(value, currency) == (None if amount is None else Decimal(amount))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
@@ -24,6 +25,7 @@ from scheduler_service.parsers.news import (
     merge_news,
     news_of,
 )
+from scheduler_service.parsers.stock_names import Stock
 from scheduler_service.parsers.submissions import Filing, Submissions
 
 FIXTURES = (Path(__file__).resolve().parents[2] / "../shared/fixtures").resolve()
@@ -301,15 +303,61 @@ def test_no_story_is_told_twice() -> None:
             story("APPLE sells many widgets!", "https://b.example/9", "2026-11-20T18:00:00Z"),
             story("Quite another title here", "http://a.example/1/", "2026-11-21T10:00:00Z"),
             story("Apple sells many widgets", "https://b.example/10", "2026-11-21T10:00:00Z"),
+            story("Apple sells many widgets", "https://b.example/11", "2026-11-15T10:00:00Z"),
             story("Update", "https://c.example/1", "2026-11-20T10:00:00Z"),
             story("Update", "https://c.example/2", "2026-11-20T11:00:00Z"),
         )
     )
     assert [item.url for item in data.items] == [
-        "https://b.example/10",
         "https://c.example/2",
         *sorted(["https://a.example/1", "https://c.example/1"], key=lambda u: items(story(url=u))[0].id, reverse=True),
+        "https://b.example/11",
     ]
+
+
+@pytest.mark.parametrize(
+    ("title", "publisher"),
+    [
+        ("UPDATE 2-Apple sells many widgets", "Reuters"),
+        ("Exclusive: Apple sells many widgets", "Reuters"),
+        ("Apple sells many widgets | Reuters", "reuters.com"),
+        ("Apple sells many widgets - Yahoo Finance", "finance.yahoo.com Yahoo Finance"),
+    ],
+)
+def test_a_wires_story_is_one_on_the_next_day_and_on_another_site(title: str, publisher: str) -> None:
+    first = story("Apple sells many widgets", "https://a.example/1", "2026-11-20T23:50:00Z")
+    again = Story(title, "https://b.example/2", publisher, from_iso("2026-11-21T00:10:00Z"), None, ())
+    assert len(news_of(items(first, again)).items) == 1
+    other = Story("Apple sells many widgets - and pears", "https://b.example/3", publisher, None, None, ())
+    assert len(news_of(items(first, other)).items) == 2
+
+
+def test_other_companies_stories_in_a_stocks_feed_are_left_out_where_its_name_is_known() -> None:
+    feed = recorded("rss/yahoo-finance-7203T-20260927-excerpt.xml")
+    toyota = Stock("7203.T", "Toyota Motor Corporation")
+    assert items_from_feed(answer_of(feed), "feeds", "7203.T", toyota) == ()  # type: ignore[arg-type]
+    assert len(items_from_feed(answer_of(feed), "feeds", "7203.T", Stock("7203.T"))) == 2  # type: ignore[arg-type]
+    named = ParsedFeed(
+        (story("Toyota sells many cars"), Story("T", "https://a.example/2", "A", None, None, ("7203.T",)))
+    )
+    assert len(items_from_feed(answer_of(named), "feeds", "7203.T", toyota)) == 2  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("path", RECORDINGS, ids=lambda p: p.name)
+def test_a_recorded_feed_with_an_element_missing_or_renamed_never_tells_more(path: Path) -> None:
+    if path.name in NOT_FEEDS or path.suffix == ".gz":
+        pytest.skip("not a feed that can be changed here")
+    body = path.read_bytes()
+    told = {(found.url, found.title): found for found in parse_feed(body).stories}
+    for name in (b"title", b"pubDate", b"description", b"updated", b"summary", b"content"):
+        open_tag = re.compile(rb"(</?)" + name + rb"(?=[\s>])")
+        for changed in (
+            open_tag.sub(rb"\1" + name + b"X", body),
+            re.sub(rb"<" + name + rb">[^<]*</" + name + rb">", b"", body),
+        ):
+            for found in parse_feed(changed).stories:
+                before = told[found.url, found.title]
+                assert found.published in (before.published, None) or name in (b"pubDate", b"updated")
 
 
 def filing(form: str = "8-K", number: int = 1, *item_numbers: str, filed: str = "2026-10-30") -> Filing:

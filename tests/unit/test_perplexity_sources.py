@@ -157,7 +157,7 @@ def fundamentals(*metrics: Any, **changes: Any) -> dict[str, Any]:
 # What is asked
 
 
-DIGESTS = {"news": "eedd9dd384e5435c", "earnings": "dbb5f105e28f108b", "fundamentals": "5d5b2d46d26acdc9"}
+DIGESTS = {"news": "eedd9dd384e5435c", "earnings": "75d4b0d8643d0be5", "fundamentals": "5d5b2d46d26acdc9"}
 
 
 @pytest.mark.parametrize("domain", SCHEMAS)
@@ -757,3 +757,29 @@ def _leaves(value: Any) -> Iterator[Any]:
             yield from _leaves(inner)
     else:
         yield value
+
+
+CHANGES: dict[str, Callable[[dict[str, Any], str], dict[str, Any]]] = {
+    "removed": lambda row, name: {key: value for key, value in row.items() if key != name},
+    "renamed": lambda row, name: {f"{key}_x" if key == name else key: value for key, value in row.items()},
+    "as text": lambda row, name: row | {name: str(row[name])},
+    "in a list": lambda row, name: row | {name: [row[name]]},
+    "in an object": lambda row, name: row | {name: {"value": row[name]}},
+    "a flag": lambda row, name: row | {name: True},
+    "a share": lambda row, name: row | {name: f"{row[name]}%"},
+    "unknown": lambda row, name: row | {name: "N/A"},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_a_changed_row_never_gives_another_number_only_fewer(change: str) -> None:
+    def numbers(data: EarningsData) -> set[Decimal | None]:
+        return {value for r in data.reports for value in (r.revenue, r.net_income, r.eps_diluted)}
+
+    whole = row()
+    expected = numbers(await said_in("earnings", agent_body(earnings(whole))))
+    for name in whole:
+        outcome = await collected("earnings", FakeAsk(agent=agent_body(earnings(CHANGES[change](whole, name)))))
+        if outcome.contribution is not None:
+            assert numbers(processor("earnings").read(outcome.contribution)) <= expected | {None}, name
+    assert numbers(await said_in("earnings", agent_body(earnings(whole, whole)))) == expected
