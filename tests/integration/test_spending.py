@@ -66,10 +66,12 @@ async def test_calls_are_counted_by_the_minute_and_the_hour_they_left_in(tmp_pat
     assert (len(desk.minutes), len(desk.hours)) == (60, 24)
 
 
-async def test_what_fetches_took_counts_those_that_joined_and_neither_the_calls_under_way_nor_fetches_in_vain(tmp_path: Path) -> None:
+async def test_what_fetches_took_counts_those_that_joined_and_neither_the_calls_under_way_nor_fetches_in_vain(
+    tmp_path: Path,
+) -> None:
     def unit(conn: Connection) -> Any:
         first, second, third, old, in_vain = add_tasks(conn, "A", "B", "C", "D", "E")
-        conn.execute(update(task).where(task.c.id != in_vain).values(state=TaskState.COMPLETED))
+        conn.execute(update(task).where(task.c.id != in_vain).values(state=TaskState.COMPLETED, ended_at=NOW))
         call_store.use(conn, in_vain, add_call(conn, NOW, usd=20_000, state=CallState.FAILED), Use.ASKED)
         shared, retried = add_call(conn, NOW, usd=1_000), add_call(conn, NOW, usd=500, state=CallState.FAILED)
         call_store.use(conn, first, shared, Use.ASKED)
