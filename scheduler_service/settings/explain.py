@@ -88,9 +88,9 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
 def _unknown(path: str, node: Node, loc: Loc, known: list[str]) -> Problem:
     parent, _, name = path.rpartition(".")
     section = next((known_name for known_name in known if name.startswith(f"{known_name}_")), None)
-    close = (
-        f"{section}__{name.removeprefix(f'{section}_')}" if section and node.where.variable else closest(name, known)
-    )
+    close = closest(name, known)
+    if section is not None and node.where.variable and close in (None, section):
+        close = f"{section}__{name.removeprefix(f'{section}_')}"
     variable = respelled(node.where.variable, len(loc) - 1, close) if close else None
     right = f"did you mean {variable}?" if variable else did_you_mean(name, known)
     return Problem(
