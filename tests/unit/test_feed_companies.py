@@ -5,9 +5,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from scheduler_service.clients.feed_client import FeedClient
+from scheduler_service.clients.perplexity_client import PerplexityClient
+from scheduler_service.clock import HOUR
 from scheduler_service.errors import ConfigurationError, PermanentClientError
 from scheduler_service.models import StockState, Symbol
-from scheduler_service.processors.news_processor import Feeds
+from scheduler_service.processors.base import SourcePolicy
+from scheduler_service.processors.news_processor import Feeds, NewsProcessor
 from scheduler_service.settings.load import load
 from tests.fakes import FakeClock
 
@@ -63,6 +66,16 @@ async def test_a_company_without_a_feed_of_its_own_has_no_news_and_is_no_failure
     assert said.data.items == ()
     with pytest.raises(PermanentClientError, match="names no feed"):
         await Feeds(FeedClient(FeedClient.Options(), FakeClock())).collect(ask, StockState(), Symbol("BRK.B"))
+
+
+def test_a_company_without_a_feed_needs_none_to_be_fresh(tmp_path: Path) -> None:
+    options = loaded(tmp_path, '{companies: {AAPL: ["https://a.example"]}}').providers["feeds"]
+    assert isinstance(options, FeedClient.Options)
+    policies = [SourcePolicy("feeds", HOUR), SourcePolicy("perplexity", HOUR)]
+    model = PerplexityClient(PerplexityClient.Options(), FakeClock())
+    news = NewsProcessor({"feeds": FeedClient(options, FakeClock()), "perplexity": model}, policies)
+    assert news.required_of(Symbol("AAPL")) == ("feeds", "perplexity")
+    assert news.required_of(Symbol("BRK.B")) == ("perplexity",)
 
 
 def test_one_company_feed_is_address_enough_for_the_sandbox_to_step_back(tmp_path: Path) -> None:
