@@ -9,13 +9,14 @@ import pytest
 
 from scheduler_service.cli.show import show
 from scheduler_service.cli.why import why
-from scheduler_service.clock import DAY, HOUR, utc_day
+from scheduler_service.clock import DAY, HOUR, SECOND, utc_day
+from scheduler_service.fetching import make_run
 from scheduler_service.overview import overview
 from scheduler_service.releasing import release
 from scheduler_service.sandbox.bundle import bundled
 from scheduler_service.sandbox.edgar import companyfacts
 from scheduler_service.sandbox.faults import Fault, FaultKind, WrongData
-from scheduler_service.web.views import Readiness, ReleaseReport, ReleaseRequest, Status
+from scheduler_service.web.views import FetchRequest, Readiness, ReleaseReport, ReleaseRequest, Status
 from tests.integration.lives import Machine
 
 if TYPE_CHECKING:
@@ -119,6 +120,28 @@ def test_halved_figures_of_the_same_filings_are_asked_for_again_and_the_good_one
     assert any(path.startswith(FACTS) for path in machine.asked[asked:]), "the doubtful answer is kept for no revision"
     assert look(machine).warnings == ()
     assert machine.state("AAPL", domain, "edgar").status == "ok"
+
+
+def test_the_good_answer_again_ends_the_doubt_in_the_same_life_too(machine: Machine) -> None:
+    """What is known to add nothing is not judged again: that must not leave the doubt standing."""
+    request = FetchRequest(domain="earnings", symbols=("AAPL",), source="edgar", force=True)
+
+    async def fetches(engine: Engine) -> list[str]:
+        async def fetch() -> str:
+            await engine.clock.sleep(8 * HOUR / SECOND)
+            made = await make_run(engine, request)
+            (row,) = await machine.work(engine, made.id)
+            return f"{row.state} {row.reason}"
+
+        good = [await fetch(), await fetch(), await fetch()]
+        wrong = Fault(kind=FaultKind.BODY, path=FACTS, body=halved(companyfacts_of_apple(machine)))
+        machine.upstream.faults.add(wrong)
+        doubtful = await fetch()
+        machine.upstream.faults.clear()
+        return [*good, doubtful, await fetch()]
+
+    assert machine.live(fetches) == [*["completed None"] * 3, "failed doubtful", "completed None"]
+    assert look(machine).warnings == ()
 
 
 def doubt(machine: Machine) -> None:
