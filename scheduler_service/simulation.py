@@ -160,7 +160,7 @@ class _Machine:
 
     def _live(self, seed: int) -> None:
         """One life of the process, from its start to its stop or its death."""
-        self._loop = loop = VirtualLoop(self.clock, seed)
+        self._loop = loop = VirtualLoop(self.clock, seed, latencies=False)
         with seeded(seed):
             main = loop.create_task(self._serve(), name="main")
             main.add_done_callback(lambda _: loop.stop())

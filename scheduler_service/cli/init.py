@@ -35,7 +35,7 @@ COMPANY_FEEDS = {
     "NVDA": "https://nvidianews.nvidia.com/releases.xml",
 }
 """What these companies publish themselves."""
-USE_FEEDS = "- {use: feeds, fresh_for: 20m}"
+USE_FEEDS = "- {use: feeds, fresh_for: 1h}"
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _FILL_IN = '    user_agent: null              # FILL IN, such as "Jane Doe jane.doe@example.com"'

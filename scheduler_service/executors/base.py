@@ -79,6 +79,8 @@ class Executor:
         self._wakes = {lane: asyncio.Event() for lane in lanes}
         self._waiting_their_turn = set(self._yielding & self._wakes.keys())
         """Lanes that may hold tasks whose turn is still to come."""
+        self._all_taken: set[str] = set()
+        """Lanes in whose queue nothing is due: a task that ends there makes room for nothing."""
         self._working: dict[str, set[asyncio.Task[None]]] = {lane: set() for lane in lanes}
         self._claiming = {lane: asyncio.Lock() for lane in lanes}
         self._turns = {lane: Turns() for lane in lanes}
@@ -150,16 +152,16 @@ class Executor:
                 return SHORTEST_REST
             now, run_id, yielding = self._clock.now(), self._run_id, self._yielding
             claim = partial(task_store.claim, lane=lane, now=now, most=idle, run_id=run_id, yielding=yielding)
-            look = partial(task_store.next_due, lane=lane, now=now, run_id=run_id, yielding=yielding)
 
-            def unit(conn: Connection) -> tuple[Turns, list[tuple[Task, dict[str, StockState]]], Instant | None]:
+            def unit(conn: Connection) -> tuple[Turns, list[tuple[Task, dict[str, StockState]]], Instant | None, bool]:
                 turns = self._turns[lane].copy()
                 tasks = claim(conn, choose=turns.choose)
                 states = [stock_state_store.states_of(conn, task.symbol, task.domain) for task in tasks]
-                due = look(conn) if 0 < len(tasks) < idle else None
-                return turns, list(zip(tasks, states, strict=True)), due
+                due, all_taken = self._next_due(conn, lane, now) if 0 < len(tasks) < idle else (None, False)
+                return turns, list(zip(tasks, states, strict=True)), due, all_taken
 
-            self._turns[lane], claimed, due = await self._ledger.run(unit)
+            self._turns[lane], claimed, due, all_taken = await self._ledger.run(unit)
+            self._note(lane, all_taken)
             for task, states in claimed:
                 worker = asyncio.create_task(self._work(task, states), name=f"task {task.id}")
                 self._working[lane].add(worker)
@@ -172,7 +174,8 @@ class Executor:
         self._working[lane].discard(worker)
         if task.interrupted:
             self.notify()  # the next suspect may be another lane's
-        self._wakes[lane].set()
+        if lane not in self._all_taken:
+            self._wakes[lane].set()
         if lane in self._yielding:
             self._waiting_their_turn.add(lane)
         else:
@@ -186,13 +189,27 @@ class Executor:
         """Seconds until it is worth claiming. Only looks: an idle lane writes nothing."""
         if len(self._working[lane]) >= self.lanes[lane]:
             return self._longest_rest
-        look = partial(task_store.next_due, lane=lane, now=self._clock.now(), run_id=self._run_id)
-        due = await self._ledger.read(partial(look, yielding=self._yielding))
-        if due is None and lane in self._waiting_their_turn:
-            self._waiting_their_turn.discard(lane)
-            if await self._ledger.read(look) is not None:
-                self._waiting_their_turn.add(lane)
+        now, is_waiting = self._clock.now(), lane in self._waiting_their_turn
+        self._waiting_their_turn.discard(lane)
+        due, all_taken = await self._ledger.read(partial(self._next_due, lane=lane, now=now))
+        self._note(lane, all_taken)
+        if due is None and is_waiting and not all_taken:
+            look = partial(task_store.next_due, lane=lane, now=now, run_id=self._run_id)
+            is_waiting = await self._ledger.read(look) is not None
+        if is_waiting and not (due is None and all_taken):
+            self._waiting_their_turn.add(lane)
         return self._until(due)
+
+    def _next_due(self, conn: Connection, lane: str, now: Instant) -> tuple[Instant | None, bool]:
+        """When a task of the lane may start next, and whether none is due now."""
+        due = task_store.earliest(conn, lane)
+        if due is None or due > now:
+            return due, True
+        run_id, yielding = self._run_id, self._yielding
+        return task_store.next_due(conn, lane, now, run_id=run_id, yielding=yielding), False
+
+    def _note(self, lane: str, all_taken: bool) -> None:
+        (self._all_taken.add if all_taken else self._all_taken.discard)(lane)
 
     def _until(self, due: Instant | None) -> float:
         rest = self._longest_rest
@@ -279,6 +296,7 @@ class Executor:
             return Outcome(TaskState.SKIPPED, held.reason, str(held))
         hold = partial(task_store.hold, mine=task, reason=held.reason, until=held.until, message=str(held))
         await self._stored(task, hold)
+        self._all_taken.clear()  # it is due again, and its lane is to look when
         self._publish(deferred(task, held))
         return None
 

@@ -17,7 +17,8 @@ from scheduler_service.calls import Answer
 from scheduler_service.clients.base import shown
 from scheduler_service.clock import HOUR
 from scheduler_service.errors import Held, ParseError, PermanentClientError, TransientClientError
-from scheduler_service.gates.call import AnotherKeyMayDo, Caller, Kept, Waiting
+from scheduler_service.gates.call import AnotherKeyMayDo, Caller
+from scheduler_service.gates.flight import Before, Kept, Waiting
 from scheduler_service.gates.gate import Gate
 from scheduler_service.gates.kept_ask import KeptAsk
 from scheduler_service.gates.request import is_good, request_hash
@@ -253,12 +254,14 @@ class Gates:
             return row, serves, [] if serves else call_store.lost_calls(conn, asker.task_id, resource.key)
 
         row, serves, lost = await self._ledger.read(look)
-        before: Kept | None = None
-        if row is not None and row.fetched_at >= asker.fetched_since and (serves or row.etag or row.last_modified):
-            body = await self._raw.get(row.call_id, row.body)
-            before = Kept(row, body, row.checked_at, asked=False) if body is not None else None
-            if before is not None and serves:
-                return before
+        before: Before | None = None
+        if row is not None and row.fetched_at >= asker.fetched_since:
+            wanted = serves or row.etag or row.last_modified
+            body = await self._raw.get(row.call_id, row.body) if wanted else None
+            if serves and body is not None:
+                return Kept(row, body, row.checked_at, asked=False)
+            if body is not None or not wanted:  # else it is damaged, and kept anew
+                before = Before(row, body)
         if len(lost) >= MOST_LOST:
             ended = "without an answer" if Reason.LOST in lost else "in failure"
             message = f"{len(lost)} calls of {resource.key} ended {ended} though they may have been charged"
@@ -299,7 +302,7 @@ class TaskAsk:
             return kept, await self._gates.parsed(kept, parse)
         except ParseError:
             since = self._clock.now() - UNREADABLE_FOR
-            if kept.row.mine or kept.row.fetched_at >= since:
+            if kept.row.mine or kept.received or kept.row.fetched_at >= since:
                 raise
         kept = await self._take(resource, replace(self._asker, fetched_since=since))
         return kept, await self._gates.parsed(kept, parse)

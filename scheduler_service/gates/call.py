@@ -28,7 +28,8 @@ from scheduler_service.gates.failure import (
     is_ambiguous,
     quiet_after,
 )
-from scheduler_service.gates.request import conditional, request_hash
+from scheduler_service.gates.flight import Before, Kept, Waiting
+from scheduler_service.gates.request import conditional, request_hash, says_the_same
 from scheduler_service.models import Event, Reason
 from scheduler_service.stores import call_store
 from scheduler_service.stores.call_store import CallState, KeptRow, NewAnswer, NewCall, Use
@@ -53,30 +54,6 @@ MOST_AMBIGUOUS = 1
 
 class AnotherKeyMayDo(TransientClientError):
     """This key may not, or not now; there is another one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """An answer as it was kept, unpacked."""
-
-    row: KeptRow
-    body: bytes
-    checked_at: Instant
-    asked: bool
-
-
-@dataclass(slots=True)
-class Waiting:
-    """The tasks that wait for one answer, the one that asked first; more may join at any time. ``call_id`` is the last
-    try's, ``in_the_air`` while one is reserved and not settled; ``ambiguous`` counts tries that may have been charged
-    though they failed. ``urgent``: the one that asked first may use what a budget keeps back.
-    """
-
-    tasks: list[int]
-    urgent: bool = False
-    call_id: int | None = None
-    in_the_air: bool = False
-    ambiguous: int = 0
 
 
 @dataclass(slots=True)
@@ -117,8 +94,8 @@ class Caller:
         self._publish = publish
         self._told_of_budget: dict[tuple[str, bool], Instant] = {}
 
-    async def call(self, gate: Gate, resource: Resource, waiting: Waiting, before: Kept | None) -> Kept:
-        """One HTTP try; ``before`` makes it conditional.
+    async def call(self, gate: Gate, resource: Resource, waiting: Waiting, before: Before | None) -> Kept:
+        """One HTTP try; ``before`` may make it conditional, and what says the same again is not kept twice.
 
         Raises ``Held`` when the gate is shut for long, ``ClientError``, and ``StoreError`` when the answer could not be
         kept: it is lost.
@@ -212,19 +189,22 @@ class Caller:
                 Event("ledger.failed", f"call {call_id}: who joined could not be noted: {error}", level="WARNING")
             )
 
-    async def _request(self, this: _Try, before: Kept | None) -> Kept:
+    async def _request(self, this: _Try, before: Before | None) -> Kept:
         started, resource = self._clock.monotonic(), this.resource
-        request = conditional(resource.request, before.row if before else None)
+        request = conditional(resource.request, before.row if before and before.body is not None else None)
         asked_whether_changed = request != resource.request
         request = self._signed(this, request)
         this.left = True
         response = await self._transport.send(request, resource.limits)
-        if response.status == NOT_MODIFIED and before is not None and asked_whether_changed:
+        if response.status == NOT_MODIFIED and before and before.body is not None and asked_whether_changed:
             this.cost = FREE
-            answer = await self._confirm(this, before, response)
+            answer = await self._confirm(this, before.row, before.body, response)
         else:
             this.cost = self._clients[resource.provider].check(resource, response)
-            answer = await self._keep(this, response)
+            if before and says_the_same(before.row, resource.request, response, shown(response.url)):
+                answer = await self._confirm(this, before.row, response.body, response)
+            else:
+                answer = await self._keep(this, response)
         took = round((self._clock.monotonic() - started) * 1000)
         message = f"{resource.key}: {response.status}, {len(response.body)} bytes in {took} ms"
         usd = (resource.expected if this.cost is None else this.cost).usd_micros / 1e6
@@ -280,24 +260,26 @@ class Caller:
             body=packed,
             mine=False,
         )
-        return Kept(row, response.body, now, asked=True)
+        return Kept(row, response.body, now, asked=True, received=True)
 
-    async def _confirm(self, this: _Try, before: Kept, response: Response) -> Kept:
-        resource, now, confirmed = this.resource, self._clock.now(), before.row.call_id
+    async def _confirm(self, this: _Try, row: KeptRow, body: bytes, response: Response) -> Kept:
+        """The upstream says, in whatever way, that what was kept is still so."""
+        resource, now, confirmed = this.resource, self._clock.now(), row.call_id
         tasks = tuple(this.waiting.tasks)
         quiet = self._after_answer(this, response, now)
 
         def unit(conn: Connection) -> None:
             call_store.confirm(conn, resource.key, confirmed, resource.revision, now)
-            call_store.settle(conn, this.call_id, CallState.UNCHANGED, now, status=NOT_MODIFIED)
-            _charge(conn, this, FREE)
+            size = len(response.body) if response.status != NOT_MODIFIED else None
+            call_store.settle(conn, this.call_id, CallState.UNCHANGED, now, status=response.status, size=size)
+            _charge(conn, this, this.cost)
             _remember(conn, this.gate, quiet)
             for task_id in tasks:  # after a crash they find that it was confirmed for them
                 call_store.use(conn, task_id, confirmed, Use.KEPT)
 
         await self._ledger.run(unit)
-        _settled(this, FREE)
-        return Kept(before.row, before.body, now, asked=True)
+        _settled(this, this.cost)
+        return Kept(row, body, now, asked=True, received=response.status != NOT_MODIFIED)
 
     def _after_answer(self, this: _Try, response: Response, now: Instant) -> list[Quiet]:
         gate, entry, left = this.gate, this.entry, until_more(response.headers, now)

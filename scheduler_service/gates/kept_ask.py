@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from scheduler_service.calls import Answer
 from scheduler_service.clients.base import shown
 from scheduler_service.errors import NotKept, ParseError
-from scheduler_service.gates.call import Kept
+from scheduler_service.gates.flight import Kept
 from scheduler_service.gates.request import request_hash
 from scheduler_service.models import Reason
 from scheduler_service.stores import call_store

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from scheduler_service.calls import Request, Resource
+    from scheduler_service.calls import Request, Resource, Response
     from scheduler_service.clock import Instant
     from scheduler_service.stores.call_store import KeptRow
 
@@ -35,6 +35,17 @@ def is_good(row: KeptRow, resource: Resource, since: Instant | None, now: Instan
     if resource.revision is not None:
         return row.revision == resource.revision
     return now - row.checked_at < resource.max_age
+
+
+def says_the_same(row: KeptRow, request: Request, response: Response, url: str) -> bool:
+    """Whether an answer is the kept one over again. ``url``: where it came from, as it is shown."""
+    return (
+        row.sha256 == hashlib.sha256(response.body).digest()
+        and row.request_sha256 == request_hash(request)
+        and row.url == url
+        and row.etag == response.headers.get("etag")
+        and row.last_modified == response.headers.get("last-modified")
+    )
 
 
 def conditional(request: Request, row: KeptRow | None) -> Request:

@@ -118,10 +118,10 @@ _KEPT = (
 )
 _CHARGED_ALL_THE_SAME = (call.c.state == CallState.FAILED) & (call.c.usd_micros > 0)
 _LOST = (
-    select(call.c.state, call.c.reason)
+    select(call.c.state, call.c.reason, call.c.resource_key)  # the key is no condition: a resource has many more calls
     .select_from(call_use)
     .join(call, call.c.id == call_use.c.call_id)
-    .where(call_use.c.task_id == bindparam("mine"), call.c.resource_key == bindparam("wanted"))
+    .where(call_use.c.task_id == bindparam("mine"))
     .where(call.c.state.in_([CallState.RESERVED, CallState.LOST]) | _CHARGED_ALL_THE_SAME)
     .order_by(call.c.id)
 )
@@ -331,8 +331,8 @@ def lost_calls(conn: Connection, task_id: int, key: str) -> list[Reason]:
     it failed), while this task waited for it; the oldest first. To be asked between two calls: one that is still
     reserved then could not be settled, and is as good as lost.
     """
-    rows = conn.execute(_LOST, {"mine": task_id, "wanted": key})
-    return [Reason(reason) if state == CallState.FAILED and reason else Reason.LOST for state, reason in rows]
+    of_resource = [row for row in conn.execute(_LOST, {"mine": task_id}) if row.resource_key == key]
+    return [Reason(row.reason) if row.state == CallState.FAILED and row.reason else Reason.LOST for row in of_resource]
 
 
 def spent(conn: Connection) -> dict[str, dict[str, Spend]]:

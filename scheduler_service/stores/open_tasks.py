@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select
 
 from scheduler_service.models import A_PERSONS
 from scheduler_service.stores.pause_store import EVERYTHING
@@ -14,7 +14,8 @@ from scheduler_service.stores.schema import OPEN, run, task
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-_A_PERSONS = select(run.c.id).where(run.c.origin.in_(sorted(A_PERSONS)))
+_asker = run.alias("asker")
+_A_PERSON_ASKED = exists().where(_asker.c.id == task.c.run_id, _asker.c.origin.in_(sorted(A_PERSONS))).correlate(task)
 
 
 def open_keys(
@@ -46,11 +47,4 @@ def is_behind(conn: Connection, schedule_id: str, run_id: int, most: int) -> boo
 
 def is_paused_by(scope: ColumnElement[str]) -> ColumnElement[bool]:
     """A task that a pause of this scope holds."""
-    return or_(scope == task.c.schedule_id, and_(scope == EVERYTHING, task.c.run_id.not_in(_A_PERSONS)))
-
-
-def is_paused(scopes: Collection[str]) -> ColumnElement[bool]:
-    """A task of these schedules, or, where ``*`` is among them, any that no person asked for."""
-    if EVERYTHING in scopes:
-        return task.c.run_id.not_in(_A_PERSONS)
-    return func.coalesce(task.c.schedule_id, "").in_(sorted(scopes))
+    return or_(scope == task.c.schedule_id, and_(scope == EVERYTHING, ~_A_PERSON_ASKED))

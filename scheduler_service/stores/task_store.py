@@ -12,8 +12,7 @@ from scheduler_service.clock import BUILT_AT
 from scheduler_service.errors import Fenced
 from scheduler_service.models import URGENT, Reason, RunOrigin, Task, TaskState
 from scheduler_service.stores import stock_state_store
-from scheduler_service.stores.pause_store import pauses_at
-from scheduler_service.stores.queue_queries import RUNNING_SUSPECT, SUSPECT, UNTROUBLED, narrowed, next_dues
+from scheduler_service.stores.queue_queries import EARLIEST, RUNNING_SUSPECT, claimable, next_dues
 from scheduler_service.stores.schedule_store import RunRow, close_run_if_done, to_run
 from scheduler_service.stores.schema import OPEN, QUEUED, RUNNING, run, task
 from scheduler_service.stores.wrong_clock import void_deadlines
@@ -148,16 +147,15 @@ def claim(
     Tasks that a crash cut off are suspects: one of them runs at a time, in all lanes together, so that the one that
     brings the process down is found without condemning those that ran beside it.
     """
-    wanted = {"lane": lane, "now": now}
-    scopes = tuple(p.scope for p in pauses_at(conn, now))
-    first = tuple(sorted(yielding)) if lane in yielding else ()
-    rows: list[Any] = list(conn.execute(narrowed(SUSPECT, run_id, first, scopes), wanted))
-    if rows and _suspect_runs(conn):
+    query = claimable(tuple(Rank), run_id, tuple(sorted(yielding)) if lane in yielding else ())
+    found = conn.execute(query, {"lane": lane, "now": now, "most": most}).all()
+    rows: list[Any] = [row for row in found if row.interrupted]
+    if rows and conn.execute(RUNNING_SUSPECT).first() is not None:
         rows = []
-    query, left = narrowed(UNTROUBLED, run_id, first, scopes), most - len(rows)
-    if left > 0:
-        waiting = {rank: conn.execute(query, {**wanted, "rank": rank, "most": left}).all() for rank in Rank}
-        rows += choose(waiting, left)
+    if most > len(rows):
+        untroubled = sorted((row for row in found if not row.interrupted), key=lambda row: (row.not_before, row.id))
+        waiting = {rank: [row for row in untroubled if row.rank == rank] for rank in Rank}
+        rows += choose(waiting, most - len(rows))
     if not rows:
         return []
     conn.execute(_START, [{"key": row.id, "now": now} for row in rows])
@@ -186,15 +184,16 @@ def next_due(
     conn: Connection, lane: str, now: Instant, *, run_id: int | None = None, yielding: Collection[str] = ()
 ) -> Instant | None:
     """When the lane's next queued task that is not paused now may start; a suspect not while another runs."""
-    scopes = tuple(p.scope for p in pauses_at(conn, now))
-    look = next_dues(tuple(Rank), run_id, tuple(sorted(yielding)) if lane in yielding else (), scopes)
-    suspect_runs, suspect, *untroubled = conn.execute(look, {"lane": lane}).one()
+    look = next_dues(tuple(Rank), run_id, tuple(sorted(yielding)) if lane in yielding else ())
+    suspect_runs, suspect, *untroubled = conn.execute(look, {"lane": lane, "now": now}).one()
     dues = untroubled if suspect_runs else [suspect, *untroubled]
     return min((due for due in dues if due is not None), default=None)
 
 
-def _suspect_runs(conn: Connection) -> bool:
-    return conn.execute(RUNNING_SUSPECT).first() is not None
+def earliest(conn: Connection, lane: str) -> Instant | None:
+    """When the lane's next queued task is due, whatever else it may have to wait for."""
+    due: Instant | None = conn.execute(EARLIEST, {"lane": lane}).scalar_one()
+    return due
 
 
 def end(conn: Connection, mine: Task, outcome: Outcome, *, unchanged: bool, now: Instant) -> RunRow:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from scheduler_service.clock import SECOND
 from scheduler_service.errors import (
     Held,
     NotFound,
@@ -134,7 +135,7 @@ def test_it_does_not_serve_a_joiner_what_was_good_enough_for_the_leader_alone(tm
             asking = [it.ask(it.edgar.submissions(AAPL), task) for task in (leader, *await it.tasks(3))]
             mine, *others = await every(*asking)
             assert (mine.call_id, mine.asked) == (old.call_id, False)
-            assert {(other.call_id, other.asked) for other in others} == {("2", True)}
+            assert {(other.call_id, other.asked) for other in others} == {("1", True)}, "it says the same again"
             assert len(it.asked) == 2
 
     run(story)
@@ -149,13 +150,13 @@ def test_it_serves_who_forces_and_who_does_not_from_one_request(tmp_path: Path) 
             lax, strict = await every(
                 it.ask(it.edgar.submissions(AAPL), other), it.ask(it.edgar.submissions(AAPL), forcing)
             )
-            assert (lax.call_id, strict.call_id) == ("1", "2")
+            assert (lax.asked, strict.asked) == (False, True)
             again = await it.ask(it.edgar.submissions(AAPL), forcing)
-            assert (again.call_id, again.asked) == ("2", False)
+            assert (again.call_id, again.asked) == ("1", False)
             await clock.sleep(600)
             forcing = await it.task(force=True)
             answers = await every(*(it.ask(it.edgar.submissions(AAPL), t) for t in (forcing, *await it.tasks(2))))
-            assert {answer.call_id for answer in answers} == {"3"}
+            assert {(answer.call_id, answer.asked) for answer in answers} == {("1", True)}
             assert len(it.asked) == 3
 
     run(story)
@@ -191,6 +192,34 @@ def test_it_keeps_a_revision_until_there_is_another(tmp_path: Path) -> None:
             # asked for without a revision, the newer answer stands for the last one too
             assert (await it.ask(it.edgar.company_facts(AAPL, None))).asked
             assert not (await it.ask(it.edgar.company_facts(AAPL, "first"))).asked
+
+    run(story)
+
+
+def test_what_says_the_same_again_is_confirmed_and_not_kept_twice(tmp_path: Path) -> None:
+    async def story(clock: VirtualClock) -> None:
+        async with house(tmp_path, clock, sandbox(clock)) as it:
+            first = await it.ask(it.edgar.submissions(AAPL))
+            await clock.sleep(900)
+            second = await it.ask(it.edgar.submissions(AAPL))
+            assert (second.asked, second.call_id, second.fetched_at) == (True, "1", first.fetched_at)
+            assert it.settled() == [("kept", None), ("unchanged", None)]
+            assert [call.status for call in it.calls()] == [200, 200]
+            await clock.sleep(100)
+            assert not (await it.ask(it.edgar.submissions(AAPL))).asked, "it counts as checked"
+
+    run(story)
+
+
+@pytest.mark.parametrize("harm", [{"etag": '"v2"'}, {"body": b"other"}])
+def test_what_comes_under_another_name_or_says_more_is_kept(tmp_path: Path, harm: dict[str, Any]) -> None:
+    async def story(clock: VirtualClock) -> None:
+        told = Told(response(body=b"body", etag='"v1"'), response(**{"body": b"body", "etag": '"v1"'} | harm))
+        async with house(tmp_path, clock, sandbox(clock), transport=told) as it:
+            await it.ask(plain(max_age=60 * SECOND))
+            await clock.sleep(900)
+            assert (await it.ask(plain(max_age=60 * SECOND))).call_id == "2"
+            assert it.settled() == [("kept", None), ("kept", None)]
 
     run(story)
 

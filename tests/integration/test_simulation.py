@@ -126,8 +126,8 @@ def test_a_killed_process_is_started_again_and_goes_on(tmp_path: Path) -> None:
 def test_a_clock_that_is_set_is_noticed_and_no_slot_runs_twice(tmp_path: Path, by: int, fewest: int, most: int) -> None:
     report = shown(tmp_path, (10 * HOUR, ClockStep(by)))
     assert fewest <= slots(report) <= most
-    (step, *_) = jumps = [said for said in report.said if said.event == "clock.jumped"]
-    assert (step.reason, step.count) == (None, 1)
+    jumps = [said for said in report.said if said.event == "clock.jumped"]
+    assert [said.count for said in jumps if said.reason is None] == [1]
     assert len({said.reason for said in jumps}) == len(jumps), "what it takes back is told apart"
 
 

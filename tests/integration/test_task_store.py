@@ -16,7 +16,15 @@ from sqlalchemy.pool import StaticPool
 from scheduler_service.clock import DAY, HOUR, MINUTE
 from scheduler_service.errors import Fenced
 from scheduler_service.models import Outcome, Reason, RunOrigin, TaskState
-from scheduler_service.stores import document_store, history, open_tasks, schedule_store, task_store, unwanted_tasks
+from scheduler_service.stores import (
+    call_store,
+    document_store,
+    history,
+    open_tasks,
+    schedule_store,
+    task_store,
+    unwanted_tasks,
+)
 from scheduler_service.stores.schema import metadata, task
 from scheduler_service.stores.task_store import NewTask, Rank
 from tests.ledger_support import LANE, NOW, add_run
@@ -292,6 +300,10 @@ HOT: dict[str, tuple[Callable[[Connection], Any], set[str]]] = {
         {"task_queue (lane=? AND interrupted=? AND rank=?)", "task_running"},
     ),
     "recover": (lambda conn: task_store.recover(conn, NOW), {"task_running", "task_queue"}),
+    "lost calls": (
+        lambda conn: call_store.lost_calls(conn, 1, "news of A"),
+        {"sqlite_autoindex_call_use_1 (task_id=?)"},
+    ),
     "overlap": (lambda conn: open_tasks.open_keys(conn, schedule_id="s"), {"task_open (schedule_id=?)"}),
     "open tasks of a domain": (lambda conn: open_tasks.open_keys(conn, domain="notes"), {"task_open"}),
     "state counts": (task_store.state_counts, {"task_open"}),
@@ -313,7 +325,7 @@ def test_a_hot_query_reads_its_index_and_never_the_whole_table(conn: Connection,
     for index in expected:
         assert any(index in step for step in steps), steps
     # a row for each schedule or provider, at most; and what stands around the queries within a query
-    small = ("SCAN pause", "SCAN gate_state", "SCAN CONSTANT ROW")
+    small = ("SCAN pause", "SCAN gate_state", "SCAN CONSTANT ROW", *(f"SCAN anon_{n}" for n in range(1, 5)))
     walkable = tuple(f"USING INDEX {index.split()[0]}" for index in expected)  # of open rows alone
     for step in steps:
         assert not step.startswith("SCAN") or step in small or any(index in step for index in walkable), steps
