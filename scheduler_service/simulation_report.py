@@ -233,11 +233,9 @@ def _domains(
     for domain in settings.domains:
         wanted = [s for s in settings.schedules if s.enabled and s.domain == domain]
         symbols = [w for w in settings.watchlist if any(s.selects(w) for s in wanted)]
-        ever = {(known, source) for known, _, source in by_source}
         fresh = 0
         for w in symbols:
-            asked = [source for source in required(domain, w) if (domain, source) in ever]
-            fresh += time_in_all([by_source[domain, w.symbol, source] for source in asked])
+            fresh += time_in_all([by_source[domain, w.symbol, source] for source in required(domain, w)])
         share = fresh / (len(symbols) * (end - start)) if symbols else 0.0
         found.append(DomainReport(domain=domain, symbols=len(symbols), fresh=round(share, 6)))
     return tuple(found)

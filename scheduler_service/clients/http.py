@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from scheduler_service.calls import Limits
 
 USER_AGENT = f"scheduler-service/{__version__}"
+LONGEST_CONNECT = 10.0
+"""Seconds for a name to be looked up and a connection to stand, of half of what the whole request may take at most:
+what hangs before that was never sent, and costs nothing.
+"""
 MOST_CONNECTIONS = 64
 MOST_CONNECTIONS_PER_HOST = 16
 MOST_HEADERS = 100
@@ -66,6 +70,11 @@ class AiohttpTransport:
         try:
             async with asyncio.timeout(limits.timeout):
                 return await self._follow(request, limits)
+        except aiohttp.ConnectionTimeoutError:
+            message = f"{shown(request.url)}: no connection within {_longest_connect(limits):g} s"
+            unsent = TransientClientError(message, Reason.TIMEOUT)
+            unsent.cost = FREE
+            raise unsent from None
         except TimeoutError:
             message = f"{shown(request.url)} did not answer within {limits.timeout:g} s"
             raise TransientClientError(message, Reason.TIMEOUT) from None
@@ -113,6 +122,7 @@ class AiohttpTransport:
             headers=CIMultiDict(request.headers),
             data=request.body,
             allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=None, connect=_longest_connect(limits)),
         ) as answer:
             body = await _read(answer, limits.max_bytes)
             return Response(answer.status, _plain_headers(answer), body, request.url)
@@ -128,7 +138,6 @@ class AiohttpTransport:
                 connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"User-Agent": USER_AGENT, "Accept-Encoding": "gzip, deflate"},
-                timeout=aiohttp.ClientTimeout(total=None),
                 trust_env=False,
                 auto_decompress=False,
                 max_line_size=LONGEST_HEADER,
@@ -138,6 +147,10 @@ class AiohttpTransport:
             # aiohttp would send a GET again by itself when a kept connection turns out closed: a call nobody counted.
             self._session._retry_connection = False
         return self._session
+
+
+def _longest_connect(limits: Limits) -> float:
+    return min(LONGEST_CONNECT, limits.timeout / 2)
 
 
 class _GuardedResolver(AbstractResolver):

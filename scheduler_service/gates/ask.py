@@ -21,7 +21,7 @@ from scheduler_service.gates.call import AnotherKeyMayDo, Caller
 from scheduler_service.gates.flight import Before, Kept, Waiting
 from scheduler_service.gates.gate import Gate
 from scheduler_service.gates.kept_ask import KeptAsk
-from scheduler_service.gates.request import is_good, request_hash
+from scheduler_service.gates.request import SMALL_BODY, is_good, request_hash
 from scheduler_service.models import Event, Reason, RunOrigin
 from scheduler_service.stores import call_store, gate_store, task_store
 
@@ -45,8 +45,6 @@ MOST_LOST = 2
 UNREADABLE_FOR = HOUR
 """An answer that nobody can read is not asked for anew sooner, nor left to stand for longer."""
 SECONDS_TO_LAND = 5.0
-SMALL_BODY = 16 * 1024
-"""Bytes that are parsed faster on the loop than on the way to a thread."""
 PARSED_ANSWERS = 512
 
 
@@ -103,6 +101,7 @@ class Gates:
             sandboxed=sandboxed,
             transport=transport,
             clock=clock,
+            off_loop=off_loop,
             publish=publish,
         )
         self._flights: dict[tuple[str, bytes], _Flight] = {}

@@ -29,7 +29,7 @@ from scheduler_service.gates.failure import (
     quiet_after,
 )
 from scheduler_service.gates.flight import Before, Kept, Waiting
-from scheduler_service.gates.request import conditional, request_hash, says_the_same
+from scheduler_service.gates.request import SMALL_BODY, conditional, request_hash, says_the_same
 from scheduler_service.models import Event, Reason
 from scheduler_service.stores import call_store
 from scheduler_service.stores.call_store import CallState, KeptRow, NewAnswer, NewCall, Use
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from scheduler_service.gates.failure import Quiet
     from scheduler_service.gates.gate import Entry, Gate
     from scheduler_service.gates.keys import Key
-    from scheduler_service.models import Publish
+    from scheduler_service.models import OffLoop, Publish
     from scheduler_service.stores.database import Connection, Ledger
     from scheduler_service.stores.raw_store import RawStore
 
@@ -82,6 +82,7 @@ class Caller:
         sandboxed: frozenset[str],
         transport: Transport,
         clock: Clock,
+        off_loop: OffLoop,
         publish: Publish,
     ) -> None:
         self._ledger = ledger
@@ -91,6 +92,7 @@ class Caller:
         self._sandboxed = sandboxed
         self._transport = transport
         self._clock = clock
+        self._off_loop = off_loop
         self._publish = publish
         self._told_of_budget: dict[tuple[str, bool], Instant] = {}
 
@@ -200,7 +202,7 @@ class Caller:
             this.cost = FREE
             answer = await self._confirm(this, before.row, before.body, response)
         else:
-            this.cost = self._clients[resource.provider].check(resource, response)
+            this.cost = await self._checked(resource, response)
             if before and says_the_same(before.row, resource.request, response, shown(response.url)):
                 answer = await self._confirm(this, before.row, response.body, response)
             else:
@@ -211,6 +213,13 @@ class Caller:
         fields = {"provider": resource.provider, "duration_ms": took, "cost_usd": usd}
         self._publish(Event("call.completed", message, fields, "DEBUG"))
         return answer
+
+    async def _checked(self, resource: Resource, response: Response) -> Cost | None:
+        """What the client says of the answer; to look into a large one takes longer than others may wait."""
+        check = self._clients[resource.provider].check
+        if len(response.body) > SMALL_BODY:
+            return await self._off_loop(check, resource, response)
+        return check(resource, response)
 
     def _signed(self, this: _Try, request: Request) -> Request:
         """With the key, at the last moment; the key is the one of now, which may not be that of the last try."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from scheduler_service.clock import SECOND, to_iso_seconds
+from scheduler_service.clock import HOUR, SECOND, to_iso_seconds
 from scheduler_service.errors import CircuitOpen, Held
 from scheduler_service.gates.breaker import LOOK_AGAIN_AFTER, Circuit, after_try, closing_row
 from scheduler_service.models import Reason
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from scheduler_service.gates.rate import Limiter
 
 LONGEST_WAIT_IN_PLACE = 10 * SECOND
+TOLD_AGAIN_AFTER = HOUR
 ENDPOINT_GONE = "what it was asked at is no longer there; see its base_url and api, and reload once they are right"
 
 
@@ -38,11 +39,12 @@ class Standing:
 
 @dataclass(slots=True)
 class _Endpoint:
-    """``released``: a person has it tried before its time."""
+    """``released``: a person has it tried before its time. ``told_at``: when its failing was last said aloud."""
 
     circuit: Circuit = field(default_factory=Circuit)
     probed: bool = False
     released: bool = False
+    told_at: Instant = 0
 
 
 class Door:
@@ -72,7 +74,7 @@ class Door:
             is_open = row.until > row.set_at  # else it says that the circuit was closed again
             if is_open and provider == self._provider and name.startswith(self._circuits) and name.endswith(self._at):
                 endpoint = name.removeprefix(self._circuits).removesuffix(self._at)
-                self._endpoints[endpoint] = _Endpoint(Circuit(opened=row))
+                self._endpoints[endpoint] = _Endpoint(Circuit(opened=row), told_at=row.set_at)
 
     def circuit_row(self, endpoint: str) -> str:
         """What the ledger calls the circuit."""
@@ -142,7 +144,17 @@ class Door:
         known.circuit = after_try(before, now, well=well, probe=probe)
         if known.circuit.opened == before.opened:
             return None
+        if known.circuit.opened is None:
+            known.told_at = 0
         return known.circuit.opened or closing_row(now)
+
+    def is_to_be_told(self, endpoint: str, now: Instant) -> bool:
+        """Whether its failing was not said aloud within the hour; it is from now on."""
+        known = self._endpoints.setdefault(endpoint, _Endpoint())
+        if known.told_at <= now < known.told_at + TOLD_AGAIN_AFTER:
+            return False
+        known.told_at = now
+        return True
 
     def obstacle(self, now: Instant) -> Held | None:
         """What no request gets past, as far as is known; of several circuits the one that is tried first."""

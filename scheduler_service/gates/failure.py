@@ -86,7 +86,8 @@ def circuit_after(gate: Gate, entry: Entry, error: BaseException | None, now: In
     what, fields = entry.door.of(entry.endpoint), {"provider": gate.provider, "reason": row.reason}
     if row.until > now:
         message = f"{what} keeps failing and is not asked for {(row.until - now) / SECOND:.0f} s: {error}"
-        event = Event("provider.circuit_opened", message, fields, "WARNING")
+        level = "WARNING" if entry.door.is_to_be_told(entry.endpoint, now) else "DEBUG"
+        event = Event("provider.circuit_opened", message, fields, level)
     else:
         event = Event("provider.circuit_closed", f"{what} works again", fields)
     return Quiet(entry.door.circuit_row(entry.endpoint), row, event)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from scheduler_service.clock import HOUR
+from scheduler_service.clock import HOUR, SECOND
 from scheduler_service.models import Reason
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from scheduler_service.stores.gate_store import GateRow
 
 LONGEST_GROWN: Micros = HOUR
+SHORTEST_GROWN: Micros = SECOND
+"""Of who goes on refusing: twice nothing would be nothing for ever."""
 GROWING = frozenset({Reason.RATE_LIMITED, None})
 """Refused keys, endpoints that are gone and what is down rest for times of their own."""
 TOLD_AGAIN_AFTER: Micros = HOUR
@@ -60,7 +62,8 @@ class Rests:
         elif let_in < before.set_at:
             rest = replace(before, until=max(before.until, now + wait))
         else:
-            grown = min(2 * (before.until - before.set_at), LONGEST_GROWN) if grows else 0
+            twice = max(2 * (before.until - before.set_at), SHORTEST_GROWN)
+            grown = min(twice, LONGEST_GROWN) if grows else 0
             rest = replace(before, set_at=now, until=now + max(wait, grown), tries=before.tries + 1)
         self._known[name] = rest
         return rest

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, Update, bindparam, func, insert, select, update
 
 from scheduler_service.clock import BUILT_AT
 from scheduler_service.errors import Fenced
@@ -63,6 +63,23 @@ _END = (
         unchanged=bindparam("same"),
         ended_at=bindparam("now"),
     )
+)
+
+_HOLD = (
+    update(task)
+    .where(task.c.id == bindparam("key"), task.c.attempt == bindparam("mine"), task.c.state == TaskState.RUNNING)
+    .values(
+        state=TaskState.QUEUED,
+        queued_at=bindparam("now"),
+        not_before=bindparam("until"),
+        held_reason=bindparam("why"),
+        message=bindparam("text"),
+    )
+)
+_RELEASE = (
+    update(task)
+    .where(task.c.id == bindparam("key"), task.c.attempt == bindparam("mine"), task.c.state == TaskState.RUNNING)
+    .values(state=TaskState.QUEUED, queued_at=bindparam("now"))
 )
 
 _COUNT = {
@@ -227,7 +244,7 @@ def hold(
     conn: Connection, mine: Task, reason: Reason, until: Instant, now: Instant, message: str | None = None
 ) -> None:
     """Gives the worker back: the task waits for its gate. It is the same attempt's end, not a failure."""
-    _requeue(conn, mine, now, not_before=until, held_reason=reason, message=message)
+    _requeue(conn, _HOLD, mine, {"now": now, "until": until, "why": reason, "text": message})
 
 
 def ask_again(conn: Connection, now: Instant) -> None:
@@ -247,7 +264,7 @@ def try_again(conn: Connection, lanes: Collection[str], now: Instant) -> None:
 
 def release(conn: Connection, mine: Task, now: Instant) -> None:
     """Puts a task back that a drain cut short."""
-    _requeue(conn, mine, now)
+    _requeue(conn, _RELEASE, mine, {"now": now})
 
 
 def newest(conn: Connection, domain: str) -> dict[str, int]:
@@ -256,12 +273,8 @@ def newest(conn: Connection, domain: str) -> dict[str, int]:
     return {row.symbol: row.latest for row in conn.execute(query.group_by(task.c.symbol))}
 
 
-def _requeue(conn: Connection, mine: Task, now: Instant, **values: object) -> None:
-    done = conn.execute(
-        update(task)
-        .where(task.c.id == mine.id, task.c.attempt == mine.attempt, task.c.state == TaskState.RUNNING)
-        .values(state=TaskState.QUEUED, queued_at=now, **values)
-    )
+def _requeue(conn: Connection, back: Update, mine: Task, values: Mapping[str, object]) -> None:
+    done = conn.execute(back, {"key": mine.id, "mine": mine.attempt, **values})
     if done.rowcount == 0:
         raise Fenced(f"task {mine.id}: attempt {mine.attempt} has been superseded")
 

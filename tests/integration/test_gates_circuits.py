@@ -130,6 +130,30 @@ def test_a_probe_that_fails_leaves_it_alone_for_longer_also_over_a_restart(tmp_p
     run(story)
 
 
+def test_an_outage_that_goes_on_is_said_aloud_once_an_hour(tmp_path: Path) -> None:
+    async def story(clock: VirtualClock) -> None:
+        upstream = sandbox(clock)
+        async with house(tmp_path, clock, upstream) as it:
+            held = await break_it(it)
+            upstream.faults.add(down())
+            began = clock.now()
+            while clock.now() < began + 150 * MINUTE:
+                await clock.sleep((held.until - clock.now()) / SECOND)
+                with pytest.raises(Held) as caught:
+                    await it.ask(it.edgar.submissions(CIKS[0]))
+                held = caught.value
+            opened = [event.level for event in it.events if event.name == "provider.circuit_opened"]
+            assert len(opened) > 15
+            assert opened.count("WARNING") == 3
+            upstream.faults.clear()
+            await clock.sleep((held.until - clock.now()) / SECOND)
+            await it.ask(it.edgar.submissions(CIKS[1]))
+            await break_it(it)
+            assert [event.level for event in it.events if event.name == "provider.circuit_opened"][-1] == "WARNING"
+
+    run(story)
+
+
 def test_a_probe_that_is_cut_off_lets_the_next_one_try(tmp_path: Path) -> None:
     clock = VirtualClock()
     upstream = sandbox(clock)

@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from scheduler_service.calls import Limits, Request
+from scheduler_service.calls import FREE, Limits, Request
 from scheduler_service.clients.http import AiohttpTransport, is_public
 from scheduler_service.errors import ClientError, PermanentClientError, TransientClientError
 from scheduler_service.models import Reason
@@ -134,6 +134,30 @@ async def test_it_sends_a_request_as_it_is_and_brings_the_whole_answer() -> None
         assert b'"body": "asked", "method": "POST"' in told.body
         assert b'"User-Agent": "me"' in told.body
         assert b"Cookie" not in told.body
+
+
+async def test_what_hangs_before_a_connection_stands_was_never_sent_and_costs_nothing() -> None:
+    class Nowhere(Names):
+        async def resolve(
+            self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+        ) -> list[ResolveResult]:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    async with opened("127.0.0.1", names=Nowhere()) as transport:
+        error = await failure(transport, "http://example.test/", Limits(timeout=0.2))
+    assert isinstance(error, TransientClientError)
+    assert (error.reason, error.cost) == (Reason.TIMEOUT, FREE)
+    assert str(error) == "http://example.test/: no connection within 0.1 s"
+
+
+async def test_who_was_asked_and_does_not_answer_may_have_charged() -> None:
+    async def never(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with serving_raw(never) as origin, opened() as transport:
+        error = await failure(transport, origin, Limits(timeout=0.2))
+    assert (error.reason, error.cost) == (Reason.TIMEOUT, None)
 
 
 async def test_a_lost_connection_is_transient() -> None:

@@ -108,6 +108,12 @@ def test_who_says_wait_a_minute_is_asked_once_a_minute(tmp_path: Path) -> None:
     assert slots(report) == pytest.approx(48, abs=1)
 
 
+def test_a_source_that_never_answers_leaves_nothing_fresh(tmp_path: Path) -> None:
+    report = shown(tmp_path, (0, Outage("feeds", 24 * HOUR)))
+    assert provider(report, "feeds").failed == provider(report, "feeds").asked > 0
+    assert report.domains[0].fresh == 0
+
+
 def test_an_outage_of_what_costs_costs_nothing(tmp_path: Path) -> None:
     calm, report = (shown(tmp_path, *troubles) for troubles in ((), [(11 * HOUR, Outage("perplexity", 3 * HOUR))]))
     assert provider(report, "perplexity").failed > 0
