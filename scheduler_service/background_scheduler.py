@@ -74,9 +74,9 @@ class BackgroundScheduler:
         self._note = config_note
         self._owner = owner
         self._bus = EventBus()
-        self._disconnect = connect(self._bus, log=log)
         self.publish = self._bus.publish
         self.engine = Engine(settings, self.clock, self.publish, transport, compute_sessions, patience, durable)
+        self._disconnect = connect(self._bus, log=log, works_again=self.engine.waker.works_again)
         self.dispatcher = self.engine.dispatcher
         self._initialisation = Initialisation(STEPS)
         self._owned = OwnedTasks(self.died)

@@ -20,8 +20,9 @@ from scheduler_service.clock import SECOND
 from scheduler_service.dispatcher import Dispatcher
 from scheduler_service.executors import fundamental_executor, local_executor
 from scheduler_service.executors.fundamental_executor import FundamentalExecutor
-from scheduler_service.executors.local_executor import LocalExecutor, lane_of, provider_of
+from scheduler_service.executors.local_executor import LocalExecutor, lane_of, lanes_of, provider_of
 from scheduler_service.executors.reports import run_closed
+from scheduler_service.executors.waking import Waker
 from scheduler_service.gates.ask import Gates
 from scheduler_service.marks import window_warnings
 from scheduler_service.models import Event, Symbol
@@ -107,6 +108,7 @@ class Engine:
         )
         self._gates: Gates | None = None
         self.executors: list[Executor] = []
+        self.waker = Waker(ledger=self.ledger, clock=clock, lanes_of=lanes_of, notify=self.notify)
         self._client_objects = clients
         self.dispatcher = Dispatcher(
             ledger=self.ledger,
@@ -228,6 +230,7 @@ class Engine:
             for lane in executor.lanes:
                 owned.start(f"lane {lane}", executor.work_forever(lane))
         owned.start("publisher", self.publisher.publish_forever())
+        owned.start("waker", self.waker.wake_forever())
 
     async def stop_workers(self, owned: OwnedTasks, seconds: float) -> int:
         """Drains the lanes, publishes, lets the requests under way come home and writes the ledger out, within

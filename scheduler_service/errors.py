@@ -157,7 +157,24 @@ class Held(SchedulerServiceError):
 
 
 class CircuitOpen(Held):
-    """What was to be asked keeps failing."""
+    """What was to be asked keeps failing. One of those that ask for it is to come back at ``until``, unless it
+    ``is_tried`` just now; the others by themselves ``at_the_latest`` then. ``circuit``: which one it is.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        reason: Reason,
+        until: Instant,
+        *,
+        circuit: str,
+        at_the_latest: Instant,
+        is_tried: bool = False,
+    ) -> None:
+        super().__init__(message, reason, until)
+        self.circuit = circuit
+        self.at_the_latest = at_the_latest
+        self.is_tried = is_tried
 
 
 class InLine(Held):

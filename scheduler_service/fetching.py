@@ -99,8 +99,8 @@ async def fetch_once(
     Raises ``AlreadyRunning`` while the service holds the data directory.
     """
     bus = EventBus()
-    disconnect = connect(bus, log=write_to_log)
     engine = Engine(settings, clock or SystemClock(), bus.publish, transport)
+    disconnect = connect(bus, log=write_to_log, works_again=engine.waker.works_again)
     check_request(request, engine.processors)
     deaths: list[str] = []
     owned = OwnedTasks(deaths.append)

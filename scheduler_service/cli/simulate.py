@@ -72,7 +72,8 @@ def simulate_configuration(
     for warning in warnings:
         line(f"Warning: {warning}", err=True)
     logger.remove()
-    logger.add(lambda message: line(message.rstrip(), err=True), level="ERROR", format="{message}\n{exception}")
+    said = "{message}\n{exception}"
+    logger.add(lambda m: line(m.rstrip(), err=True), level="ERROR", format=said, diagnose=False, backtrace=False)
     exchanges = sorted(exchanges_needed(settings))
     known = [calendars(name) for name in exchanges if calendars(name).last_day is not None]
     with progress(days) as passed:

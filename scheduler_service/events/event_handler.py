@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from scheduler_service.models import Event
 
 
-def connect(bus: EventBus, *, log: Listener) -> Callable[[], None]:
+def connect(bus: EventBus, *, log: Listener, works_again: Listener) -> Callable[[], None]:
     """Subscribes everyone; the function returned takes them all off again."""
     table: tuple[tuple[str, Listener], ...] = (
         # events  listener
         ("*", log),
+        ("provider.circuit_closed", works_again),
     )
     subscriptions = ExitStack()
     for names, listener in table:

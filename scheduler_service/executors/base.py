@@ -15,6 +15,7 @@ from scheduler_service.errors import Fenced, Held, InLine, StoreError
 from scheduler_service.executors.commit import commit
 from scheduler_service.executors.reports import deferred, quarantined, run_closed, set_aside, task_ended
 from scheduler_service.executors.turns import Turns
+from scheduler_service.executors.waking import Scouts
 from scheduler_service.models import Event, Outcome, Reason, RunOrigin, StockState, TaskState
 from scheduler_service.stores import stock_state_store, task_store
 
@@ -84,6 +85,7 @@ class Executor:
         self._working: dict[str, set[asyncio.Task[None]]] = {lane: set() for lane in lanes}
         self._claiming = {lane: asyncio.Lock() for lane in lanes}
         self._turns = {lane: Turns() for lane in lanes}
+        self._scouts = Scouts()
         self._draining = False
 
     def notify(self) -> None:
@@ -294,8 +296,8 @@ class Executor:
         """Waits in the queue, or ends where the wait would outlive the schedule's next slot."""
         if _outlasts(held, task, self._clock.now()):
             return Outcome(TaskState.SKIPPED, held.reason, str(held))
-        hold = partial(task_store.hold, mine=task, reason=held.reason, until=held.until, message=str(held))
-        await self._stored(task, hold)
+        hold = partial(task_store.hold, mine=task, reason=held.reason, message=str(held))
+        await self._stored(task, partial(hold, until=self._scouts.comes_back(task, held)))
         self._all_taken.clear()  # it is due again, and its lane is to look when
         self._publish(deferred(task, held))
         return None

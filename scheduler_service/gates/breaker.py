@@ -42,7 +42,7 @@ class Circuit:
         length of nothing.
         """
         row = self.opened
-        return row if row is not None and row.set_at <= now and row.until > row.set_at else None
+        return row if row is not None and not row.is_void(now) and row.until > row.set_at else None
 
 
 def ended_well(error: BaseException | None) -> bool | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from math import ceil
 from typing import TYPE_CHECKING
 
 from scheduler_service.calls import Cost
@@ -66,11 +67,16 @@ def limits_of(budget: Budget, spent: Mapping[str, Spend], now: Instant) -> tuple
         used = spent_in(spent, period, now)
         so_far = {Unit.CALLS: used.calls, Unit.TOKENS: used.tokens, Unit.USD: used.usd_micros}
         found += [
-            Limit(unit, period, most, int(share * most), so_far[unit], begins_anew)
+            Limit(unit, period, most, _kept(share, most), so_far[unit], begins_anew)
             for unit, most in _most(budget, period).items()
             if most is not None
         ]
     return tuple(found)
+
+
+def _kept(share: Decimal, most: int) -> int:
+    """What is kept for who is urgent: of few at least one, and never all."""
+    return min(ceil(share * most), max(most - 1, 0))
 
 
 def spent_in(spent: Mapping[str, Spend], period: Period, now: Instant) -> Spend:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from scheduler_service.clock import HOUR, SECOND, to_iso_seconds
 from scheduler_service.errors import CircuitOpen, Held
-from scheduler_service.gates.breaker import LOOK_AGAIN_AFTER, Circuit, after_try, closing_row
+from scheduler_service.gates.breaker import LONGEST_OPEN, LOOK_AGAIN_AFTER, Circuit, after_try, closing_row
 from scheduler_service.models import Reason
 from scheduler_service.stores.gate_store import CIRCUIT, CLOSED, RATE, GateRow
 
@@ -88,7 +88,7 @@ class Door:
 
     def closed_until(self, now: Instant) -> Instant:
         """0 where it is not; what was set in the future was set by a wrong clock, and is void."""
-        if self.closed is not None and not self.closed.set_at <= now < self.closed.until:
+        if self.closed is not None and (self.closed.is_void(now) or now >= self.closed.until):
             self.closed = None
         return self.closed.until if self.closed is not None else 0
 
@@ -190,9 +190,11 @@ class Door:
         opened = known.circuit.opened_at(now) if known is not None else None
         if known is None or opened is None:
             return
+        row, until, down = self.circuit_row(endpoint), opened.until, Reason.PROVIDER_DOWN
         if known.probed:
             message = f"{self.of(endpoint)} keeps failing; one request finds out whether it works again"
-            raise CircuitOpen(message, Reason.PROVIDER_DOWN, now + LOOK_AGAIN_AFTER)
-        if now < opened.until and not known.released:
-            message = f"{self.of(endpoint)} keeps failing and is not asked until {to_iso_seconds(opened.until)}"
-            raise CircuitOpen(message, Reason.PROVIDER_DOWN, opened.until)
+            again = now + LOOK_AGAIN_AFTER
+            raise CircuitOpen(message, down, again, circuit=row, at_the_latest=now + LONGEST_OPEN, is_tried=True)
+        if now < until and not known.released:
+            message = f"{self.of(endpoint)} keeps failing and is not asked until {to_iso_seconds(until)}"
+            raise CircuitOpen(message, down, until, circuit=row, at_the_latest=until + LONGEST_OPEN)

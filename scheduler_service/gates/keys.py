@@ -134,7 +134,7 @@ class KeyPool:
     def _row(self, key: Key, now: Instant) -> GateRow | None:
         """Why it is set aside. What was set in the future was set by a wrong clock, and is void."""
         row = self._aside.get(key.row)
-        if row is not None and not row.set_at <= now < row.until:
+        if row is not None and (row.is_void(now) or now >= row.until):
             del self._aside[key.row]
             return None
         return row

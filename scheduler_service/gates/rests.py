@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from scheduler_service.clock import HOUR, SECOND
 from scheduler_service.models import Reason
+from scheduler_service.stores.gate_store import SMALL_STEP
 
 if TYPE_CHECKING:
     from scheduler_service.clock import Instant, Micros
@@ -39,7 +40,7 @@ class Rest:
 
     def is_void(self, now: Instant) -> bool:
         """A wrong clock's."""
-        return self.set_at > now
+        return self.set_at > now + SMALL_STEP
 
 
 class Rests:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
-from scheduler_service.clock import DAY, HOUR
+from scheduler_service.clock import DAY, HOUR, MINUTE
 from scheduler_service.models import Reason
 from scheduler_service.stores.schema import call, gate_state
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from scheduler_service.clock import Instant, Micros
 
 RATE, CLOSED, CIRCUIT = "rate", "closed", "circuit"
+SMALL_STEP: Micros = 5 * MINUTE
+"""A clock that is set back by less was right enough: what was set before that holds."""
 LONGEST_ON_ITS_WAY: Micros = HOUR
 """From a call's reservation to its end."""
 
@@ -28,6 +30,10 @@ class GateRow:
     until: Instant
     set_at: Instant
     reason: Reason | None = None
+
+    def is_void(self, now: Instant) -> bool:
+        """What was set in the future was set by a wrong clock."""
+        return self.set_at > now + SMALL_STEP
 
 
 _NEW_GATE = insert(gate_state)
@@ -53,7 +59,7 @@ def put_gate(conn: Connection, provider: str, name: str, row: GateRow) -> None:
 
 def gates(conn: Connection, now: Instant) -> dict[tuple[str, str], GateRow]:
     """(provider, name) to what the gate remembers. What was set in the future was set by a wrong clock and is void."""
-    rows = conn.execute(select(gate_state).where(gate_state.c.set_at <= now))
+    rows = conn.execute(select(gate_state).where(gate_state.c.set_at <= now + SMALL_STEP))
     return {(r.provider, r.name): GateRow(r.until_at, r.set_at, Reason(r.reason) if r.reason else None) for r in rows}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, cast
@@ -11,9 +12,10 @@ import pytest
 from sqlalchemy import select
 
 from scheduler_service.clock import HOUR, MINUTE
-from scheduler_service.errors import Held, StoreError
+from scheduler_service.errors import CircuitOpen, Held, StoreError
 from scheduler_service.executors.base import HOLD_AFTER_FAILURE
-from scheduler_service.models import Contribution, Outcome, Reason
+from scheduler_service.executors.waking import Scouts, Waker
+from scheduler_service.models import Contribution, Event, Outcome, Reason, RunOrigin, Task
 from scheduler_service.stores import document_store, schedule_store, task_store
 from scheduler_service.stores.schema import task as task_table
 from scheduler_service.stores.task_store import Rank
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from scheduler_service.calls import Ask
-    from scheduler_service.models import Task
     from scheduler_service.stores.database import Connection, Ledger
 
 BACKLOG = [f"S{number}" for number in range(8)]
@@ -81,6 +82,56 @@ def test_a_drain_at_any_moment_forgets_no_task(tmp_path: Path, moment: int, seco
             assert await ledger.read(interrupted) == {0}, "a drained task is no suspect"
 
     run(story, seed=moment)
+
+
+def test_of_those_that_wait_for_what_keeps_failing_one_comes_back_until_it_works_again(tmp_path: Path) -> None:
+    looks: list[tuple[int, str]] = []
+
+    async def story(clock: VirtualClock) -> None:
+        began, works = clock.now(), False
+
+        async def act(task: Task, ask: Ask) -> Outcome:
+            if works:
+                return await succeed(task, ask)
+            now = clock.now()
+            looks.append(((now - began) // MINUTE, task.symbol))
+            until = began + ((now - began) // MINUTE + 1) * MINUTE
+            raise CircuitOpen("down", Reason.PROVIDER_DOWN, until, circuit="it", at_the_latest=until + 10 * MINUTE)
+
+        async with open_ledger(tmp_path / "ledger.sqlite") as ledger:
+            await queue(ledger, *BACKLOG, origin=RunOrigin.INITIAL)
+            shop = Workshop(ledger, clock, act, lanes={LANE: 3})
+            waker = Waker(ledger=ledger, clock=clock, lanes_of=lambda name: (name,), notify=shop.executor.notify)
+            waking = asyncio.create_task(waker.wake_forever())
+            await clock.sleep(5 * 60 + 30)
+            first, *later = (sorted(symbol for at, symbol in looks if at == minute) for minute in range(6))
+            assert first == sorted(BACKLOG)
+            assert [len(symbols) for symbols in later] == [1] * 5
+            works = True
+            waker.works_again(Event("provider.circuit_closed", "it works again", {"provider": LANE}))
+            await clock.sleep(6)
+            assert set((await shop.tasks()).values()) == {"completed"}
+            waking.cancel()
+            await shop.close(1)
+
+    run(story)
+
+
+def test_who_stood_back_comes_by_itself_too_and_a_person_never_stands_back(tmp_path: Path) -> None:
+    held = CircuitOpen("down", Reason.PROVIDER_DOWN, NOW + MINUTE, circuit="it", at_the_latest=NOW + 11 * MINUTE)
+    tried = CircuitOpen(
+        "down", Reason.PROVIDER_DOWN, NOW + 1, circuit="it", at_the_latest=NOW + 10 * MINUTE, is_tried=True
+    )
+    scouts, task = Scouts(), a_task()
+    assert scouts.comes_back(task, tried) == NOW + 10 * MINUTE, "one is on its way"
+    assert [scouts.comes_back(task, held) for _ in range(3)] == [NOW + n * MINUTE for n in (1, 11, 11)]
+    assert scouts.comes_back(replace(task, expires_at=NOW + 5 * MINUTE), held) == NOW + 5 * MINUTE
+    assert scouts.comes_back(replace(task, origin=RunOrigin.MANUAL), held) == NOW + MINUTE
+    assert scouts.comes_back(task, Held("wait", Reason.RATE_LIMITED, NOW + 7)) == NOW + 7
+
+
+def a_task() -> Task:
+    return Task(1, 1, "news", RunOrigin.SCHEDULE, "notes", "A", "desk", NOW, 1, 0)
 
 
 def test_a_second_drain_hastens_the_first(tmp_path: Path) -> None:

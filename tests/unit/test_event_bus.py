@@ -81,7 +81,7 @@ def test_a_listener_that_fails_is_logged_and_the_others_still_hear(log: io.Strin
 
 def test_an_event_becomes_a_log_line_with_its_fields_and_braces_as_they_are(log: io.StringIO) -> None:
     bus = EventBus()
-    disconnect = connect(bus, log=write_to_log)
+    disconnect = connect(bus, log=write_to_log, works_again=lambda event: None)
     fields = {"symbol": "AAPL", "reason": Reason.TIMEOUT, "event": "forged", "attempt": 2}
     bus.publish(Event("task.failed", "AAPL: {timeout} {0}", fields, level="WARNING"))
     bus.publish(Event("task.started", "one of many", level="DEBUG"))
@@ -102,7 +102,7 @@ def test_an_event_becomes_a_log_line_with_its_fields_and_braces_as_they_are(log:
 
 def test_an_unknown_level_does_not_reach_the_publisher(log: io.StringIO) -> None:
     bus = EventBus()
-    connect(bus, log=write_to_log)
+    connect(bus, log=write_to_log, works_again=lambda event: None)
     bus.publish(Event("task.failed", "x", level="LOUD"))
     stop_logging()
     assert json.loads(log.getvalue())["event"] == "listener.failed"
