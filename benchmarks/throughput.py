@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 from scheduler_service.calls import Limits, Request, Response
 from scheduler_service.cli.configuration import read
-from scheduler_service.clock import SystemClock
+from scheduler_service.clock import SystemClock, from_iso
 from scheduler_service.engine import Engine
 from scheduler_service.initialisation import OwnedTasks
 from scheduler_service.parsers.feed import parse_feed
 from scheduler_service.settings.load import Found
+from scheduler_service.simulation import Plan, simulate
 from scheduler_service.stores import task_store
 
 if TYPE_CHECKING:
@@ -110,6 +111,14 @@ async def whole_path(settings: Settings) -> tuple[float, float, float]:
     return tasks / took, commits / tasks, pause * 1000
 
 
+def simulation(settings: Settings) -> float:
+    """Tasks a second of a simulated day with a slot every half an hour."""
+    started = time.perf_counter()
+    shown = simulate(settings, Plan(from_iso("2026-11-23T00:00:00Z"), 1))
+    tasks = sum(count.count for schedule in shown.schedules for count in schedule.tasks)
+    return tasks / (time.perf_counter() - started)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--symbols", type=int, default=500)
@@ -120,10 +129,15 @@ def main() -> None:
         settings = read(Found((path,), ""))
         alone = asyncio.run(ceiling(symbols))
         rate, commits, pause = asyncio.run(whole_path(settings))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "scheduler.yaml"
+        path.write_text(CONFIGURATION.format(symbols=", ".join(symbols[:20])))
+        simulated = simulation(read(Found((path,), "")))
     print(f"fetch and parse alone   {alone:8.0f} tasks/s")
     print(f"the whole path          {rate:8.0f} tasks/s   {rate / alone:.2f} of it")
     print(f"commits per task        {commits:8.3f}")
     print(f"longest loop pause      {pause:8.0f} ms")
+    print(f"simulated               {simulated:8.0f} tasks/s   {simulated / rate:.2f} of the whole path")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from math import ceil
 from typing import TYPE_CHECKING
 
 from scheduler_service.calls import Cost
@@ -75,8 +74,8 @@ def limits_of(budget: Budget, spent: Mapping[str, Spend], now: Instant) -> tuple
 
 
 def _kept(share: Decimal, most: int) -> int:
-    """What is kept for who is urgent: of few at least one, and never all."""
-    return min(ceil(share * most), max(most - 1, 0))
+    """What is kept for who is urgent: rounded down, but of two or more not to nothing."""
+    return int(share * most) or int(share > 0 and most > 1)
 
 
 def spent_in(spent: Mapping[str, Spend], period: Period, now: Instant) -> Spend:
