@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from scheduler_service.errors import ParseError
 from scheduler_service.models import Check, Kind, Number, Provenance, Reason, Record
+from scheduler_service.parsers.debt import DEBT, total_debt
 from scheduler_service.parsers.doubt import altered, grew_old, of_another, shrank, together, zeroed
 from scheduler_service.parsers.releases import announcements, expected_next
 from scheduler_service.parsers.statements import (
-    COST_OF_REVENUE,
-    DEBT,
+    COSTS,
     EPS_DILUTED,
     GROSS_PROFIT,
     INCOME,
+    INTEREST,
     OWNED,
     SHARES_DILUTED,
     equity,
@@ -23,7 +24,6 @@ from scheduler_service.parsers.statements import (
     gross_profit,
     net_income,
     revenue,
-    total_debt,
 )
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from scheduler_service.parsers.submissions import Submissions
     from scheduler_service.parsers.xbrl import CompanyFacts, Concept
 
-CONCEPTS = (*INCOME, COST_OF_REVENUE, GROSS_PROFIT, EPS_DILUTED, SHARES_DILUTED, *OWNED, *DEBT)
+CONCEPTS = (*INCOME, *INTEREST, *COSTS, GROSS_PROFIT, EPS_DILUTED, SHARES_DILUTED, *OWNED, *DEBT)
 HISTORY = dt.timedelta(days=5 * 366)
 """How far back from the newest report the reports go."""
 CENT, FRACTION = Decimal("0.01"), Decimal("0.0001")
