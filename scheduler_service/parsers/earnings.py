@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from scheduler_service.errors import ParseError
 from scheduler_service.models import Check, Kind, Number, Provenance, Reason, Record
+from scheduler_service.parsers.announced import Release, release_of, results_with_figures
 from scheduler_service.parsers.debt import DEBT, total_debt
 from scheduler_service.parsers.doubt import altered, grew_old, of_another, shrank, together, zeroed
-from scheduler_service.parsers.releases import announcements, expected_next
+from scheduler_service.parsers.releases import announcements, expected_next, one_each, results_by_title
 from scheduler_service.parsers.statements import (
     COSTS,
     EPS_DILUTED,
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from scheduler_service.models import Contribution
-    from scheduler_service.parsers.releases import Announcement
     from scheduler_service.parsers.series import Figure, Series
     from scheduler_service.parsers.statements import Origin
     from scheduler_service.parsers.submissions import Submissions
@@ -99,24 +99,6 @@ class NextReport(Record):
     source: str
 
 
-class Release(Record):
-    """An announcement under item 2.02 of form 8-K: ``url`` leads to it, ``exhibits_url`` to the list of its documents.
-
-    ``about``: "results" of the period that ended on ``period_end``, an "amendment", something "other" (deliveries,
-    monthly sales, preliminary figures), or "unknown". ``time``: before the market opened or after it closed.
-    """
-
-    date: dt.date
-    form: str
-    accession: str
-    items: tuple[str, ...] = ()
-    url: str | None = None
-    exhibits_url: str | None = None
-    about: Literal["results", "amendment", "other", "unknown"] = "unknown"
-    period_end: dt.date | None = None
-    time: Literal["bmo", "amc", "unknown"] = "unknown"
-
-
 class EarningsData(Record):
     """The document's data; reports and releases newest first."""
 
@@ -139,26 +121,13 @@ def read_earnings(
         )
     since = reports[0].period_end - HISTORY
     found = announcements(submissions)
+    foreign = (*results_with_figures(facts, submissions), *results_by_title(submissions))
+    told = one_each((*found, *foreign))
     expected = None if today is None else expected_next(found, submissions, today)
     return EarningsData(
         reports=tuple(r for r in reports if r.period_end >= since),
         next_report=None if expected is None else NextReport(date=expected.date, time=expected.time, source="edgar"),
-        releases=tuple(_release(a, origin) for a in found if a.filing.filed >= since),
-    )
-
-
-def _release(found: Announcement, origin: Origin) -> Release:
-    filing, url = found.filing, origin(found.filing.accession).url
-    return Release(
-        date=filing.filed,
-        form=filing.form,
-        accession=filing.accession,
-        items=filing.items,
-        url=url,
-        exhibits_url=None if url is None else f"{url.rpartition('/')[0]}/{filing.accession}-index.htm",
-        about=found.about,
-        period_end=found.period_end,
-        time=found.time,
+        releases=tuple(release_of(a, origin) for a in told if a.filing.filed >= since),
     )
 
 
@@ -181,6 +150,13 @@ def merge_earnings(contributions: Sequence[Contribution[EarningsData]]) -> Earni
         next_report=_next_report([data.next_report for data in best_first if data.next_report], releases.values()),
         releases=tuple(sorted(releases.values(), key=lambda r: (r.date, r.accession), reverse=True)),
     )
+
+
+def with_known_exhibits(before: EarningsData, now: EarningsData) -> EarningsData:
+    """What was read of an announcement once stays known."""
+    known = {release.accession: release.exhibits for release in before.releases}
+    releases = (r if r.exhibits else r.model_copy(update={"exhibits": known.get(r.accession)}) for r in now.releases)
+    return now.model_copy(update={"releases": tuple(releases)})
 
 
 def doubt_earnings(before: EarningsData, now: EarningsData) -> str | None:

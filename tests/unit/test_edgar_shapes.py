@@ -15,7 +15,7 @@ from scheduler_service.parsers.debt import DEBT
 from scheduler_service.parsers.earnings import Report, read_earnings
 from scheduler_service.parsers.fundamental_analysis import Metric, read_fundamentals
 from scheduler_service.parsers.statements import CASH, OWNED
-from scheduler_service.parsers.submissions import Submissions
+from scheduler_service.parsers.submissions import Filing, Submissions
 from scheduler_service.parsers.xbrl import CompanyFacts, parse_company_facts
 
 YEAR = ("2024-01-01", "2024-12-31")
@@ -291,3 +291,54 @@ def test_classes_of_shares_with_earnings_of_their_own_leave_earnings_per_share_u
     assert year.net_income == 89
     assert year.eps_diluted is None
     assert year.total_debt is None
+
+
+def foreign_filings(*filings: tuple[str, str, str, str]) -> Submissions:
+    """Of day, form, title, and "xbrl" or nothing."""
+    made = [
+        Filing(
+            f"0000000042-25-{day[5:7]}{day[8:]}00",
+            form,
+            date.fromisoformat(day),
+            None,
+            (),
+            "a.htm",
+            title,
+            xbrl == "xbrl",
+        )
+        for day, form, title, xbrl in filings
+    ]
+    return Submissions(42, "Small", (), tuple(made))
+
+
+def test_a_foreign_companys_6_k_that_brought_figures_tells_their_results() -> None:
+    half = said(("2025-01-01", "2025-06-30"), 55, "2025-08-10", "6-K")
+    quarter = said(("2025-04-01", "2025-06-30"), 28, "2025-08-10", "6-K")
+    facts = facts_of({"Revenue": [said(YEAR, 100, form="20-F"), half, quarter]}, "EUR", "ifrs-full")
+    filings = foreign_filings(
+        ("2025-08-10", "6-K", "6-K", "xbrl"), ("2025-08-09", "6-K", "6-K", ""), (ANNUAL, "20-F", "", "")
+    )
+    (release,) = read_earnings(facts, filings, origin).releases
+    assert (release.form, release.about, release.period_end) == ("6-K", "results", date(2025, 6, 30))
+    assert release.accession == quarter["accn"]
+
+
+@pytest.mark.parametrize(
+    ("title", "claimed"),
+    [
+        ("THIRD QUARTER 2025 RESULTS", True),
+        ("Q3 2025 earnings release", True),
+        ("Half-year results 2025", True),
+        ("6-K", False),
+        ("REPORT OF FOREIGN PRIVATE ISSUER", False),
+        ("Notice of the date of third quarter results", False),
+        ("Results of the annual general meeting", False),
+        ("MONTHLY REVENUE, INTERIM RESULTS TO FOLLOW", False),
+        ("Third quarter results presentation", False),
+        ("Results of tender offer, first quarter", False),
+    ],
+)
+def test_a_6_k_without_figures_is_results_only_where_its_title_says_so(title: str, *, claimed: bool) -> None:
+    facts = facts_of({"Revenue": [said(YEAR, 100, form="20-F")]}, "EUR", "ifrs-full")
+    found = read_earnings(facts, foreign_filings(("2025-08-10", "6-K", title, "")), origin).releases
+    assert [(release.about, release.period_end) for release in found] == ([("results", None)] if claimed else [])
