@@ -8,10 +8,15 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from scheduler_service.errors import ParseError
 from scheduler_service.models import Check, Kind, Number, Provenance, Reason, Record
-from scheduler_service.parsers.announced import Release, release_of, results_with_figures
 from scheduler_service.parsers.debt import DEBT, total_debt
 from scheduler_service.parsers.doubt import altered, grew_old, of_another, shrank, together, zeroed
-from scheduler_service.parsers.releases import announcements, expected_next, one_each, results_by_title
+from scheduler_service.parsers.releases import (
+    announcements,
+    expected_next,
+    one_each,
+    results_by_title,
+    results_with_figures,
+)
 from scheduler_service.parsers.statements import (
     COSTS,
     EPS_DILUTED,
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from scheduler_service.models import Contribution
+    from scheduler_service.parsers.releases import Announcement
     from scheduler_service.parsers.series import Figure, Series
     from scheduler_service.parsers.statements import Origin
     from scheduler_service.parsers.submissions import Submissions
@@ -99,6 +105,35 @@ class NextReport(Record):
     source: str
 
 
+class Exhibit(Record):
+    """A document of a filing: of which ``type`` (``EX-99.1`` is the text of an announcement), and where it is."""
+
+    type: str
+    name: str
+    url: str
+
+
+class Release(Record):
+    """An announcement: form 8-K under item 2.02, or a foreign company's 6-K that is certain to tell results. ``url``
+    leads to it, ``exhibits_url`` to the list of its documents.
+
+    ``about``: "results" of the period that ended on ``period_end``, an "amendment", something "other" (deliveries,
+    monthly sales, preliminary figures), or "unknown". ``time``: before the market opened or after it closed.
+    """
+
+    date: dt.date
+    form: str
+    accession: str
+    items: tuple[str, ...] = ()
+    url: str | None = None
+    exhibits_url: str | None = None
+    exhibits: tuple[Exhibit, ...] | None = None
+    """Null: not read. They are read once for each new announcement of results."""
+    about: Literal["results", "amendment", "other", "unknown"] = "unknown"
+    period_end: dt.date | None = None
+    time: Literal["bmo", "amc", "unknown"] = "unknown"
+
+
 class EarningsData(Record):
     """The document's data; reports and releases newest first."""
 
@@ -127,7 +162,22 @@ def read_earnings(
     return EarningsData(
         reports=tuple(r for r in reports if r.period_end >= since),
         next_report=None if expected is None else NextReport(date=expected.date, time=expected.time, source="edgar"),
-        releases=tuple(release_of(a, origin) for a in told if a.filing.filed >= since),
+        releases=tuple(_release(a, origin) for a in told if a.filing.filed >= since),
+    )
+
+
+def _release(found: Announcement, origin: Origin) -> Release:
+    filing, url = found.filing, origin(found.filing.accession).url
+    return Release(
+        date=filing.filed,
+        form=filing.form,
+        accession=filing.accession,
+        items=filing.items,
+        url=url,
+        exhibits_url=None if url is None else f"{url.rpartition('/')[0]}/{filing.accession}-index.htm",
+        about=found.about,
+        period_end=found.period_end,
+        time=found.time,
     )
 
 
@@ -150,13 +200,6 @@ def merge_earnings(contributions: Sequence[Contribution[EarningsData]]) -> Earni
         next_report=_next_report([data.next_report for data in best_first if data.next_report], releases.values()),
         releases=tuple(sorted(releases.values(), key=lambda r: (r.date, r.accession), reverse=True)),
     )
-
-
-def with_known_exhibits(before: EarningsData, now: EarningsData) -> EarningsData:
-    """What was read of an announcement once stays known."""
-    known = {release.accession: release.exhibits for release in before.releases}
-    releases = (r if r.exhibits else r.model_copy(update={"exhibits": known.get(r.accession)}) for r in now.releases)
-    return now.model_copy(update={"releases": tuple(releases)})
 
 
 def doubt_earnings(before: EarningsData, now: EarningsData) -> str | None:

@@ -15,10 +15,13 @@ from statistics import median, median_low
 from typing import TYPE_CHECKING, Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
+from scheduler_service.parsers.statements import INCOME
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from scheduler_service.parsers.submissions import Filing, Submissions
+    from scheduler_service.parsers.xbrl import CompanyFacts
 
 About: TypeAlias = Literal["results", "amendment", "other", "unknown"]
 Hour: TypeAlias = Literal["bmo", "amc", "unknown"]
@@ -81,6 +84,18 @@ def announcements(submissions: Submissions) -> tuple[Announcement, ...]:
     days = {f.accession: f.filed for f in originals}
     spans = [(end, max(days[accession], reported.get(end, end))) for accession, end in told.items()]
     return tuple(_announcement(f, told, spans) for f in submissions.releases)
+
+
+def results_with_figures(facts: CompanyFacts, submissions: Submissions) -> Iterator[Announcement]:
+    """Of form 6-K, those that brought figures of a period: its results."""
+    ends: dict[str, dt.date] = {}
+    for fact in (fact for concept in INCOME for tag in facts[concept].tags for fact in tag.values() if fact.start):
+        for filing in fact.filings:
+            ends[filing.accession] = max(fact.end, ends.get(filing.accession, dt.date.min))
+    for said in submissions.filings:
+        end = ends.get(said.accession)
+        if said.form == "6-K" and end is not None and end < said.filed <= end + LONGEST_WAIT:
+            yield Announcement(said, "results", end)
 
 
 def results_by_title(submissions: Submissions) -> Iterator[Announcement]:

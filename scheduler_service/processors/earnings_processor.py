@@ -9,16 +9,9 @@ from scheduler_service.clients.edgar_client import MAX_AGE_SUBMISSIONS
 from scheduler_service.clients.perplexity_client import MAX_AGE, Question
 from scheduler_service.clock import utc_day
 from scheduler_service.models import Contribution, Kind
-from scheduler_service.parsers.announced import newest_results, with_exhibits
+from scheduler_service.parsers.announced import newest_results, with_exhibits, with_known_exhibits
 from scheduler_service.parsers.checked_earnings import check_earnings
-from scheduler_service.parsers.earnings import (
-    CONCEPTS,
-    EarningsData,
-    doubt_earnings,
-    merge_earnings,
-    read_earnings,
-    with_known_exhibits,
-)
+from scheduler_service.parsers.earnings import CONCEPTS, EarningsData, doubt_earnings, merge_earnings, read_earnings
 from scheduler_service.parsers.stated_earnings import (
     INSTRUCTIONS,
     SCHEMA,
@@ -59,10 +52,9 @@ class EdgarEarnings:
         company = await with_older_filings(ask, self._client, company)
         today = utc_day(company.answer.fetched_at)
         data = read_earnings(company.facts, company.submissions, company.origin, today)
-        if (newest := newest_results(data.releases)) is not None:
+        if (newest := newest_results(data)) is not None:
             documents = await read_exhibits(ask, company, newest.accession)
-            told = newest if documents is None else with_exhibits(newest, documents)
-            data = data.model_copy(update={"releases": tuple(told if r is newest else r for r in data.releases)})
+            data = data if documents is None else with_exhibits(data, newest, documents)
         return Contribution(self.name, self.kind, data)
 
 

@@ -8,8 +8,7 @@ from itertools import permutations
 from typing import Any
 
 from scheduler_service.models import Contribution, Kind, Provenance
-from scheduler_service.parsers.announced import Release
-from scheduler_service.parsers.earnings import EarningsData, Estimate, NextReport, Report, merge_earnings
+from scheduler_service.parsers.earnings import EarningsData, Estimate, NextReport, Release, Report, merge_earnings
 from scheduler_service.parsers.fundamental_analysis import Analysis, FundamentalsData, Metric, merge_fundamentals
 
 
