@@ -11,7 +11,14 @@ from scheduler_service.clock import HOUR
 from scheduler_service.errors import ClientError, Held, InLine, NotFound, ParseError
 from scheduler_service.models import Kind, Reason
 from scheduler_service.parsers.filing_index import parse_filing_index
-from scheduler_service.parsers.submissions import find_cik, parse_older_filings, parse_submissions, parse_tickers
+from scheduler_service.parsers.submissions import (
+    find_cik,
+    find_name,
+    parse_names,
+    parse_older_filings,
+    parse_submissions,
+    parse_tickers,
+)
 from scheduler_service.parsers.xbrl import parse_company_facts
 
 if TYPE_CHECKING:
@@ -87,6 +94,15 @@ async def read_submissions(ask: Ask, client: EdgarClient, symbol: Symbol) -> Ans
             Reason.UNKNOWN_SYMBOL,
         )
     return await ask(client.submissions(cik), partial(_read_submissions, cik=cik))
+
+
+async def read_name(ask: Ask, client: EdgarClient, symbol: Symbol) -> str | None:
+    """What a symbol's company is called at EDGAR; None where that is not known, or cannot be had now."""
+    try:
+        names = (await ask(client.tickers(), parse_names)).value
+    except (ClientError, ParseError, Held):
+        return None
+    return find_name(names, symbol.at(PROVIDER))
 
 
 async def with_older_filings(ask: Ask, client: EdgarClient, company: Company) -> Company:

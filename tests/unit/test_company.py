@@ -16,7 +16,7 @@ from scheduler_service.models import Kind, Outcome, Reason, RunOrigin, Symbol, T
 from scheduler_service.parsers.earnings import CONCEPTS, EarningsData
 from scheduler_service.parsers.fundamental_analysis import FundamentalsData
 from scheduler_service.processors.base import Processor, SourcePolicy, discover
-from scheduler_service.processors.company import read_company
+from scheduler_service.processors.company import read_company, read_name
 from scheduler_service.processors.earnings_processor import EarningsProcessor
 from scheduler_service.processors.fundamental_analyzer import FundamentalAnalyzer
 
@@ -135,6 +135,16 @@ async def test_it_reads_the_pages_of_older_filings_that_announcements_may_be_on(
     assert release.exhibits_url == (
         "https://www.sec.gov/Archives/edgar/data/42/000000004225000001/0000000042-25-000001-index.htm"
     )
+
+
+async def test_it_names_a_company_by_the_table_of_tickers_alone() -> None:
+    ask = RecordedAsk()
+    ask.bodies["tickers"] = {"0": {"cik_str": 42, "ticker": "SMLL", "title": "SMALL CO /DE/"}}
+    assert await read_name(ask, client(), SYMBOL) == "SMALL CO"
+    assert await read_name(ask, client(), Symbol("NOSUCH")) is None
+    assert {resource.key for resource in ask.asked} == {"edgar:tickers"}
+    ask.bodies["tickers"] = TransientClientError("down", Reason.PROVIDER_DOWN)
+    assert await read_name(ask, client(), SYMBOL) is None
 
 
 ANNOUNCED = "0000000042-26-000009"
