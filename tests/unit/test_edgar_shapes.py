@@ -272,6 +272,13 @@ def test_metrics_are_of_the_newest_quarter_with_figures_though_a_later_filing_ha
     assert {metric.as_of for metric in metrics.values()} == {date(2025, 3, 31)}
 
 
+def test_a_period_that_ends_after_its_filing_is_a_slip_and_makes_nothing_newest() -> None:
+    slip = said(("2062-01-01", "2062-12-31"), 7)
+    metrics = metrics_of({"Revenues": [said(YEAR, 100), slip], "NetIncomeLoss": [said(YEAR, 10), slip]})
+    assert metrics["revenue_ttm"].value == 100
+    assert metrics["revenue_ttm"].as_of == date(2024, 12, 31)
+
+
 def test_a_retailers_year_has_three_short_quarters_and_a_long_one() -> None:
     """Twelve weeks three times, then sixteen."""
     starts = ("2024-09-02", "2024-11-25", "2025-02-17")
