@@ -7,6 +7,7 @@ for a file that does not exist; the rate limit is a 403 or 429 page that says "R
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -32,10 +33,14 @@ MAX_AGE_SUBMISSIONS = 4 * MINUTE
 """Less than the five minutes of an eager schedule: each of its slots asks."""
 MAX_AGE_COMPANY_FACTS = DAY
 MAX_AGE_OLDER_FILINGS = 30 * DAY
+MAX_AGE_FILING = 90 * DAY
+MOST_OF_A_PAGE = 1_000_000
 
 _RATE_LIMIT_PHRASES = (b"Threshold", b"Undeclared")
 _MISSING_CODES = (b"<Code>AccessDenied</Code>", b"<Code>NoSuchKey</Code>")
 _SUBMISSIONS = "edgar:submissions:"
+_FILINGS = "edgar:filing:"
+_LISTS_DOCUMENTS = b"Document Format Files"
 
 
 class EdgarClient:
@@ -82,6 +87,12 @@ class EdgarClient:
         key = f"edgar:companyfacts:{number}"
         return self._resource("companyfacts", key, url, MAX_AGE_COMPANY_FACTS, revision)
 
+    def filing_index(self, cik: int | str, accession: str) -> Resource:
+        """The page that lists a filing's documents. What was filed does not change, so it is kept as it is."""
+        url = self.filing_url(cik, accession)
+        resource = self._resource("filing", f"{_FILINGS}{accession}", url, MAX_AGE_FILING, accession)
+        return replace(resource, limits=replace(resource.limits, max_bytes=MOST_OF_A_PAGE))
+
     def filing_url(self, cik: int | str, accession: str, document: str = "") -> str:
         """Where people read a filing: its document, or the list of its documents."""
         folder = f"{self._www}/Archives/edgar/data/{int(cik)}/{accession.replace('-', '')}"
@@ -90,14 +101,17 @@ class EdgarClient:
     def check(self, resource: Resource, response: Response) -> None:
         missing = Reason.UNKNOWN_SYMBOL if resource.key.startswith(_SUBMISSIONS) else Reason.NO_DATA
         now, where, status = self._clock.now(), shown(response.url), response.status
-        if _says_too_many(response):
+        is_index = resource.key.startswith(_FILINGS) and _LISTS_DOCUMENTS in response.body
+        if _says_too_many(response) and not (is_index and status == 200):
             wait = max(BLOCK_SECONDS, retry_after(response.headers, now) or 0.0)
             message = f"{where} answered {status}: {_ASKED_TOO_OFTEN if status == 429 else _BLOCKED}"
             raise RateLimited(message, Reason.RATE_LIMITED, status=status, retry_after=wait)
         if status in (403, 404) and any(code in response.body for code in _MISSING_CODES):
             raise NotFound(f"{where} does not exist at EDGAR", missing, status=status)
         check_status(response, now, missing=missing)
-        if _is_markup(response):
+        if resource.key.startswith(_FILINGS) and not is_index:
+            raise PermanentClientError(f"{where} does not list a filing's documents", Reason.UNREADABLE, status=status)
+        if _is_markup(response) and not is_index:
             raise PermanentClientError(f"{where} is a page instead of JSON", Reason.UNREADABLE, status=status)
 
     def _resource(self, endpoint: str, key: str, url: str, max_age: Micros, revision: str | None = None) -> Resource:
@@ -121,5 +135,5 @@ def _says_too_many(response: Response) -> bool:
 
 
 def _is_markup(response: Response) -> bool:
-    """HTML or XML, by what it says it is or by what it is: everything asked for here is JSON."""
+    """HTML or XML, by what it says it is or by what it is: all but the page of a filing is JSON."""
     return response.content_type.endswith(("html", "xml")) or response.body.lstrip()[:1] == b"<"

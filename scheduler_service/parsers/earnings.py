@@ -8,14 +8,21 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from scheduler_service.errors import ParseError
 from scheduler_service.models import Check, Kind, Number, Provenance, Reason, Record
+from scheduler_service.parsers.debt import DEBT, total_debt
 from scheduler_service.parsers.doubt import altered, grew_old, of_another, shrank, together, zeroed
-from scheduler_service.parsers.releases import announcements, expected_next
+from scheduler_service.parsers.releases import (
+    announcements,
+    expected_next,
+    one_each,
+    results_by_title,
+    results_with_figures,
+)
 from scheduler_service.parsers.statements import (
-    COST_OF_REVENUE,
-    DEBT,
+    COSTS,
     EPS_DILUTED,
     GROSS_PROFIT,
     INCOME,
+    INTEREST,
     OWNED,
     SHARES_DILUTED,
     equity,
@@ -23,7 +30,6 @@ from scheduler_service.parsers.statements import (
     gross_profit,
     net_income,
     revenue,
-    total_debt,
 )
 
 if TYPE_CHECKING:
@@ -36,7 +42,7 @@ if TYPE_CHECKING:
     from scheduler_service.parsers.submissions import Submissions
     from scheduler_service.parsers.xbrl import CompanyFacts, Concept
 
-CONCEPTS = (*INCOME, COST_OF_REVENUE, GROSS_PROFIT, EPS_DILUTED, SHARES_DILUTED, *OWNED, *DEBT)
+CONCEPTS = (*INCOME, *INTEREST, *COSTS, GROSS_PROFIT, EPS_DILUTED, SHARES_DILUTED, *OWNED, *DEBT)
 HISTORY = dt.timedelta(days=5 * 366)
 """How far back from the newest report the reports go."""
 CENT, FRACTION = Decimal("0.01"), Decimal("0.0001")
@@ -99,8 +105,17 @@ class NextReport(Record):
     source: str
 
 
+class Exhibit(Record):
+    """A document of a filing: of which ``type`` (``EX-99.1`` is the text of an announcement), and where it is."""
+
+    type: str
+    name: str
+    url: str
+
+
 class Release(Record):
-    """An announcement under item 2.02 of form 8-K: ``url`` leads to it, ``exhibits_url`` to the list of its documents.
+    """An announcement: form 8-K under item 2.02, or a foreign company's 6-K that is certain to tell results. ``url``
+    leads to it, ``exhibits_url`` to the list of its documents.
 
     ``about``: "results" of the period that ended on ``period_end``, an "amendment", something "other" (deliveries,
     monthly sales, preliminary figures), or "unknown". ``time``: before the market opened or after it closed.
@@ -112,6 +127,8 @@ class Release(Record):
     items: tuple[str, ...] = ()
     url: str | None = None
     exhibits_url: str | None = None
+    exhibits: tuple[Exhibit, ...] | None = None
+    """Null: not read. They are read once for each new announcement of results."""
     about: Literal["results", "amendment", "other", "unknown"] = "unknown"
     period_end: dt.date | None = None
     time: Literal["bmo", "amc", "unknown"] = "unknown"
@@ -139,11 +156,13 @@ def read_earnings(
         )
     since = reports[0].period_end - HISTORY
     found = announcements(submissions)
+    foreign = (*results_with_figures(facts, submissions), *results_by_title(submissions))
+    told = one_each((*found, *foreign))
     expected = None if today is None else expected_next(found, submissions, today)
     return EarningsData(
         reports=tuple(r for r in reports if r.period_end >= since),
         next_report=None if expected is None else NextReport(date=expected.date, time=expected.time, source="edgar"),
-        releases=tuple(_release(a, origin) for a in found if a.filing.filed >= since),
+        releases=tuple(_release(a, origin) for a in told if a.filing.filed >= since),
     )
 
 

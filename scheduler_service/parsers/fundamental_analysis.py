@@ -10,18 +10,19 @@ from pydantic import Field
 
 from scheduler_service.errors import ParseError
 from scheduler_service.models import Check, Kind, Number, Provenance, Reason, Record
+from scheduler_service.parsers.debt import DEBT, total_debt
 from scheduler_service.parsers.doubt import altered, grew_old, of_another, shrank, together, zeroed
 from scheduler_service.parsers.series import Figure
 from scheduler_service.parsers.statements import (
     ASSETS,
     CAPITAL_EXPENDITURE,
     CASH,
-    COST_OF_REVENUE,
-    DEBT,
+    COSTS,
     EPS_DILUTED,
     GROSS_PROFIT,
     INCOME,
     INCOME_TAX,
+    INTEREST,
     OPERATING_CASH_FLOW,
     OPERATING_INCOME,
     OWNED,
@@ -32,7 +33,6 @@ from scheduler_service.parsers.statements import (
     net_income,
     plus,
     revenue,
-    total_debt,
 )
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ if TYPE_CHECKING:
 
 CONCEPTS = (
     *INCOME,
-    COST_OF_REVENUE,
+    *INTEREST,
+    *COSTS,
     GROSS_PROFIT,
     OPERATING_INCOME,
     INCOME_TAX,

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import calendar
 import datetime as dt
+import re
 from collections import Counter
 from dataclasses import dataclass
 from statistics import median, median_low
 from typing import TYPE_CHECKING, Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
+from scheduler_service.parsers.statements import INCOME
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from scheduler_service.parsers.submissions import Filing, Submissions
+    from scheduler_service.parsers.xbrl import CompanyFacts
 
 About: TypeAlias = Literal["results", "amendment", "other", "unknown"]
 Hour: TypeAlias = Literal["bmo", "amc", "unknown"]
@@ -36,6 +40,17 @@ SAME_QUARTER = 20
 """Days by which a quarter's end moves from year to year at most."""
 _PERIODIC = frozenset({"10-K", "10-Q", "10-KT", "10-QT"})
 _MOST_STEPS = 40
+_RESULTS = re.compile(r"\b(?:results|earnings)\b", re.IGNORECASE)
+_OF_A_PERIOD = re.compile(
+    r"\b(?:(?:first|second|third|fourth|1st|2nd|3rd|4th)[ -]quarter|quarterly|q[1-4]|[1-4]q\d{0,4}|half[ -]year(?:ly)?|"
+    r"interim|full[ -]year|annual|nine[ -]months?|six[ -]months?)\b",
+    re.IGNORECASE,
+)
+_NOT_THEMSELVES = re.compile(
+    r"\b(?:dates?|notice|schedul\w*|webcast|conference|calls?|invit\w*|presentations?|slides|transcript|monthly|"
+    r"preliminary|to (?:report|announce|release)|meeting|agm|poll|vote|voting|tender|offer)\b",
+    re.IGNORECASE,
+)
 _YEAR = dt.timedelta(days=364)
 
 
@@ -69,6 +84,35 @@ def announcements(submissions: Submissions) -> tuple[Announcement, ...]:
     days = {f.accession: f.filed for f in originals}
     spans = [(end, max(days[accession], reported.get(end, end))) for accession, end in told.items()]
     return tuple(_announcement(f, told, spans) for f in submissions.releases)
+
+
+def results_with_figures(facts: CompanyFacts, submissions: Submissions) -> Iterator[Announcement]:
+    """Of form 6-K, those that brought figures of a period: its results."""
+    ends: dict[str, dt.date] = {}
+    for fact in (fact for concept in INCOME for tag in facts[concept].tags for fact in tag.values() if fact.start):
+        for filing in fact.filings:
+            ends[filing.accession] = max(fact.end, ends.get(filing.accession, dt.date.min))
+    for said in submissions.filings:
+        end = ends.get(said.accession)
+        if said.form == "6-K" and end is not None and end < said.filed <= end + LONGEST_WAIT:
+            yield Announcement(said, "results", end)
+
+
+def results_by_title(submissions: Submissions) -> Iterator[Announcement]:
+    """Of form 6-K, which has no items, those whose title says that they are a period's results; not of which."""
+    for filing in submissions.filings:
+        title = filing.description
+        told = _RESULTS.search(title) and _OF_A_PERIOD.search(title) and not _NOT_THEMSELVES.search(title)
+        if filing.form == "6-K" and told:
+            yield Announcement(filing, "results")
+
+
+def one_each(found: Iterable[Announcement]) -> tuple[Announcement, ...]:
+    """The first of each filing, newest first."""
+    firsts: dict[str, Announcement] = {}
+    for announcement in found:
+        firsts.setdefault(announcement.filing.accession, announcement)
+    return tuple(sorted(firsts.values(), key=lambda a: a.filing.filed, reverse=True))
 
 
 def expected_next(found: Sequence[Announcement], submissions: Submissions, today: dt.date) -> Expected | None:

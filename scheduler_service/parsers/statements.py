@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from decimal import Decimal
 from typing import TYPE_CHECKING, TypeAlias
 
 from scheduler_service.models import Provenance
@@ -40,11 +39,17 @@ REVENUE = Concept(
         "ifrs-full:RevenueAndOperatingIncome",
     )
 )
-# A bank's revenue is what its interest leaves, and its fees; many state only these two.
+# A bank's revenue is what its interest leaves, and its fees: so the totals of those that state one are meant, too.
 NET_INTEREST_INCOME = Concept(("us-gaap:InterestIncomeExpenseNet",))
 NONINTEREST_INCOME = Concept(("us-gaap:NoninterestIncome",))
-COST_OF_REVENUE = Concept(
-    ("us-gaap:CostOfRevenue", "us-gaap:CostOfGoodsAndServicesSold", "us-gaap:CostOfGoodsSold", "ifrs-full:CostOfSales")
+INTEREST_INCOME = Concept(("us-gaap:InterestAndDividendIncomeOperating",))
+INTEREST_EXPENSE = Concept(("us-gaap:InterestExpense", "us-gaap:InterestExpenseOperating"))
+COST_OF_REVENUE = Concept(("us-gaap:CostOfRevenue", "us-gaap:CostOfGoodsAndServicesSold", "ifrs-full:CostOfSales"))
+COST_OF_GOODS = Concept(("us-gaap:CostOfGoodsSold",))
+# Costs beside those of the goods, of companies whose gross profit is not revenue less the cost of goods.
+COST_OF_SERVICES = Concept(("us-gaap:CostOfServices", "us-gaap:CostOfServicesLicensesAndServices"))
+CLAIMS = Concept(
+    ("us-gaap:PolicyholderBenefitsAndClaimsIncurredNet", "us-gaap:PolicyholderBenefitsAndClaimsIncurredHealthCare")
 )
 GROSS_PROFIT = Concept(("us-gaap:GrossProfit", "ifrs-full:GrossProfit"))
 OPERATING_INCOME = Concept(("us-gaap:OperatingIncomeLoss", "ifrs-full:ProfitLossFromOperatingActivities"))
@@ -102,63 +107,14 @@ CAPITAL_EXPENDITURE = Concept(
         "ifrs-full:PurchaseOfPropertyPlantAndEquipmentClassifiedAsInvestingActivities",
     )
 )
-LONG_TERM_DEBT = Concept(("us-gaap:LongTermDebtNoncurrent", "us-gaap:LongTermDebtAndCapitalLeaseObligations"))
-KINDS_OF_LONG_TERM_DEBT = tuple(
-    Concept(tuple(f"us-gaap:{tag}" for tag in tags))
-    for tags in (
-        ("ConvertibleDebtNoncurrent", "ConvertibleLongTermNotesPayable"),
-        ("LongTermNotesPayable", "SeniorLongTermNotes"),
-        ("LongTermLoansPayable", "LongTermLoansFromBank"),
-        ("LongTermLineOfCredit",),
-        ("SecuredLongTermDebt",),
-        ("UnsecuredLongTermDebt",),
-        ("OtherLongTermDebtNoncurrent",),
-    )
-)
-"""Each may be all of it or a part; which, is certain only where there is one."""
-CURRENT_DEBT = Concept(("us-gaap:DebtCurrent",))
-CURRENT_PART_OF_LONG_TERM_DEBT = Concept(
-    (
-        "us-gaap:LongTermDebtCurrent",
-        "us-gaap:LongTermDebtAndCapitalLeaseObligationsCurrent",
-        "us-gaap:ConvertibleDebtCurrent",
-        "us-gaap:ConvertibleNotesPayableCurrent",
-    )
-)
-SHORT_TERM_BORROWINGS = Concept(
-    ("us-gaap:ShortTermBorrowings", "us-gaap:LoansPayableCurrent", "us-gaap:NotesPayableCurrent")
-)
-OTHER_SHORT_TERM_BORROWINGS = Concept(("us-gaap:OtherShortTermBorrowings",))
-COMMERCIAL_PAPER = Concept(("us-gaap:CommercialPaper",))
-COMMERCIAL_PAPER_ISSUED = Concept(("us-gaap:ProceedsFromRepaymentsOfCommercialPaper",))
-WHOLE_LONG_TERM_DEBT = Concept(("us-gaap:LongTermDebt",))
-WHOLE_DEBT = Concept(("us-gaap:DebtLongtermAndShorttermCombinedAmount",))
-BORROWINGS = Concept(("ifrs-full:Borrowings",))
-NONCURRENT_BORROWINGS = Concept(("ifrs-full:LongtermBorrowings",))
-CURRENT_BORROWINGS = Concept(("ifrs-full:CurrentBorrowingsAndCurrentPortionOfNoncurrentBorrowings",))
-DEBT = (
-    LONG_TERM_DEBT,
-    *KINDS_OF_LONG_TERM_DEBT,
-    CURRENT_DEBT,
-    CURRENT_PART_OF_LONG_TERM_DEBT,
-    SHORT_TERM_BORROWINGS,
-    OTHER_SHORT_TERM_BORROWINGS,
-    COMMERCIAL_PAPER,
-    COMMERCIAL_PAPER_ISSUED,
-    WHOLE_LONG_TERM_DEBT,
-    WHOLE_DEBT,
-    BORROWINGS,
-    NONCURRENT_BORROWINGS,
-    CURRENT_BORROWINGS,
-)
-"""All that ``total_debt`` looks at."""
 INCOME = (REVENUE, NET_INTEREST_INCOME, NONINTEREST_INCOME, NET_INCOME, GROUP_PROFIT, MINORITY_PROFIT)
-"""All that ``revenue`` and ``net_income`` look at."""
+"""What ``revenue`` and ``net_income`` look at; of a bank also ``INTEREST``, which alone is no income of a period."""
+INTEREST = (INTEREST_INCOME, INTEREST_EXPENSE)
+COSTS = (COST_OF_REVENUE, COST_OF_GOODS, COST_OF_SERVICES, CLAIMS)
+"""What ``gross_profit`` looks at where none is reported."""
 OWNED = (EQUITY, GROUP_EQUITY, MINORITY_EQUITY)
 """All that ``equity`` looks at."""
 _LATELY = timedelta(days=800)
-_PRINCIPAL = Decimal("0.98")
-"""Debt is carried a little below its principal: by up to 2 %."""
 
 Pick: TypeAlias = Callable[[Concept], Figure | None]
 """Gives a concept's figure for the period meant."""
@@ -168,7 +124,8 @@ def revenue(pick: Pick) -> Figure | None:
     """The reported revenue; of a bank that reports none, its net interest income and its other income."""
     if (reported := pick(REVENUE)) is not None:
         return reported
-    return plus(pick(NET_INTEREST_INCOME), pick(NONINTEREST_INCOME))
+    interest = pick(NET_INTEREST_INCOME) or minus(pick(INTEREST_INCOME), pick(INTEREST_EXPENSE))
+    return plus(interest, pick(NONINTEREST_INCOME))
 
 
 def net_income(facts: CompanyFacts, pick: Pick) -> Figure | None:
@@ -211,86 +168,16 @@ def plus(one: Figure | None, other: Figure | None) -> Figure | None:
 
 
 def gross_profit(pick: Pick) -> Figure | None:
-    """The reported gross profit, else revenue less its cost."""
-    return pick(GROSS_PROFIT) or minus(pick(REVENUE), pick(COST_OF_REVENUE))
+    """The reported gross profit, else revenue less its cost; None where that is of some of it only.
 
-
-def total_debt(facts: CompanyFacts, at: date) -> Figure | None:
-    """Interest-bearing debt at a date, leases left out; None where a part of it is not known.
-
-    A missing current part counts as none, as in a balance sheet without such a line, unless the whole of long-term
-    debt, or paper issued in the period, says that there must be one.
+    Insurers also sell goods, and most of what they pay is claims.
     """
-    if any(at in facts[concept].unread for concept in DEBT):
+    if (reported := pick(GROSS_PROFIT)) is not None:
+        return reported
+    if pick(CLAIMS) is not None:
         return None
-
-    def pick(concept: Concept) -> Figure | None:
-        return facts[concept].instants.get(at)
-
-    if (borrowings := pick(BORROWINGS)) is not None:
-        return borrowings
-    if (noncurrent := pick(LONG_TERM_DEBT)) is not None:
-        return _with_current(facts, at, noncurrent)
-    if (whole := pick(WHOLE_DEBT)) is not None:
-        return whole
-    return _debt_without_a_line(facts, at, pick) or plus(pick(NONCURRENT_BORROWINGS), pick(CURRENT_BORROWINGS))
-
-
-def _debt_without_a_line(facts: CompanyFacts, at: date, pick: Pick) -> Figure | None:
-    """Debt of a balance sheet that has no line for all that is long-term."""
-    if (kind := _only_kind(facts, at)) is not None:
-        return _with_current(facts, at, kind)
-    # The whole of long-term debt holds its current part; it may be the principal, so it only stands in, and not where
-    # a balance sheet that splits the two should say more.
-    whole, short = pick(WHOLE_LONG_TERM_DEBT), _borrowed_short(facts, at)
-    if whole is None or short is None or pick(CURRENT_PART_OF_LONG_TERM_DEBT) is not None:
-        return None
-    return _sum(at, [whole, *short])
-
-
-def _only_kind(facts: CompanyFacts, at: date) -> Figure | None:
-    kinds = [f for concept in KINDS_OF_LONG_TERM_DEBT if (f := facts[concept].instants.get(at)) is not None]
-    owed = [f for f in kinds if f.value] or kinds[:1]
-    return owed[0] if len(owed) == 1 else None
-
-
-def _with_current(facts: CompanyFacts, at: date, noncurrent: Figure) -> Figure | None:
-    current = _current_debt(facts, at)
-    if current is None:
-        return None
-    paper, whole = (facts[concept].instants.get(at) for concept in (COMMERCIAL_PAPER, WHOLE_LONG_TERM_DEBT))
-    long_term = _sum(at, [noncurrent, *(figure for figure in current if figure != paper)])
-    if whole is not None and whole.value * _PRINCIPAL > long_term.value:
-        return None
-    return _sum(at, [noncurrent, *current])
-
-
-def _current_debt(facts: CompanyFacts, at: date) -> list[Figure] | None:
-    if (current := facts[CURRENT_DEBT].instants.get(at)) is not None:
-        return [current]
-    part = facts[CURRENT_PART_OF_LONG_TERM_DEBT].instants.get(at)
-    short = _borrowed_short(facts, at)
-    if short is None or part is None or any(figure.value == part.value for figure in short):
-        # Two equal amounts are one amount under two names.
-        return short
-    return [part, *short]
-
-
-def _borrowed_short(facts: CompanyFacts, at: date) -> list[Figure] | None:
-    """Short-term borrowings include commercial paper; without them, the paper and the rest. None: paper unknown."""
-    if (borrowings := facts[SHORT_TERM_BORROWINGS].instants.get(at)) is not None:
-        return [borrowings]
-    paper, rest = (facts[concept].instants.get(at) for concept in (COMMERCIAL_PAPER, OTHER_SHORT_TERM_BORROWINGS))
-    if paper is None and any(
-        fact.end == at and fact.value for tag in facts[COMMERCIAL_PAPER_ISSUED].tags for fact in tag.values()
-    ):
-        return None
-    return [figure for figure in (paper, rest) if figure is not None]
-
-
-def _sum(at: date, figures: Sequence[Figure]) -> Figure:
-    total = sum((f.value for f in figures), Decimal())
-    return Figure(None, at, total, tuple(part for f in figures for part in f.parts), derived=len(figures) > 1)
+    cost = pick(COST_OF_REVENUE) or (None if pick(COST_OF_SERVICES) else pick(COST_OF_GOODS))
+    return minus(pick(REVENUE), cost)
 
 
 def filing_of(facts: Sequence[Fact]) -> FiledIn:

@@ -104,7 +104,11 @@ def _has_one_name(text: str, name: str) -> bool:
     named = [word for word in _words(name) if not _FORMS.fullmatch(word)]
     if not named:
         return False
-    words = _words(text)
+    # Lists of companies write MCDONALDS, texts McDonald's.
+    return any(_is_named(words, named) for words in (_words(text), _words(re.sub(r"['’]", "", text))))
+
+
+def _is_named(words: list[str], named: list[str]) -> bool:
     folded, wanted = [word.casefold() for word in words], [word.casefold() for word in named]
     if len(wanted) > 1 and any(folded[i : i + len(wanted)] == wanted for i in range(len(folded))):
         return True

@@ -27,6 +27,8 @@ RESULTS_ITEM = "2.02"
 """Item of a form 8-K: Results of Operations and Financial Condition."""
 _ACCESSION = re.compile(r"[0-9]{10}-[0-9]{2}-[0-9]{6}")
 _MOMENT = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.[0-9]+)?Z?")
+_ADDED = re.compile(r"\s*[/\\]\s*(?:[A-Za-z]{2,3})?\s*[/\\]?\s*$")
+"""``BANK OF AMERICA CORP /DE/``, ``COSTCO WHOLESALE CORP /NEW``, ``TOYOTA MOTOR CORP/``."""
 _NEEDED_COLUMNS = ("accessionNumber", "filingDate", "form")
 
 
@@ -117,6 +119,22 @@ def parse_tickers(body: bytes) -> Mapping[str, int]:
     if not tickers:
         raise ParseError("EDGAR's list of tickers holds no ticker", Reason.NO_DATA)
     return tickers
+
+
+def parse_names(body: bytes) -> Mapping[str, str]:
+    """Ticker, in EDGAR's spelling, to the company's name, without the state or class that EDGAR adds to some."""
+    names: dict[str, str] = {}
+    for row in load_object(body).values():
+        fields = as_object(row)
+        ticker, name = _spelling(as_text(fields.get("ticker"))), _ADDED.sub("", as_text(fields.get("title"))).strip()
+        if ticker and name:
+            names.setdefault(ticker, name)
+    return names
+
+
+def find_name(names: Mapping[str, str], symbol: str) -> str | None:
+    """The name of a symbol's company, in any spelling of the symbol."""
+    return names.get(_spelling(symbol))
 
 
 def find_cik(tickers: Mapping[str, int], symbol: str) -> int | None:

@@ -186,6 +186,8 @@ def _row(raw: Mapping[str, Any]) -> _Row | None:
         return None
     if raw.get("start") is not None and (start is None or start > end):
         return None
+    if end > filed:  # a slip of the filer's: nobody reports what is to come
+        return None
     return _Row(start, end, value, FiledIn(filed, accession), form, as_int(raw.get("fy")), as_text(raw.get("fp")))
 
 

@@ -8,9 +8,17 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from scheduler_service.clock import HOUR
-from scheduler_service.errors import NotFound, ParseError
+from scheduler_service.errors import ClientError, Held, InLine, NotFound, ParseError
 from scheduler_service.models import Kind, Reason
-from scheduler_service.parsers.submissions import find_cik, parse_older_filings, parse_submissions, parse_tickers
+from scheduler_service.parsers.filing_index import parse_filing_index
+from scheduler_service.parsers.submissions import (
+    find_cik,
+    find_name,
+    parse_names,
+    parse_older_filings,
+    parse_submissions,
+    parse_tickers,
+)
 from scheduler_service.parsers.xbrl import parse_company_facts
 
 if TYPE_CHECKING:
@@ -19,6 +27,7 @@ if TYPE_CHECKING:
     from scheduler_service.calls import Answer, Ask
     from scheduler_service.clients.edgar_client import EdgarClient
     from scheduler_service.models import Provenance, Symbol
+    from scheduler_service.parsers.filing_index import Document
     from scheduler_service.parsers.submissions import Submissions
     from scheduler_service.parsers.xbrl import CompanyFacts, Concept
 
@@ -87,6 +96,15 @@ async def read_submissions(ask: Ask, client: EdgarClient, symbol: Symbol) -> Ans
     return await ask(client.submissions(cik), partial(_read_submissions, cik=cik))
 
 
+async def read_name(ask: Ask, client: EdgarClient, symbol: Symbol) -> str | None:
+    """What a symbol's company is called at EDGAR; None where that is not known, or cannot be had now."""
+    try:
+        names = (await ask(client.tickers(), parse_names)).value
+    except (ClientError, ParseError, Held):
+        return None
+    return find_name(names, symbol.at(PROVIDER))
+
+
 async def with_older_filings(ask: Ask, client: EdgarClient, company: Company) -> Company:
     """With the filings of the last years, where the newest thousand do not go back so far: banks file that many in
     weeks.
@@ -104,6 +122,20 @@ async def with_older_filings(ask: Ask, client: EdgarClient, company: Company) ->
         except NotFound:
             continue
     return replace(company, submissions=submissions)
+
+
+async def read_exhibits(ask: Ask, company: Company, accession: str) -> tuple[Document, ...] | None:
+    """A filing's exhibits; None where they cannot be had now, for that is no reason to do without its figures.
+
+    Raises ``InLine`` where its turn is later.
+    """
+    resource = company.client.filing_index(company.submissions.cik, accession)
+    try:
+        return (await ask(resource, partial(parse_filing_index, accession=accession))).value
+    except InLine:
+        raise
+    except (ClientError, ParseError, Held):
+        return None
 
 
 def _read_submissions(body: bytes, *, cik: int) -> Submissions:

@@ -9,6 +9,7 @@ from scheduler_service.clients.edgar_client import MAX_AGE_SUBMISSIONS
 from scheduler_service.clients.perplexity_client import MAX_AGE, Question
 from scheduler_service.clock import utc_day
 from scheduler_service.models import Contribution, Kind
+from scheduler_service.parsers.announced import newest_results, with_exhibits, with_known_exhibits
 from scheduler_service.parsers.checked_earnings import check_earnings
 from scheduler_service.parsers.earnings import CONCEPTS, EarningsData, doubt_earnings, merge_earnings, read_earnings
 from scheduler_service.parsers.stated_earnings import (
@@ -20,7 +21,7 @@ from scheduler_service.parsers.stated_earnings import (
 )
 from scheduler_service.parsers.stock_names import Stock
 from scheduler_service.processors.base import Processor
-from scheduler_service.processors.company import PROVIDER, SUBMISSIONS, read_company, with_older_filings
+from scheduler_service.processors.company import PROVIDER, SUBMISSIONS, read_company, read_exhibits, with_older_filings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from scheduler_service.calls import Ask
     from scheduler_service.clients.edgar_client import EdgarClient
     from scheduler_service.clients.perplexity_client import PerplexityClient
-    from scheduler_service.clock import Micros
+    from scheduler_service.clock import Instant, Micros
     from scheduler_service.models import StockState, Symbol
 
 
@@ -51,6 +52,9 @@ class EdgarEarnings:
         company = await with_older_filings(ask, self._client, company)
         today = utc_day(company.answer.fetched_at)
         data = read_earnings(company.facts, company.submissions, company.origin, today)
+        if (newest := newest_results(data)) is not None:
+            documents = await read_exhibits(ask, company, newest.accession)
+            data = data if documents is None else with_exhibits(data, newest, documents)
         return Contribution(self.name, self.kind, data)
 
 
@@ -81,6 +85,10 @@ class EarningsProcessor(Processor[EarningsData]):
 
     def merge(self, contributions: Sequence[Contribution[EarningsData]]) -> EarningsData:
         return merge_earnings(contributions).model_copy(update={"checks": check_earnings(contributions)})
+
+    def accumulate(self, previous: EarningsData | None, new: EarningsData, now: Instant) -> EarningsData:
+        del now
+        return new if previous is None else with_known_exhibits(previous, new)
 
     def doubt(self, previous: EarningsData, new: EarningsData) -> str | None:
         return doubt_earnings(previous, new)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from scheduler_service.sandbox.reply import Reply, html_reply, json_reply, xml_reply
+from scheduler_service.sandbox.reply import Reply, html_reply, json_reply, page_reply, xml_reply
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,6 +19,7 @@ _TICKERS = "/files/company_tickers.json"
 _SUBMISSIONS = re.compile(r"/submissions/CIK(\d{10})\.json")
 _OLDER = re.compile(r"/submissions/CIK(\d{10})-submissions-\d{3}\.json")
 _COMPANYFACTS = re.compile(r"/api/xbrl/companyfacts/CIK(\d{10})\.json")
+_INDEX = re.compile(r"/Archives/edgar/data/(\d{1,10})/\d{18}/(\d{10}-\d{2}-\d{6})-index\.htm")
 _DATA_HOST = ("/submissions/", "/api/")
 _WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
@@ -35,6 +36,10 @@ def answer(path: str, headers: Mapping[str, str], companies: Mapping[int, Compan
         company = companies.get(int(match[1])) if match else None
         if company:
             return json_reply(body(company, sum(filing.filed <= today for filing in company.filings)))
+    if (match := _INDEX.fullmatch(path)) and (company := companies.get(int(match[1]))):
+        for filing in company.filings:
+            if filing.accession == match[2] and filing.filed <= today:
+                return page_reply(filing_index(company, filing))
     return no_such_key(path) if path.startswith(_DATA_HOST) else access_denied()
 
 
@@ -112,6 +117,24 @@ def companyfacts(company: Company, filed: int) -> bytes:
             tag["units"].setdefault(fact.unit, []).append(_row(fact, filing))
     facts = {"us-gaap": dict(sorted(tags.items()))} if tags else {}
     return orjson.dumps({"cik": company.profile.cik, "entityName": company.profile.name, "facts": facts})
+
+
+def filing_index(company: Company, filing: Filing) -> bytes:
+    """``{accession}-index.htm``: the documents of a filing; an announcement of results has one exhibit, its text."""
+    folder = f"/Archives/edgar/data/{company.profile.cik}/{filing.accession.replace('-', '')}"
+    documents = [(filing.form, filing.document)]
+    if filing.items.startswith("2.02"):
+        documents.append(("EX-99.1", f"{filing.document.partition('.')[0]}_ex991.htm"))
+    rows = "".join(
+        f'<tr><td scope="row">{n}</td><td scope="row">{kind}</td>'
+        f'<td scope="row"><a href="{folder}/{name}">{name}</a></td><td scope="row">{kind}</td><td>0</td></tr>\n'
+        for n, (kind, name) in enumerate(documents, 1)
+    )
+    titles = "".join(f'<th scope="col">{title}</th>' for title in ("Seq", "Description", "Document", "Type", "Size"))
+    table = f'<table class="tableFile" summary="Document Format Files">\n<tr>{titles}</tr>\n{rows}</table>'
+    return (
+        f"<!DOCTYPE html>\n<html><head><title>EDGAR Filing Documents</title></head><body>{table}</body></html>".encode()
+    )
 
 
 def _row(fact: Fact, filing: Filing) -> dict[str, Any]:

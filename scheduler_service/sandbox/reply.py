@@ -54,7 +54,11 @@ def xml_reply(status: int, body: bytes) -> Reply:
 def html_reply(status: int, title: str, text: str) -> Reply:
     head = f'<!DOCTYPE html>\n<html lang="en"><head><title>{title}</title></head>'
     page = f"{head}<body><h1>{title}</h1><p>{text}</p></body></html>\n"
-    return Reply(status, {"content-type": "text/html; charset=utf-8"}, page.encode())
+    return page_reply(page.encode(), status)
+
+
+def page_reply(body: bytes, status: int = 200) -> Reply:
+    return Reply(status, {"content-type": "text/html; charset=utf-8"}, body)
 
 
 def error_reply(status: int, kind: str, message: str, param: str | None = None) -> Reply:

@@ -8,11 +8,11 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from scheduler_service.errors import ParseError
+from scheduler_service.parsers.debt import DEBT, total_debt
 from scheduler_service.parsers.statements import (
     CAPITAL_EXPENDITURE,
     CASH,
-    COST_OF_REVENUE,
-    DEBT,
+    COSTS,
     EPS_DILUTED,
     EQUITY,
     GROSS_PROFIT,
@@ -22,7 +22,6 @@ from scheduler_service.parsers.statements import (
     REVENUE,
     SHARES_DILUTED,
     gross_profit,
-    total_debt,
 )
 from scheduler_service.parsers.xbrl import parse_company_facts
 from scheduler_service.sandbox import edgar
@@ -43,7 +42,7 @@ MISSTATED_REVENUE = {"INITX": Decimal("1.04")}
 """Told 4 % too high on purpose, so that comparing what a model says with the filings has something to find."""
 
 _CONCEPTS = (
-    *(REVENUE, COST_OF_REVENUE, GROSS_PROFIT, OPERATING_INCOME, NET_INCOME, EPS_DILUTED, SHARES_DILUTED),
+    *(REVENUE, *COSTS, GROSS_PROFIT, OPERATING_INCOME, NET_INCOME, EPS_DILUTED, SHARES_DILUTED),
     *(EQUITY, CASH, OPERATING_CASH_FLOW, CAPITAL_EXPENDITURE, *DEBT),
 )
 

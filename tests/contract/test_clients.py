@@ -39,6 +39,7 @@ def stock(symbol: str, cik: int, revision: str | None) -> dict[str, Any]:
     question = Question("what", "Answer in JSON.", f"Which company has the ticker {symbol}?", SCHEMA)
     page, query = f"CIK{cik:010d}-submissions-001.json", f"{symbol} stock"
     made_of = {"symbol": Symbol(symbol), "cik": cik, "revision": revision, "page": page}
+    made_of["accession"] = f"{cik:010d}-25-000079"
     return {**made_of, "question": question, "query": query}
 
 

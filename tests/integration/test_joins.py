@@ -46,13 +46,14 @@ def test_runs_of_any_origin_share_one_call_and_are_recorded_as_joined(
         await machine.work(engine)
 
     machine.live(then)
-    assert len(machine.asked) == len(set(machine.asked)) == 3, "tickers, submissions, companyfacts: once each"
+    assert len(machine.asked) == len(set(machine.asked)) == 4, "tickers, submissions, companyfacts, filing: once each"
     tasks = told(machine, capsys)["tasks"]
     assert [task["state"] for task in tasks] == ["completed"] * 3
     hows = {task["origin"]: [call["how"] for call in task["calls"]] for task in tasks}
-    assert hows["initial"] == ["asked"] * 3
-    assert hows["manual"] == hows["retry"] == ["joined"] * 3
-    assert {call["resource"].split(":")[1] for call in tasks[0]["calls"]} == {"tickers", "submissions", "companyfacts"}
+    assert hows["initial"] == ["asked"] * 4
+    assert hows["manual"] == hows["retry"] == ["joined"] * 4
+    resources = {call["resource"].split(":")[1] for call in tasks[0]["calls"]}
+    assert resources == {"tickers", "submissions", "companyfacts", "filing"}
     assert told(machine, capsys, as_json=False).count("joined") == 2
 
 
@@ -60,12 +61,12 @@ def test_domains_share_companyfacts_at_once_or_one_after_the_other(
     machine: Machine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     machine.fetch("earnings", "AAPL", source="edgar")
-    assert len(machine.asked) == 3
+    assert len(machine.asked) == 4
     machine.fetch("fundamentals", "AAPL", source="edgar")
-    assert len(machine.asked) == 3
+    assert len(machine.asked) == 4
     fundamentals, earnings = told(machine, capsys)["tasks"]
     assert [call["how"] for call in fundamentals["calls"]] == ["kept"] * 3
-    assert [call["call_id"] for call in fundamentals["calls"]] == [call["call_id"] for call in earnings["calls"]]
+    assert [call["call_id"] for call in fundamentals["calls"]] == [call["call_id"] for call in earnings["calls"]][:3]
 
 
 def test_who_joined_a_flight_that_failed_gets_the_same_and_the_next_one_asks_anew(machine: Machine) -> None:

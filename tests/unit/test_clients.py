@@ -229,6 +229,18 @@ def test_good_json_passes() -> None:
     edgar().check(edgar().tickers(), answer(200, b'{"title": "Threshold Inc."}'))
 
 
+def test_the_page_of_a_filing_is_a_page_and_no_other_is() -> None:
+    index = edgar().filing_index(42, "0000000042-26-000007")
+    html, table = "text/html; charset=utf-8", b'<table summary="Document Format Files"></table>'
+    edgar().check(index, answer(200, b"<html><title>Threshold Inc.</title>" + table + b"</html>", html))
+    assert isinstance(refused(index, answer(200, THRESHOLD, html)), RateLimited)
+    assert isinstance(refused(index, answer(403, THRESHOLD + table, html)), RateLimited)
+    for body in (b"<html>File Unavailable</html>", b"", b"{}"):
+        assert refused(index, answer(200, body, html)).reason is Reason.UNREADABLE
+    assert refused(edgar().submissions(42), answer(200, table, html)).reason is Reason.UNREADABLE
+    assert index.limits.max_bytes < edgar().submissions(42).limits.max_bytes
+
+
 def feeds(*urls: str) -> FeedClient:
     return FeedClient(FeedClient.Options(urls=urls), FakeClock())
 

@@ -11,12 +11,12 @@ import pytest
 from scheduler_service.calls import Answer, Resource
 from scheduler_service.clients.edgar_client import EdgarClient
 from scheduler_service.clock import HOUR, SystemClock
-from scheduler_service.errors import NotFound, ParseError
+from scheduler_service.errors import CircuitOpen, InLine, NotFound, ParseError, TransientClientError
 from scheduler_service.models import Kind, Outcome, Reason, RunOrigin, Symbol, Task, TaskState
 from scheduler_service.parsers.earnings import CONCEPTS, EarningsData
 from scheduler_service.parsers.fundamental_analysis import FundamentalsData
 from scheduler_service.processors.base import Processor, SourcePolicy, discover
-from scheduler_service.processors.company import read_company
+from scheduler_service.processors.company import read_company, read_name
 from scheduler_service.processors.earnings_processor import EarningsProcessor
 from scheduler_service.processors.fundamental_analyzer import FundamentalAnalyzer
 
@@ -55,7 +55,10 @@ class RecordedAsk:
 
     async def __call__(self, resource: Resource, parse: Callable[[bytes], T]) -> Answer[T]:
         self.asked.append(resource)
-        body = json.dumps(self.bodies[resource.key.split(":")[1]]).encode()
+        said = self.bodies[resource.key.split(":")[1]]
+        if isinstance(said, Exception):
+            raise said
+        body = said if isinstance(said, bytes) else json.dumps(said).encode()
         return Answer(parse(body), f"call-{len(self.asked)}", resource.request.url, 0, sandbox=False, asked=True)
 
 
@@ -132,6 +135,75 @@ async def test_it_reads_the_pages_of_older_filings_that_announcements_may_be_on(
     assert release.exhibits_url == (
         "https://www.sec.gov/Archives/edgar/data/42/000000004225000001/0000000042-25-000001-index.htm"
     )
+
+
+async def test_it_names_a_company_by_the_table_of_tickers_alone() -> None:
+    ask = RecordedAsk()
+    ask.bodies["tickers"] = {"0": {"cik_str": 42, "ticker": "SMLL", "title": "SMALL CO /DE/"}}
+    assert await read_name(ask, client(), SYMBOL) == "SMALL CO"
+    assert await read_name(ask, client(), Symbol("NOSUCH")) is None
+    assert {resource.key for resource in ask.asked} == {"edgar:tickers"}
+    ask.bodies["tickers"] = TransientClientError("down", Reason.PROVIDER_DOWN)
+    assert await read_name(ask, client(), SYMBOL) is None
+
+
+ANNOUNCED = "0000000042-26-000009"
+EXHIBITS = """<table summary="Document Format Files"><tr><th>Document</th><th>Type</th></tr>
+<tr><td><a href="/Archives/edgar/data/42/000000004226000009/ex991.htm">x</a></td><td>EX-99.1</td></tr></table>"""
+
+
+def announced(filing_index: object) -> RecordedAsk:
+    ask = RecordedAsk(filings=(ANNOUNCED, REPORT))
+    recent = ask.bodies["submissions"]["filings"]["recent"]
+    recent |= {"form": ["8-K", "10-K"], "items": ["2.02,9.01", ""], "reportDate": ["2026-01-30", "2025-12-31"]}
+    recent |= {"filingDate": ["2026-01-30", "2026-02-01"], "primaryDocument": ["release.htm", "annual.htm"]}
+    ask.bodies["filing"] = filing_index
+    return ask
+
+
+async def test_it_links_the_exhibits_of_the_newest_results() -> None:
+    ask = announced(EXHIBITS.encode())
+    outcome = await process(EarningsProcessor, ask)
+    (release,) = EarningsData.model_validate_json(outcome.contribution or b"").releases
+    folder = "https://www.sec.gov/Archives/edgar/data/42/000000004226000009"
+    assert [exhibit.model_dump() for exhibit in release.exhibits or ()] == [
+        {"type": "EX-99.1", "name": "ex991.htm", "url": f"{folder}/ex991.htm"}
+    ]
+    index = ask.asked[-1]
+    assert index.request.url == release.exhibits_url == f"{folder}/{ANNOUNCED}-index.htm"
+    assert (index.key, index.revision) == (f"edgar:filing:{ANNOUNCED}", ANNOUNCED)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        NotFound("not there", Reason.NO_DATA),
+        TransientClientError("down", Reason.PROVIDER_DOWN),
+        CircuitOpen("shut", Reason.PROVIDER_DOWN, 0),
+        b"<html>another page</html>",
+    ],
+)
+async def test_exhibits_that_cannot_be_had_cost_no_figure(answer: object) -> None:
+    outcome = await process(EarningsProcessor, announced(answer))
+    data = EarningsData.model_validate_json(outcome.contribution or b"")
+    assert [release.exhibits for release in data.releases] == [None]
+    assert data.reports
+
+
+async def test_exhibits_wait_for_their_turn() -> None:
+    with pytest.raises(InLine):
+        await process(EarningsProcessor, announced(InLine("later", Reason.RATE_LIMITED, 0)))
+
+
+async def test_exhibits_once_read_stay_known() -> None:
+    processor = discover()["earnings"]({"edgar": client()}, [SourcePolicy("edgar", HOUR)])
+    known, lost = [
+        EarningsData.model_validate_json((await process(EarningsProcessor, announced(said))).contribution or b"")
+        for said in (EXHIBITS.encode(), NotFound("not there", Reason.NO_DATA))
+    ]
+    assert processor.accumulate(known, lost, 0) == known
+    assert processor.accumulate(lost, known, 0) == known
+    assert processor.accumulate(None, lost, 0) == lost
 
 
 @pytest.mark.parametrize("processor", [EarningsProcessor, FundamentalAnalyzer])

@@ -115,7 +115,8 @@ def test_it_prefers_a_reported_fourth_quarter_to_a_derived_one() -> None:
 
 
 def test_it_knows_the_long_last_quarter_of_a_retailer() -> None:
-    reports = reports_of({"Revenues": [row(("2024-09-02", "2025-08-31"), 270), row(("2024-09-02", "2025-05-11"), 180)]})
+    stretches = [(("2024-09-02", "2025-08-31"), 270), (("2024-09-02", "2025-05-11"), 180)]
+    reports = reports_of({"Revenues": [row(*stretch, filed="2025-10-01") for stretch in stretches]})
     assert reports["quarter", "2025-08-31"].revenue == 90
 
 
@@ -223,7 +224,7 @@ def test_it_adds_this_years_part_to_the_year_and_takes_last_years_off() -> None:
         row(Q1, 20, form="10-Q"),
         row(("2025-01-01", "2025-03-31"), 25, filed="2025-05-01", form="10-Q"),
     ]
-    capital = [row(YEAR, 10), row(Q1, 2), row(("2025-01-01", "2025-03-31"), 4)]
+    capital = [row(YEAR, 10), row(Q1, 2), row(("2025-01-01", "2025-03-31"), 4, filed="2025-05-01")]
     metrics = metrics_of(
         {
             "Revenues": flows,

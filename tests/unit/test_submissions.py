@@ -10,7 +10,14 @@ import pytest
 
 from scheduler_service.errors import ParseError
 from scheduler_service.models import Reason
-from scheduler_service.parsers.submissions import Submissions, find_cik, parse_submissions, parse_tickers
+from scheduler_service.parsers.submissions import (
+    Submissions,
+    find_cik,
+    find_name,
+    parse_names,
+    parse_submissions,
+    parse_tickers,
+)
 
 
 def columns(*filings: tuple[str, str, str], **more: list[Any]) -> dict[str, list[Any]]:
@@ -103,3 +110,22 @@ def test_it_says_when_the_list_of_tickers_is_empty() -> None:
     with pytest.raises(ParseError) as caught:
         parse_tickers(b"{}")
     assert caught.value.reason is Reason.NO_DATA
+
+
+@pytest.mark.parametrize(
+    ("title", "name"),
+    [
+        ("Apple Inc.", "Apple Inc."),
+        ("BANK OF AMERICA CORP /DE/", "BANK OF AMERICA CORP"),
+        ("US BANCORP \\DE\\", "US BANCORP"),
+        ("COSTCO WHOLESALE CORP /NEW", "COSTCO WHOLESALE CORP"),
+        ("TOYOTA MOTOR CORP/", "TOYOTA MOTOR CORP"),
+        ("VERTEX PHARMACEUTICALS INC / MA", "VERTEX PHARMACEUTICALS INC"),
+        (" / ", None),
+        (7, None),
+    ],
+)
+def test_it_knows_what_a_company_is_called(title: object, name: str | None) -> None:
+    names = parse_names(json.dumps({"0": {"ticker": "BRK-B", "title": title}, "1": None}).encode())
+    assert find_name(names, "brk.b") == name
+    assert find_name(names, "OTHER") is None

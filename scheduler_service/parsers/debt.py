@@ -1,0 +1,230 @@
+"""Interest-bearing debt, which has no single tag: lines of a balance sheet and notes to them, told apart.
+
+The taxonomies say which figure is part of which. Where they leave open whether one amount holds another, nothing is
+added up: total debt is unknown then.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from scheduler_service.parsers.series import Figure, is_rounding
+from scheduler_service.parsers.xbrl import Concept
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import date
+
+    from scheduler_service.parsers.xbrl import CompanyFacts
+
+
+def _us_gaap(*tags: str) -> Concept:
+    return Concept(tuple(f"us-gaap:{tag}" for tag in tags))
+
+
+def _ifrs(*tags: str) -> Concept:
+    return Concept(tuple(f"ifrs-full:{tag}" for tag in tags))
+
+
+LONG_TERM_DEBT = _us_gaap("LongTermDebtNoncurrent", "LongTermDebtAndCapitalLeaseObligations")
+KINDS_OF_LONG_TERM_DEBT = (
+    _us_gaap("ConvertibleDebtNoncurrent", "ConvertibleLongTermNotesPayable"),
+    _us_gaap("LongTermNotesPayable", "SeniorLongTermNotes"),
+    _us_gaap("LongTermLoansPayable", "LongTermLoansFromBank"),
+    _us_gaap("LongTermLineOfCredit"),
+    _us_gaap("SecuredLongTermDebt"),
+    _us_gaap("UnsecuredLongTermDebt"),
+    _us_gaap("OtherLongTermDebtNoncurrent"),
+)
+"""Each may be all of it or a part; which, is certain only where there is one."""
+CURRENT_DEBT = _us_gaap("DebtCurrent")
+CURRENT_PART_OF_LONG_TERM_DEBT = _us_gaap("LongTermDebtCurrent", "LongTermDebtAndCapitalLeaseObligationsCurrent")
+KINDS_OF_CURRENT_PART = (
+    _us_gaap("ConvertibleDebtCurrent", "ConvertibleNotesPayableCurrent"),
+    _us_gaap("SecuredDebtCurrent"),
+    _us_gaap("UnsecuredDebtCurrent"),
+    _us_gaap("SeniorNotesCurrent"),
+    _us_gaap("SubordinatedDebtCurrent"),
+    _us_gaap("MediumtermNotesCurrent"),
+    _us_gaap("OtherLongTermDebtCurrent"),
+)
+"""Held by the current part of long-term debt where that is stated."""
+SHORT_TERM_BORROWINGS = _us_gaap("ShortTermBorrowings", "LoansPayableCurrent", "NotesPayableCurrent")
+COMMERCIAL_PAPER = _us_gaap("CommercialPaper")
+KINDS_OF_SHORT_TERM_BORROWINGS = (
+    COMMERCIAL_PAPER,
+    _us_gaap("OtherShortTermBorrowings"),
+    _us_gaap("ShortTermBankLoansAndNotesPayable"),
+    _us_gaap("ShortTermNonBankLoansAndNotesPayable"),
+)
+"""Held by short-term borrowings where those are stated; beside each other they add up."""
+COMMERCIAL_PAPER_ISSUED = _us_gaap("ProceedsFromRepaymentsOfCommercialPaper")
+ANY_CURRENT_DEBT = (_us_gaap("NotesAndLoansPayableCurrent"), _us_gaap("LinesOfCreditCurrent"))
+"""Some companies mean all of their current debt, some a line beside the others."""
+WHOLE_LONG_TERM_DEBT = _us_gaap("LongTermDebt")
+WHOLE_DEBT = _us_gaap("DebtLongtermAndShorttermCombinedAmount")
+
+BORROWINGS = _ifrs("Borrowings")
+NONCURRENT_BORROWINGS = _ifrs("LongtermBorrowings")
+KINDS_OF_NONCURRENT_BORROWINGS = (
+    _ifrs("NoncurrentPortionOfNoncurrentBondsIssued"),
+    _ifrs("NoncurrentPortionOfNoncurrentNotesAndDebenturesIssued"),
+    _ifrs("NoncurrentPortionOfNoncurrentLoansReceived"),
+    _ifrs("NoncurrentPortionOfNoncurrentCommercialPapersIssued"),
+    _ifrs("NoncurrentPortionOfOtherNoncurrentBorrowings"),
+)
+BONDS_ISSUED = _ifrs("BondsIssued")
+"""With their current part."""
+CURRENT_BORROWINGS = _ifrs("CurrentBorrowingsAndCurrentPortionOfNoncurrentBorrowings")
+KINDS_OF_CURRENT_BORROWINGS = (_ifrs("ShorttermBorrowings"), _ifrs("CurrentPortionOfLongtermBorrowings"))
+NONCURRENT_LIABILITIES = _ifrs("NoncurrentLiabilities")
+OTHER_NONCURRENT_LIABILITIES = (_ifrs("DeferredTaxLiabilities"), _ifrs("NoncurrentLeaseLiabilities"))
+DEBT = (
+    LONG_TERM_DEBT,
+    *KINDS_OF_LONG_TERM_DEBT,
+    CURRENT_DEBT,
+    CURRENT_PART_OF_LONG_TERM_DEBT,
+    *KINDS_OF_CURRENT_PART,
+    SHORT_TERM_BORROWINGS,
+    *KINDS_OF_SHORT_TERM_BORROWINGS,
+    COMMERCIAL_PAPER_ISSUED,
+    *ANY_CURRENT_DEBT,
+    WHOLE_LONG_TERM_DEBT,
+    WHOLE_DEBT,
+    BORROWINGS,
+    NONCURRENT_BORROWINGS,
+    *KINDS_OF_NONCURRENT_BORROWINGS,
+    BONDS_ISSUED,
+    CURRENT_BORROWINGS,
+    *KINDS_OF_CURRENT_BORROWINGS,
+    NONCURRENT_LIABILITIES,
+    *OTHER_NONCURRENT_LIABILITIES,
+)
+"""All that ``total_debt`` looks at."""
+_PRINCIPAL = Decimal("0.98")
+"""Debt is carried a little below its principal: by up to 2 %."""
+
+
+def total_debt(facts: CompanyFacts, at: date) -> Figure | None:
+    """Interest-bearing debt at a date, leases left out; None where a part of it is not known.
+
+    A missing current part counts as none, as in a balance sheet without such a line, unless the whole of long-term
+    debt, or paper issued in the period, says that there must be one.
+    """
+    if any(at in facts[concept].unread for concept in DEBT):
+        return None
+    if (borrowings := _at(facts, BORROWINGS, at)) is not None:
+        return borrowings
+    if (noncurrent := _at(facts, LONG_TERM_DEBT, at)) is not None:
+        return _with_current(facts, at, noncurrent)
+    if (whole := _at(facts, WHOLE_DEBT, at)) is not None:
+        return whole
+    return _debt_without_a_line(facts, at) or _borrowings_in_parts(facts, at)
+
+
+def _at(facts: CompanyFacts, concept: Concept, at: date) -> Figure | None:
+    return facts[concept].instants.get(at)
+
+
+def _all_at(facts: CompanyFacts, concepts: Sequence[Concept], at: date) -> list[Figure]:
+    return [figure for concept in concepts if (figure := _at(facts, concept, at)) is not None]
+
+
+def _debt_without_a_line(facts: CompanyFacts, at: date) -> Figure | None:
+    """Debt of a balance sheet that has no line for all that is long-term."""
+    if (kind := _only(_all_at(facts, KINDS_OF_LONG_TERM_DEBT, at))) is not None:
+        return _with_current(facts, at, kind)
+    # The whole of long-term debt holds its current part; it may be the principal, so it only stands in, and not where
+    # a balance sheet that splits the two should say more.
+    whole, short = _at(facts, WHOLE_LONG_TERM_DEBT, at), _borrowed_short(facts, at)
+    if whole is None or short is None or _at(facts, CURRENT_PART_OF_LONG_TERM_DEBT, at) is not None:
+        return None
+    apart = _all_at(facts, (*KINDS_OF_CURRENT_PART, *ANY_CURRENT_DEBT), at)
+    return None if any(figure.value for figure in apart) else _sum(at, [whole, *short])
+
+
+def _only(kinds: Sequence[Figure]) -> Figure | None:
+    owed = [figure for figure in kinds if figure.value] or kinds[:1]
+    return owed[0] if len(owed) == 1 else None
+
+
+def _with_current(facts: CompanyFacts, at: date, noncurrent: Figure) -> Figure | None:
+    current = _current_debt(facts, at)
+    if current is None:
+        return None
+    paper, whole = (_at(facts, concept, at) for concept in (COMMERCIAL_PAPER, WHOLE_LONG_TERM_DEBT))
+    long_term = _sum(at, [noncurrent, *(figure for figure in current if figure != paper)])
+    if whole is not None and whole.value * _PRINCIPAL > long_term.value:
+        return None
+    return _sum(at, [noncurrent, *current])
+
+
+def _current_debt(facts: CompanyFacts, at: date) -> list[Figure] | None:
+    """What adds up to it. Two equal amounts are one amount under two names. None: not known."""
+    if (current := _at(facts, CURRENT_DEBT, at)) is not None:
+        return [current]
+    part = _at(facts, CURRENT_PART_OF_LONG_TERM_DEBT, at)
+    short = _borrowed_short(facts, at)
+    kinds = _all_at(facts, KINDS_OF_CURRENT_PART, at)
+    if part is None and kinds and (part := _only(kinds)) is None:
+        return None
+    if short is None:
+        return None
+    lines = short if part is None or any(figure.value == part.value for figure in short) else [part, *short]
+    unplaced = [figure for figure in _all_at(facts, ANY_CURRENT_DEBT, at) if figure.value]
+    if not unplaced:
+        return lines
+    return unplaced[:1] if len({figure.value for figure in (*unplaced, *lines) if figure.value}) == 1 else None
+
+
+def _borrowed_short(facts: CompanyFacts, at: date) -> list[Figure] | None:
+    """Short-term borrowings include commercial paper; without them, the paper and the rest. None: paper unknown."""
+    if (borrowings := _at(facts, SHORT_TERM_BORROWINGS, at)) is not None:
+        return [borrowings]
+    if _at(facts, COMMERCIAL_PAPER, at) is None and any(
+        fact.end == at and fact.value for tag in facts[COMMERCIAL_PAPER_ISSUED].tags for fact in tag.values()
+    ):
+        return None
+    return _all_at(facts, KINDS_OF_SHORT_TERM_BORROWINGS, at)
+
+
+def _borrowings_in_parts(facts: CompanyFacts, at: date) -> Figure | None:
+    """Of an IFRS filer that does not state the total."""
+    current = _all_at(facts, (CURRENT_BORROWINGS,), at) or _all_at(facts, KINDS_OF_CURRENT_BORROWINGS, at)
+    noncurrent = _noncurrent_borrowings(facts, at)
+    if noncurrent is not None:
+        return _sum(at, [*noncurrent, *current]) if noncurrent and current else None
+    return None
+
+
+def _noncurrent_borrowings(facts: CompanyFacts, at: date) -> list[Figure] | None:
+    """What adds up to them; None where it is not certain what the figures hold."""
+    total, kinds = _at(facts, NONCURRENT_BORROWINGS, at), _all_at(facts, KINDS_OF_NONCURRENT_BORROWINGS, at)
+    bonds = _at(facts, BONDS_ISSUED, at)
+    if not kinds and bonds is not None and bonds.value:
+        # Whether a current part is the bonds', too, is not said.
+        if any(figure.value for figure in _all_at(facts, (CURRENT_BORROWINGS, *KINDS_OF_CURRENT_BORROWINGS[1:]), at)):
+            return None
+        kinds = [bonds]
+    if total is None:
+        return kinds
+    if not _is_noncurrent(facts, at, total):
+        return None
+    owed = [figure for figure in kinds if figure.value]
+    if not owed or is_rounding(total.value, sum((figure.value for figure in owed), Decimal())):
+        return [total]
+    # By the taxonomy it holds the others, but some companies mean bank loans alone; it does where it is less than each.
+    return [total, *owed] if all(total.value < figure.value for figure in owed) else None
+
+
+def _is_noncurrent(facts: CompanyFacts, at: date, borrowings: Figure) -> bool:
+    """Whether they leave room for the rest of the non-current liabilities; some companies count a current part in."""
+    liabilities = _at(facts, NONCURRENT_LIABILITIES, at)
+    others = _all_at(facts, OTHER_NONCURRENT_LIABILITIES, at)
+    return liabilities is None or borrowings.value + sum(figure.value for figure in others) <= liabilities.value
+
+
+def _sum(at: date, figures: Sequence[Figure]) -> Figure:
+    total = sum((f.value for f in figures), Decimal())
+    return Figure(None, at, total, tuple(part for f in figures for part in f.parts), derived=len(figures) > 1)
