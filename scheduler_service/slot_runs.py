@@ -95,7 +95,8 @@ def slot_events(schedule: Schedule, plan: SlotPlan, now: Instant) -> Iterator[Ev
         counts: Counter[str] = Counter()
         for row in plan.slots:
             if row.reason:
-                counts[f"{row.outcome}({row.reason})"] += row.slots
+                why = f" ({row.reason})" if str(row.reason) != str(row.outcome) else ""
+                counts[f"{row.outcome}{why}"] += row.slots
         first = next(row for row in plan.slots if row.reason)
         said = ", ".join(f"{count} {fate}" for fate, count in counts.items())
         message = f"{schedule.id}: slots passed without a run of their own: {said}"

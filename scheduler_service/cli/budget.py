@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from scheduler_service.calls import Cost
 from scheduler_service.cli.calendars import informed
 from scheduler_service.cli.configuration import settings_of, source_providers
 from scheduler_service.cli.figures import bars, local_iso, several
@@ -238,6 +239,10 @@ def _sentences(one: Standing, now: Instant, zone: str) -> list[str]:
     if kept:
         share = format_share(one.gate.options.budget.reserve)
         said.append(f"{share} of each limit ({', '.join(kept)}) is kept for people and high priority")
+    dearest = Cost(round(one.gate.options.usd_per_call * 1e6))
+    held = one.gate.account.obstacle(dearest, now, urgent=False)
+    if held is not None:
+        said.append(f"no call that may cost {format_usd(dearest.usd_micros / 1e6)} leaves now: {held}")
     if one.forecast is not None:
         said.append(in_words(one.forecast, now, zone))
     if one.gate.keys is not None:

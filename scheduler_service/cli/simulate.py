@@ -180,6 +180,8 @@ def _print(shown: Report, plan: Plan, settings: Settings) -> None:
         for what, counts in (("slots", one.slots), ("tasks", one.tasks)):
             if why := _reasons(counts):
                 line(f"{_name(one.schedule_id)}: {what} {why}")
+        if waiting := _of(one.tasks, OPEN):
+            line(f"{_name(one.schedule_id)}: {several(waiting, 'task')} not done when the time was over")
     line()
     _print_providers(shown)
     line()

@@ -110,4 +110,5 @@ def _gate(provider: ProviderState) -> str:
     aside = [f"{key.name} {key.state.replace('_', ' ')}" for key in provider.keys if key.until is not None]
     if provider.closed_until is not None:
         return f"closed until {provider.closed_until} ({provider.reason})"
-    return f"open ({', '.join(aside)})" if aside else "open"
+    open_or_not = "open" if provider.exhausted is None else "budget spent"
+    return f"{open_or_not} ({', '.join(aside)})" if aside else open_or_not

@@ -179,7 +179,7 @@ async def test_it_links_the_exhibits_of_the_newest_results() -> None:
     [
         NotFound("not there", Reason.NO_DATA),
         TransientClientError("down", Reason.PROVIDER_DOWN),
-        CircuitOpen("shut", Reason.PROVIDER_DOWN, 0),
+        CircuitOpen("shut", Reason.PROVIDER_DOWN, 0, circuit="filings", at_the_latest=1),
         b"<html>another page</html>",
     ],
 )
