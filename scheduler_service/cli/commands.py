@@ -327,6 +327,20 @@ def reload(paths: tuple[Path, ...], as_json: bool) -> int:
 
 
 @cli.command()
+@click.argument("domain")
+@as_json
+def schema(domain: str, as_json: bool) -> int:
+    """Print the JSON Schema of a domain's documents.
+
+    It is JSON with and without --json, and needs no configuration.
+    """
+    from scheduler_service.cli.schema import schema as print_schema
+
+    del as_json
+    return print_schema(domain)
+
+
+@cli.command()
 @as_json
 def version(as_json: bool) -> int:
     """Show the version of this program."""

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
+from tests.schema_support import valid_document
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
@@ -100,14 +102,15 @@ async def until(happened: Callable[[], bool], what: str) -> None:
 
 
 def document(data_dir: Path, domain: str, symbol: str) -> dict[str, Any]:
-    found: dict[str, Any] = orjson.loads((data_dir / "documents" / domain / f"{symbol}.json").read_bytes())
+    path = data_dir / "documents" / domain / f"{symbol}.json"
+    found: dict[str, Any] = valid_document(orjson.loads(path.read_bytes()))
     return found
 
 
 def documents(data_dir: Path) -> dict[tuple[str, str], dict[str, Any]]:
     """(domain, symbol) to document, of all there are; each must be whole."""
     paths = (data_dir / "documents").glob("*/*.json")
-    return {(path.parent.name, path.stem): orjson.loads(path.read_bytes()) for path in paths}
+    return {(path.parent.name, path.stem): valid_document(orjson.loads(path.read_bytes())) for path in paths}
 
 
 def free_port() -> int:

@@ -22,6 +22,7 @@ from scheduler_service.settings.load import load
 from scheduler_service.stores import document_store, stock_state_store, task_store
 from scheduler_service.stores.publisher import LONGEST_DELAY
 from tests.fakes import FakeClock
+from tests.schema_support import valid_document
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -88,7 +89,7 @@ class Bench:
         publisher = self._engine.publisher
         await publisher.publish_due(ahead=LONGEST_DELAY)
         path = publisher.path(self._domain, symbol)
-        said: dict[str, Any] | None = orjson.loads(path.read_bytes()) if path.exists() else None
+        said: dict[str, Any] | None = valid_document(orjson.loads(path.read_bytes())) if path.exists() else None
         return said
 
     def asked(self) -> list[str]:

@@ -19,6 +19,7 @@ from scheduler_service.sandbox.upstream import SandboxUpstream
 from scheduler_service.stores import history, stock_state_store, task_store
 from scheduler_service.web.views import FetchRequest
 from tests.contract.bench import sandbox_settings
+from tests.schema_support import valid_document
 from tests.virtual_time import VirtualClock, run, run_until_killed
 
 if TYPE_CHECKING:
@@ -112,7 +113,8 @@ class Machine:
         return state
 
     def document(self, domain: str, symbol: str) -> Any:
-        return json.loads((self.folder / "data" / "documents" / domain / f"{symbol}.json").read_bytes())
+        path = self.folder / "data" / "documents" / domain / f"{symbol}.json"
+        return valid_document(json.loads(path.read_bytes()))
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         with closing(sqlite3.connect(self.folder / "data" / "ledger.sqlite")) as connection:
