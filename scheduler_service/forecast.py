@@ -127,15 +127,17 @@ def forecasts(
             monthly = any(limit.period is Period.MONTH for limit in limits)
             until = max(now + DAY, next_month(now) if monthly else 0)
             batches = _batches(settings, sources, provider, known, now, until)
-            found.append(_walk(provider, budget, batches, spent, until))
+            found.append(_walk(provider, budget, batches, spent, now, until))
     return found
 
 
 def _walk(
-    provider: str, budget: Budget, batches: Iterable[Batch], spent: Mapping[str, Spend], until: Instant
+    provider: str, budget: Budget, batches: Iterable[Batch], spent: Mapping[str, Spend], now: Instant, until: Instant
 ) -> Forecast:
-    """Spends the budget on one batch after another; what is held back counts until the limit starts anew."""
-    spent = dict(spent)
+    """Spends the budget on one batch after another; what is held back counts until the limit starts anew. Where not
+    one call fits, it is exhausted now already.
+    """
+    spent, fitted = dict(spent), 0
     wanted: Counter[str] = Counter()
     skipped: Counter[str] = Counter()
     kept: Counter[str] = Counter()
@@ -152,10 +154,11 @@ def _walk(
         usd, tokens = fit * batch.usual.usd_micros, fit * batch.usual.tokens
         spent[day] = Spend(so_far.calls + fit, so_far.usd_micros + usd, so_far.tokens + tokens)
         skipped[batch.domain] += batch.calls - fit
+        fitted += fit
         if first is not None:
             kept[batch.domain] += fit
         elif fit < batch.calls:
-            exhausted_at = batch.at
+            exhausted_at = batch.at if fitted else now
             first = in_the_way(limits_of(budget, spent, batch.at), batch.expected, urgent=not batch.later)
     return Forecast(provider, until, dict(wanted), exhausted_at, first, +skipped, +kept)
 

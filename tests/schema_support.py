@@ -41,7 +41,8 @@ def _problems(value: Any, schema: dict[str, Any], known: dict[str, Any], at: str
                 found += _problems(value, known[wanted.removeprefix("#/$defs/")], known, at)
             case "anyOf":
                 ways = [_problems(value, way, known, at) for way in wanted]
-                found += [] if any(not way for way in ways) else min(ways, key=lambda way: len(way))
+                nearest = min(ways, key=len)
+                found += nearest
             case "const" | "enum":
                 choices = wanted if word == "enum" else [wanted]
                 found += [] if value in choices else [f"{at}: {value!r} is none of {choices}"]

@@ -57,7 +57,7 @@ class Pace:
 
 def usual(conn: Connection, since: Instant) -> dict[tuple[str, str], Usual]:
     """By (domain, source), of the calls reserved since then by fetches that succeeded: what is asked in vain in an
-    outage is not usual, and nothing is kept yet at a first fetch. Who joined a call, or was served a kept answer,
+    outage is not usual, nor is a first fetch, when nothing is kept yet, or one that is forced. Who joined a call, or was served a kept answer,
     fetched too.
     """
     asked = call_use.c.how == Use.ASKED
@@ -75,7 +75,7 @@ def usual(conn: Connection, since: Instant) -> dict[tuple[str, str], Usual]:
         .join(task, task.c.id == call_use.c.task_id)
         .join(run, run.c.id == task.c.run_id)
         .where(call.c.reserved_at >= since, call.c.state != CallState.RESERVED, task.c.state == TaskState.COMPLETED)
-        .where(run.c.origin != RunOrigin.INITIAL)
+        .where(run.c.origin != RunOrigin.INITIAL, ~run.c.force)
         .group_by(task.c.domain, task.c.source)
     )
     return {(domain, source): Usual(*sums) for domain, source, *sums in conn.execute(query)}

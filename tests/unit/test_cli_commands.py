@@ -43,6 +43,7 @@ COMMANDS = [
     "release",
     "budget",
     "reload",
+    "schema",
     "version",
 ]
 
