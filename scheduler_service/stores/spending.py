@@ -57,8 +57,8 @@ class Pace:
 
 def usual(conn: Connection, since: Instant) -> dict[tuple[str, str], Usual]:
     """By (domain, source), of the calls reserved since then by fetches that succeeded: what is asked in vain in an
-    outage is not usual, nor is a first fetch, when nothing is kept yet, or one that is forced. Who joined a call, or was served a kept answer,
-    fetched too.
+    outage is not usual, nor is a first fetch, when nothing is kept yet, or one that is forced. Who joined a call, or
+    was served a kept answer, fetched too.
     """
     asked = call_use.c.how == Use.ASKED
     query = (
