@@ -30,6 +30,7 @@ STORIES_SHOWN = 8
 QUARTERS_SHOWN = 8
 YEARS_SHOWN = 4
 RELEASES_SHOWN = 3
+TEXT_OF_AN_ANNOUNCEMENT = "EX-99"
 SAME_TIME_OF_YEAR = dt.timedelta(days=15)
 _YEAR = dt.timedelta(days=365)
 
@@ -64,6 +65,8 @@ def _(data: EarningsData, *, whole: bool) -> None:
         line("* derived: not reported alone, the difference of two reported figures")
     if unfiled := sorted({report.provenance.source for report in data.reports if report.provenance.accession is None}):
         line(f"† not from a filing: stated by {', '.join(unfiled)}, unverified")
+    if (latest := next((report for report in data.reports if report.estimate is not None), None)) is not None:
+        line(_beside_the_estimate(latest))
     if data.next_report is not None:
         sure = "confirmed" if data.next_report.confirmed else "expected"
         line(f"Next report: {data.next_report.date} ({data.next_report.time}, {sure})")
@@ -71,6 +74,9 @@ def _(data: EarningsData, *, whole: bool) -> None:
     announced = [release for release in data.releases if release.about != "other"]
     for release in announced[: None if whole else RELEASES_SHOWN]:
         line(f"Results announced {release.date}, {release.form}: {release.url or release.accession}")
+        for exhibit in release.exhibits or ():
+            if exhibit.type.startswith(TEXT_OF_AN_ANNOUNCEMENT):
+                line(f"  {exhibit.type}: {exhibit.url}")
 
 
 def _print_reports(title: str, reports: Sequence[Report], most: int) -> None:
@@ -94,6 +100,16 @@ def _print_reports(title: str, reports: Sequence[Report], most: int) -> None:
         ],
         numbers=("revenue", "growth", "net income", "EPS"),
     )
+
+
+def _beside_the_estimate(report: Report) -> str:
+    """``FY2025-Q4: EPS 1.85, expected 1.76 by perplexity: +5.1 %``."""
+    assert report.estimate is not None
+    eps = UNKNOWN if report.eps_diluted is None else f"{report.eps_diluted:,.2f}"
+    said = f"expected {report.estimate.eps_diluted:,.2f} by {report.estimate.provenance.source}, unverified"
+    surprise = report.estimate.surprise
+    beside = "" if surprise is None else f": {percent(surprise, signed=True)}"
+    return f"{report.fiscal_label or report.period_end}: EPS {eps}, {said}{beside}"
 
 
 def _period(report: Report) -> str:
