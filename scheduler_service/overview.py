@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -17,8 +18,17 @@ from scheduler_service.models import StockState, TaskState
 from scheduler_service.pausing import pauses
 from scheduler_service.processors.base import is_fresh
 from scheduler_service.stores import doubt_store, stock_state_store, task_store
+from scheduler_service.stores.check_counts import check_counts
 from scheduler_service.stores.pause_store import pauses_at
-from scheduler_service.web.views import DomainFreshness, KeyView, NextSlot, ProviderState, Readiness, Status
+from scheduler_service.web.views import (
+    DomainFreshness,
+    KeyView,
+    ModelTrust,
+    NextSlot,
+    ProviderState,
+    Readiness,
+    Status,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -39,12 +49,13 @@ MOST_DOUBTS_NAMED = 10
 async def overview(engine: Engine, readiness: Readiness, started_at: Instant, impaired: Sequence[str]) -> Status:
     """Raises ``StoreError`` when the ledger cannot be read."""
     now = engine.clock.now()
-    states, counts, paused, doubtful = await engine.ledger.read(
+    states, counts, paused, doubtful, checks = await engine.ledger.read(
         lambda conn: (
             stock_state_store.states(conn),
             task_store.state_counts(conn),
             pauses_at(conn, now),
             doubt_store.waiting(conn),
+            check_counts(conn),
         )
     )
     watched = list(engine.dispatcher.watchlist)
@@ -67,6 +78,7 @@ async def overview(engine: Engine, readiness: Readiness, started_at: Instant, im
         queued=counts.get(TaskState.QUEUED, 0),
         next=_next(engine, service.timezone, now, paused),
         providers=providers,
+        models=tuple(ModelTrust.model_validate(asdict(one)) for one in checks),
         pauses=await pauses(engine),
         problems=(*_problems(readiness), *impaired, *_shut(providers), *_failing(freshness)),
         warnings=(

@@ -93,6 +93,9 @@ def print_status(said: Status) -> None:
         numbers=("calls today", "spent today"),
         long=("provider", "gate"),
     )
+    for model in said.models:
+        told = f"{model.verified:,} verified, {model.conflicting:,} conflicting, {model.unverified:,} unverified"
+        line(f"Figures stated by {model.source}, beside the filings: {told}")
 
 
 def _local(iso: str) -> str:

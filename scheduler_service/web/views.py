@@ -80,6 +80,15 @@ class ProviderState(Record):
     off: str | None = None
 
 
+class ModelTrust(Record):
+    """What filings say of the figures that a model states: so many of them borne out, contradicted, not covered."""
+
+    source: str
+    verified: int
+    conflicting: int
+    unverified: int
+
+
 class NextSlot(Record):
     """``note``: what is special about it, also that it is paused; empty where nothing is."""
 
@@ -139,6 +148,7 @@ class Status(Record):
     queued: int
     next: tuple[NextSlot, ...]
     providers: tuple[ProviderState, ...]
+    models: tuple[ModelTrust, ...] = ()
     pauses: tuple[PauseView, ...] = ()
     problems: tuple[str, ...]
     warnings: tuple[str, ...] = ()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +20,8 @@ from scheduler_service.initialisation import OwnedTasks
 from scheduler_service.models import Reason
 from scheduler_service.overview import overview
 from scheduler_service.sandbox.memory import BASE, MemoryTransport
-from scheduler_service.web.views import KeyView, ProviderState, Readiness
+from scheduler_service.stores.document_store import put_document
+from scheduler_service.web.views import KeyView, ModelTrust, ProviderState, Readiness
 from tests.contract.bench import sandbox_settings
 from tests.integration.gates_support import sandbox
 from tests.integration.paid_support import PRIMARY, SPARE, THIRD
@@ -149,5 +152,23 @@ def test_a_provider_that_is_off_says_why(tmp_path: Path) -> None:
             status, _ = await look(engine)
             assert status.providers[-1] == ProviderState(provider="oracle", off="it has no key")
             assert not status.problems
+
+    run(story)
+
+
+def test_what_filings_say_of_a_models_figures_is_counted_over_all_documents(tmp_path: Path) -> None:
+    verdicts = {"AAPL": ["verified", "verified", "conflicting"], "NVDA": ["unverified"], "SNOW": []}
+
+    async def story(clock: VirtualClock) -> None:
+        async with opened(tmp_path, clock) as engine:
+            for symbol, found in verdicts.items():
+                checks = [{"source": "perplexity", "verdict": verdict} for verdict in found]
+                data = json.dumps({"reports": [], "checks": checks}, separators=(",", ":")).encode()
+                await engine.ledger.run(
+                    partial(put_document, domain="earnings", symbol=symbol, data=data, now=clock.now())
+                )
+            for _ in range(3):  # however often it is asked
+                status, _ = await look(engine)
+                assert status.models == (ModelTrust(source="perplexity", verified=2, conflicting=1, unverified=1),)
 
     run(story)

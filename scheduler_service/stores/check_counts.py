@@ -1,0 +1,43 @@
+"""How far each model can be trusted: what became of the figures that it states, over all documents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Text, case, cast, func, select
+
+from scheduler_service.stores.schema import document
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+_CHECK = func.json_each(cast(document.c.data, Text), "$.checks").table_valued("value")
+_SOURCE = func.json_extract(_CHECK.c.value, "$.source")
+_VERDICT = func.json_extract(_CHECK.c.value, "$.verdict")
+_COUNTS = (
+    select(
+        _SOURCE,
+        *(func.sum(case((one == _VERDICT, 1), else_=0)) for one in ("verified", "conflicting", "unverified")),
+    )
+    .select_from(document, _CHECK)
+    .where(func.instr(document.c.data, b'"checks":[{') > 0)  # most documents have none, and are not read
+    .group_by(_SOURCE)
+    .order_by(_SOURCE)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckCount:
+    """Of one source: how many of its figures a filing bears out, how many it contradicts, and how many no filing
+    covers.
+    """
+
+    source: str
+    verified: int
+    conflicting: int
+    unverified: int
+
+
+def check_counts(conn: Connection) -> list[CheckCount]:
+    return [CheckCount(*row) for row in conn.execute(_COUNTS)]
