@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Text, case, cast, func, select
+from sqlalchemy import Text, case, cast, func, select, true
 
 from scheduler_service.stores.schema import document
 
@@ -20,7 +20,7 @@ _COUNTS = (
         _SOURCE,
         *(func.sum(case((one == _VERDICT, 1), else_=0)) for one in ("verified", "conflicting", "unverified")),
     )
-    .select_from(document, _CHECK)
+    .select_from(document.join(_CHECK, true()))
     .where(func.instr(document.c.data, b'"checks":[{') > 0)  # most documents have none, and are not read
     .group_by(_SOURCE)
     .order_by(_SOURCE)
@@ -40,4 +40,4 @@ class CheckCount:
 
 
 def check_counts(conn: Connection) -> list[CheckCount]:
-    return [CheckCount(*row) for row in conn.execute(_COUNTS)]
+    return [CheckCount(source, *counts) for source, *counts in conn.execute(_COUNTS)]
