@@ -18,7 +18,7 @@ _VERDICT = func.json_extract(_CHECK.c.value, "$.verdict")
 _COUNTS = (
     select(
         _SOURCE,
-        *(func.sum(case((one == _VERDICT, 1), else_=0)) for one in ("verified", "conflicting", "unverified")),
+        *(func.sum(case({one: 1}, value=_VERDICT, else_=0)) for one in ("verified", "conflicting", "unverified")),
     )
     .select_from(document.join(_CHECK, true()))
     .where(func.instr(document.c.data, b'"checks":[{') > 0)  # most documents have none, and are not read
