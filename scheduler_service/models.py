@@ -255,6 +255,33 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that was noticed, and is told once for ever: a second one with the same ``key`` is none.
+
+    ``facts`` are plain JSON, each number with its origin beside it. ``is_alert``: people are told, too.
+    """
+
+    key: str
+    event: str
+    message: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    symbol: str | None = None
+    level: str = "INFO"
+    is_alert: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FollowUp:
+    """A domain is to be looked at again at ``due_at``, because of what is known of a stock. ``name`` stays the same
+    when the time moves; it tells a stock's follow-ups apart.
+    """
+
+    name: str
+    domain: str
+    due_at: Instant
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """Something that happened: ``name`` as in the log (``task.completed``), ``fields`` as the log writes them."""
 

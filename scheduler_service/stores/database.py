@@ -22,7 +22,7 @@ from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, Programming
 from sqlalchemy.pool import StaticPool
 
 from scheduler_service.errors import DataDirectoryError, LedgerDamaged, StoreError
-from scheduler_service.stores import schema
+from scheduler_service.stores import notice_schema, schema
 from scheduler_service.stores.migrations import MIGRATIONS
 from scheduler_service.stores.prepared import PreparedConnection
 
@@ -313,7 +313,7 @@ def _version(connection: Connection, path: Path) -> int | None:
 def _migrate(connection: Connection, path: Path) -> None:
     version = _version(connection, path)
     if version is None:
-        schema.metadata.create_all(connection)
+        notice_schema.metadata.create_all(connection)
         connection.execute(insert(schema.meta).values(key="schema_version", value=str(schema.VERSION)))
         return
     if version == schema.VERSION:

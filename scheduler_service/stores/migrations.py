@@ -28,6 +28,21 @@ _SET_DOUBTFUL_ASIDE = (
 )
 """Version 2 believed every answer that it could read."""
 
+_NOTICES = (
+    "DROP TABLE outbox",
+    "CREATE TABLE outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE, event TEXT NOT NULL,"
+    " level TEXT NOT NULL, message TEXT NOT NULL, symbol TEXT, facts BLOB NOT NULL, is_alert BOOLEAN NOT NULL,"
+    " created_at BIGINT NOT NULL, handled_at BIGINT)",
+    "CREATE INDEX outbox_unhandled ON outbox (id) WHERE handled_at IS NULL",
+    "CREATE TABLE delivery (notice_id BIGINT NOT NULL REFERENCES outbox (id), channel TEXT NOT NULL,"
+    " state TEXT NOT NULL, said TEXT, tries INTEGER NOT NULL, not_before BIGINT NOT NULL, tried_at BIGINT,"
+    " ended_at BIGINT, PRIMARY KEY (notice_id, channel))",
+    "CREATE INDEX delivery_waiting ON delivery (channel, not_before) WHERE ended_at IS NULL",
+    "CREATE TABLE monitor_state (monitor TEXT NOT NULL, subject TEXT NOT NULL, state TEXT NOT NULL,"
+    " body BLOB NOT NULL, since BIGINT NOT NULL, told_at BIGINT NOT NULL, PRIMARY KEY (monitor, subject))",
+)
+"""Version 3 had an outbox that nobody wrote to."""
+
 
 def _statements(statements: Sequence[str]) -> Callable[[Connection], None]:
     def step(conn: Connection) -> None:
@@ -40,5 +55,6 @@ def _statements(statements: Sequence[str]) -> Callable[[Connection], None]:
 MIGRATIONS: dict[int, Callable[[Connection], None]] = {
     1: _statements(_KEEP_ENDED_PAUSES),
     2: _statements(_SET_DOUBTFUL_ASIDE),
+    3: _statements(_NOTICES),
 }
 """From version N to N + 1, keyed by N."""

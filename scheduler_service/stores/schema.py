@@ -23,20 +23,20 @@ from sqlalchemy import (
     text,
 )
 
-VERSION = 3
+VERSION = 4
 
 metadata = MetaData()
 
 # SQLite counts only an "INTEGER" key by itself; elsewhere the key is a big integer. Numbers are never reused: people
 # quote them.
-_Key = BigInteger().with_variant(Integer, "sqlite")
+Key = BigInteger().with_variant(Integer, "sqlite")
 
 
-def _instant(name: str, *, nullable: bool = True, primary_key: bool = False) -> Column[int]:
+def instant(name: str, *, nullable: bool = True, primary_key: bool = False) -> Column[int]:
     return Column(name, BigInteger, nullable=nullable and not primary_key, primary_key=primary_key)
 
 
-def _texts(*names: str, primary_key: bool = False) -> list[Column[str]]:
+def texts(*names: str, primary_key: bool = False) -> list[Column[str]]:
     return [Column(name, Text, nullable=False, primary_key=primary_key) for name in names]
 
 
@@ -51,10 +51,10 @@ schedule = Table(
     "schedule",
     metadata,
     Column("id", Text, primary_key=True),
-    *_texts("origin", "domain", "definition", "fingerprint"),
-    _instant("effective_from", nullable=False),
-    _instant("cursor", nullable=False),
-    _instant("closed_at"),
+    *texts("origin", "domain", "definition", "fingerprint"),
+    instant("effective_from", nullable=False),
+    instant("cursor", nullable=False),
+    instant("closed_at"),
 )
 
 # Every instant a schedule was due, each exactly once, with its outcome from the moment it is recorded. A long stretch
@@ -64,13 +64,13 @@ slot = Table(
     "slot",
     metadata,
     Column("schedule_id", Text, ForeignKey("schedule.id"), primary_key=True),
-    _instant("due_at", primary_key=True),
-    _instant("until_at", nullable=False),
+    instant("due_at", primary_key=True),
+    instant("until_at", nullable=False),
     Column("slots", BigInteger, nullable=False),
     Column("outcome", Text, nullable=False),
     Column("reason", Text),
     Column("run_id", BigInteger, ForeignKey("run.id"), unique=True),
-    _instant("recorded_at", nullable=False),
+    instant("recorded_at", nullable=False),
     CheckConstraint("slots >= 1 AND until_at >= due_at AND (slots = 1) = (until_at = due_at)"),
     CheckConstraint("run_id IS NULL OR slots = 1"),
 )
@@ -84,11 +84,11 @@ Index("slot_recorded", slot.c.recorded_at)
 run = Table(
     "run",
     metadata,
-    Column("id", _Key, primary_key=True),
+    Column("id", Key, primary_key=True),
     Column("origin", Text, nullable=False),
     Column("schedule_id", Text, ForeignKey("schedule.id")),
     Column("domain", Text, nullable=False),
-    _instant("due_at", nullable=False),
+    instant("due_at", nullable=False),
     Column("force", Boolean, nullable=False),
     Column("plan", Text),
     Column("expanded_upto", Text, nullable=False),
@@ -97,8 +97,8 @@ run = Table(
     Column("unchanged", Integer, nullable=False),
     Column("skipped", Integer, nullable=False),
     Column("failed", Integer, nullable=False),
-    _instant("created_at", nullable=False),
-    _instant("closed_at"),
+    instant("created_at", nullable=False),
+    instant("closed_at"),
     CheckConstraint("open_tasks >= 0"),
     sqlite_autoincrement=True,
 )
@@ -113,10 +113,10 @@ Index("run_open", run.c.id, sqlite_where=text("closed_at IS NULL"), postgresql_w
 task = Table(
     "task",
     metadata,
-    Column("id", _Key, primary_key=True),
+    Column("id", Key, primary_key=True),
     Column("run_id", BigInteger, ForeignKey("run.id"), nullable=False),
     Column("schedule_id", Text),
-    *_texts("domain", "symbol", "source", "lane", "state"),
+    *texts("domain", "symbol", "source", "lane", "state"),
     Column("reason", Text),
     Column("message", Text),
     Column("unchanged", Boolean, nullable=False),
@@ -125,12 +125,12 @@ task = Table(
     Column("interrupted", Integer, nullable=False),
     Column("held_reason", Text),
     Column("retry_of", BigInteger),
-    _instant("queued_at", nullable=False),
-    _instant("not_before", nullable=False),
-    _instant("expires_at"),
-    _instant("created_at", nullable=False),
-    _instant("started_at"),
-    _instant("ended_at"),
+    instant("queued_at", nullable=False),
+    instant("not_before", nullable=False),
+    instant("expires_at"),
+    instant("created_at", nullable=False),
+    instant("started_at"),
+    instant("ended_at"),
     UniqueConstraint("run_id", "symbol", "source"),
     CheckConstraint("(ended_at IS NULL) = (state IN ('queued', 'running'))"),
     sqlite_autoincrement=True,
@@ -167,8 +167,8 @@ resource = Table(
     Column("etag", Text),
     Column("last_modified", Text),
     Column("sha256", LargeBinary),
-    _instant("checked_at"),
-    _instant("changed_at"),
+    instant("checked_at"),
+    instant("changed_at"),
 )
 Index("resource_call", resource.c.call_id)
 
@@ -178,15 +178,15 @@ Index("resource_call", resource.c.call_id)
 call = Table(
     "call",
     metadata,
-    Column("id", _Key, primary_key=True),
-    *_texts("resource_key", "provider", "state"),
+    Column("id", Key, primary_key=True),
+    *texts("resource_key", "provider", "state"),
     Column("status", Integer),
     Column("reason", Text),
     Column("bytes", BigInteger),
     Column("usd_micros", BigInteger, nullable=False),
     Column("tokens", BigInteger, nullable=False),
-    _instant("reserved_at", nullable=False),
-    _instant("settled_at"),
+    instant("reserved_at", nullable=False),
+    instant("settled_at"),
     CheckConstraint("(settled_at IS NULL) = (state = 'reserved')"),
     sqlite_autoincrement=True,
 )
@@ -203,7 +203,7 @@ call_use = Table(
     Column("task_id", BigInteger, ForeignKey("task.id"), primary_key=True),
     Column("call_id", BigInteger, ForeignKey("call.id"), primary_key=True),
     Column("how", Text, nullable=False),
-    _instant("consumed_at"),
+    instant("consumed_at"),
 )
 Index("call_use_of_call", call_use.c.call_id)
 
@@ -215,12 +215,12 @@ answer = Table(
     Column("call_id", BigInteger, ForeignKey("call.id"), primary_key=True),
     Column("resource_key", Text, nullable=False),
     Column("request_sha256", LargeBinary, nullable=False),
-    *_texts("url", "content_type"),
+    *texts("url", "content_type"),
     Column("sandbox", Boolean, nullable=False),
     Column("size", BigInteger, nullable=False),
     Column("sha256", LargeBinary, nullable=False),
     Column("body", LargeBinary),
-    _instant("fetched_at", nullable=False),
+    instant("fetched_at", nullable=False),
 )
 Index("answer_of_resource", answer.c.resource_key, answer.c.call_id)
 
@@ -229,7 +229,7 @@ Index("answer_of_resource", answer.c.resource_key, answer.c.call_id)
 spend = Table(
     "spend",
     metadata,
-    *_texts("provider", "day", primary_key=True),
+    *texts("provider", "day", primary_key=True),
     Column("calls", BigInteger, nullable=False),
     Column("usd_micros", BigInteger, nullable=False),
     Column("tokens", BigInteger, nullable=False),
@@ -240,10 +240,10 @@ spend = Table(
 gate_state = Table(
     "gate_state",
     metadata,
-    *_texts("provider", "name", primary_key=True),
-    _instant("until_at", nullable=False),
+    *texts("provider", "name", primary_key=True),
+    instant("until_at", nullable=False),
     Column("reason", Text),
-    _instant("set_at", nullable=False),
+    instant("set_at", nullable=False),
 )
 
 # What is known of one (symbol, domain, source): the state that is checked before every call. `checked_for` is the due
@@ -252,14 +252,14 @@ gate_state = Table(
 stock_state = Table(
     "stock_state",
     metadata,
-    *_texts("symbol", "domain", "source", primary_key=True),
+    *texts("symbol", "domain", "source", primary_key=True),
     Column("status", Text, nullable=False),
     Column("reason", Text),
     Column("failures", Integer, nullable=False),
-    _instant("checked_for"),
-    _instant("checked_at"),
-    _instant("changed_at"),
-    _instant("tried_at"),
+    instant("checked_for"),
+    instant("checked_at"),
+    instant("changed_at"),
+    instant("tried_at"),
 )
 
 # What one source says of one (domain, symbol): the inputs of the merge. `as_of` is when its newest answer was
@@ -267,13 +267,13 @@ stock_state = Table(
 contribution = Table(
     "contribution",
     metadata,
-    *_texts("domain", "symbol", "source", primary_key=True),
+    *texts("domain", "symbol", "source", primary_key=True),
     Column("kind", Text, nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("sha256", LargeBinary, nullable=False),
     Column("task_id", BigInteger, nullable=False),
-    _instant("as_of", nullable=False),
-    _instant("changed_at", nullable=False),
+    instant("as_of", nullable=False),
+    instant("changed_at", nullable=False),
 )
 
 # What a source says and nobody may believe yet: beside its contribution, which stays, until a person accepts it or the
@@ -282,16 +282,16 @@ contribution = Table(
 doubtful = Table(
     "doubtful",
     metadata,
-    *_texts("domain", "symbol", "source", primary_key=True),
+    *texts("domain", "symbol", "source", primary_key=True),
     Column("kind", Text, nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("sha256", LargeBinary, nullable=False),
     Column("said", Text, nullable=False),
     Column("times", Integer, nullable=False),
     Column("task_id", BigInteger, nullable=False),
-    _instant("as_of", nullable=False),
-    _instant("since", nullable=False),
-    _instant("rejected_at"),
+    instant("as_of", nullable=False),
+    instant("since", nullable=False),
+    instant("rejected_at"),
 )
 
 # What readers get: `data` is merge(contributions), its envelope is made from stock_state when it is published. The
@@ -301,14 +301,14 @@ doubtful = Table(
 document = Table(
     "document",
     metadata,
-    *_texts("domain", "symbol", primary_key=True),
+    *texts("domain", "symbol", primary_key=True),
     Column("version", BigInteger, nullable=False),
     Column("published_version", BigInteger, nullable=False),
     Column("published_sha256", LargeBinary),
     Column("data", LargeBinary, nullable=False),
-    _instant("changed_at", nullable=False),
-    _instant("publish_after"),
-    _instant("published_at"),
+    instant("changed_at", nullable=False),
+    instant("publish_after"),
+    instant("published_at"),
     CheckConstraint("published_version <= version"),
 )
 WAITING = text("publish_after IS NOT NULL")
@@ -327,24 +327,8 @@ pause = Table(
     "pause",
     metadata,
     Column("scope", Text, primary_key=True),
-    _instant("since", primary_key=True),
-    _instant("until"),
+    instant("since", primary_key=True),
+    instant("until"),
     Column("reason", Text),
-    _instant("ended_at"),
+    instant("ended_at"),
 )
-
-# Events that must reach a channel, committed with their cause under a key of their own and delivered at least once
-# with it.
-outbox = Table(
-    "outbox",
-    metadata,
-    Column("key", Text, primary_key=True),
-    Column("event", Text, nullable=False),
-    Column("body", LargeBinary, nullable=False),
-    Column("tries", Integer, nullable=False),
-    _instant("created_at", nullable=False),
-    _instant("tried_at"),
-    _instant("not_before", nullable=False),
-    _instant("delivered_at"),
-)
-Index("outbox_waiting", outbox.c.delivered_at, outbox.c.not_before)

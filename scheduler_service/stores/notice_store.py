@@ -1,0 +1,77 @@
+"""What was noticed: each key once for ever, in the order in which it was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import orjson
+from sqlalchemy import Connection, insert, select, update
+
+from scheduler_service.models import Notice
+from scheduler_service.stores.notice_schema import UNHANDLED, outbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sqlalchemy import Row
+
+    from scheduler_service.clock import Instant
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeRow:
+    """A notice, when it was written down, and under which number."""
+
+    id: int
+    notice: Notice
+    created_at: Instant
+
+
+def add(conn: Connection, notices: Iterable[Notice], now: Instant) -> list[Notice]:
+    """Writes down those whose key is new, in the transaction of what they were noticed in; returns them."""
+    new = []
+    for notice in notices:
+        if conn.execute(select(outbox.c.id).where(outbox.c.key == notice.key)).first() is not None:
+            continue
+        conn.execute(
+            insert(outbox).values(
+                key=notice.key,
+                event=notice.event,
+                level=notice.level,
+                message=notice.message,
+                symbol=notice.symbol,
+                facts=orjson.dumps(notice.facts),
+                is_alert=notice.is_alert,
+                created_at=now,
+            )
+        )
+        new.append(notice)
+    return new
+
+
+def unhandled(conn: Connection, most: int = 100) -> list[NoticeRow]:
+    """The oldest that nobody has handled yet."""
+    return [_row(found) for found in conn.execute(select(outbox).where(UNHANDLED).order_by(outbox.c.id).limit(most))]
+
+
+def note_handled(conn: Connection, ids: Sequence[int], now: Instant) -> None:
+    conn.execute(update(outbox).where(outbox.c.id.in_(ids)).values(handled_at=now))
+
+
+def notice(conn: Connection, notice_id: int) -> NoticeRow:
+    return _row(conn.execute(select(outbox).where(outbox.c.id == notice_id)).one())
+
+
+def _row(found: Row[tuple[object, ...]]) -> NoticeRow:
+    it = found._mapping
+    told = Notice(
+        it["key"],
+        it["event"],
+        it["message"],
+        orjson.loads(it["facts"]),
+        it["symbol"],
+        it["level"],
+        bool(it["is_alert"]),
+    )
+    return NoticeRow(it["id"], told, it["created_at"])
