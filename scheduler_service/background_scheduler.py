@@ -22,6 +22,7 @@ from scheduler_service.pausing import pause, pauses, resume
 from scheduler_service.releasing import release
 from scheduler_service.rounds import Rounds
 from scheduler_service.trying import try_provider
+from scheduler_service.watching import Watching
 from scheduler_service.web.server import WebServer
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class BackgroundScheduler:
         self.engine = Engine(settings, self.clock, self.publish, transport, compute_sessions, patience, durable)
         self._disconnect = connect(self._bus, log=log, works_again=self.engine.waker.works_again)
         self.dispatcher = self.engine.dispatcher
+        self._watching = Watching(self.engine, patience)
         self._initialisation = Initialisation(STEPS)
         self._owned = OwnedTasks(self.died)
         self.rounds = Rounds(
@@ -156,6 +158,7 @@ class BackgroundScheduler:
         await self.engine.calendars.read()
         self.engine.renew_calendars()
         await self.dispatcher.sync()
+        await self._watching.plan_follow_ups()
         await self.dispatcher.reconcile_all()
         self._announce_catch_up("was not running")
         self._tell(first_fetches(self.engine, await self.dispatcher.fetch_never_fetched()))
@@ -165,6 +168,7 @@ class BackgroundScheduler:
 
     async def _start_workers(self) -> None:
         self.engine.start_workers(self._owned)
+        self._watching.start(self._owned)
         await self.engine.publisher.audit()
         if self.engine.calendars.exchanges:
             self._owned.start("calendars", self.engine.calendars.keep_up_forever(self._renew_calendars))
@@ -272,7 +276,9 @@ class BackgroundScheduler:
 
     def _impaired(self) -> list[str]:
         """What does not work at the moment, though the service lives."""
-        problems = [p.problem for p in (self.dispatcher, self.engine.ledger, self.engine.publisher, self.rounds)]
+        problems = [
+            p.problem for p in (self.dispatcher, self.engine.ledger, self.engine.publisher, self.rounds, self._watching)
+        ]
         reload = self.last_reload()
         if reload is not None and reload.outcome == "rejected":
             problems.append(reload.message)

@@ -76,7 +76,7 @@ class Dispatcher:
         self._expander = Expander(
             ledger=ledger, watchlist=self.watchlist, processors=processors, clock=clock, publish=publish, notify=notify
         )
-        self._unscheduled = UnscheduledRuns(ledger, processors, self._expander, clock)
+        self.unscheduled = UnscheduledRuns(ledger, processors, self._expander, clock)
         self._caught_up = CatchUp()
         self._sync_waits = False
         self._initial_waits = False
@@ -178,7 +178,7 @@ class Dispatcher:
         if self._clock_watch.is_impossible():
             self._initial_waits = True
             return Counter()
-        return await self._unscheduled.initial({domain: sorted(self._covered(domain)) for domain in self._processors})
+        return await self.unscheduled.initial({domain: sorted(self._covered(domain)) for domain in self._processors})
 
     async def fetch(
         self,
@@ -197,7 +197,7 @@ class Dispatcher:
         """
         self._clock_watch.refuse_impossible()
         origin = RunOrigin.REPARSE if reparse else RunOrigin.MANUAL
-        return await self._unscheduled.at_once(origin, domain, symbols, sources, force=force, wait=wait)
+        return await self.unscheduled.at_once(origin, domain, symbols, sources, force=force, wait=wait)
 
     async def pause(self, scope: str, until: Instant | None = None, reason: str | None = None) -> None:
         """A schedule, or all (``*``), is left alone from now on: its slots are skipped, its waiting tasks held.

@@ -38,6 +38,7 @@ from scheduler_service.stores.data_directory import LIVE, SANDBOX, DataDirectory
 from scheduler_service.stores.database import Ledger
 from scheduler_service.stores.publisher import Publisher
 from scheduler_service.stores.raw_store import RawStore
+from scheduler_service.stores.strategy_log_store import StrategyLog
 from scheduler_service.triggers import exchanges_of
 from scheduler_service.windows import usual_hours
 
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from scheduler_service.calls import Client, Transport
     from scheduler_service.clock import Clock
     from scheduler_service.executors.base import Executor
+    from scheduler_service.executors.commit import Committed
     from scheduler_service.initialisation import OwnedTasks
     from scheduler_service.models import Publish
     from scheduler_service.settings.loaded import Settings
@@ -106,6 +108,8 @@ class Engine:
             patience=patience,
             durable=durable,
         )
+        self.noticed: Callable[[], None] = lambda: None
+        """Is told of each commit with new notices."""
         self._gates: Gates | None = None
         self.executors: list[Executor] = []
         self.waker = Waker(ledger=self.ledger, clock=clock, lanes_of=lanes_of, notify=self.notify)
@@ -140,6 +144,12 @@ class Engine:
     def _pass_on(self) -> None:
         for executor in self.executors:
             executor.pass_on()
+
+    def _after_commit(self, done: Committed) -> None:
+        if done.is_urgent:
+            self.publisher.notify()
+        if done.noticed:
+            self.noticed()
 
     def renew_calendars(self) -> None:
         """From now on every trigger goes by what is known of its exchanges now."""
@@ -214,7 +224,7 @@ class Engine:
                 symbol=self.symbol,
                 clock=self.clock,
                 publish=self.publish,
-                committed=self.publisher.notify,
+                committed=self._after_commit,
                 yielding=paid,
                 run_id=run_id,
                 patience=self._patience,
@@ -251,6 +261,10 @@ class Engine:
     async def off_loop(self, function: Callable[..., T], *args: Any) -> T:
         """Runs a function on the parsing pool."""
         return await asyncio.get_running_loop().run_in_executor(self._parsing, partial(function, *args))
+
+    def strategy_log(self) -> StrategyLog:
+        """Where what was noticed is written down."""
+        return StrategyLog(self.directory.strategy_log, self._disk)
 
     async def land(self, seconds: float) -> None:
         """Lets the requests under way come home; while the ledger still writes, so that their answers are kept."""

@@ -272,12 +272,12 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class FollowUp:
-    """A domain is to be looked at again at ``due_at``, because of what is known of a stock. ``name`` stays the same
-    when the time moves; it tells a stock's follow-ups apart.
+    """Something is expected of a stock at ``due_at``: the domains that such an ``event`` makes due are to look then.
+    ``name`` stays the same when the time moves; it tells a stock's follow-ups apart.
     """
 
     name: str
-    domain: str
+    event: str
     due_at: Instant
 
 

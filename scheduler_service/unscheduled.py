@@ -62,6 +62,11 @@ class UnscheduledRuns:
         expansion = Expansion(tuple(sorted(set(symbols))), tuple(sources), Rank.HIGH, expires_at=expires_at)
         return await self._run(origin, domain, expansion, force=force)
 
+    async def follow_up(self, domain: str, symbol: str) -> RunRow:
+        """What was found out of a stock makes it due."""
+        expansion = Expansion((symbol,), tuple(self._processors[domain].policies))
+        return await self._run(RunOrigin.FOLLOW_UP, domain, expansion)
+
     async def _run(self, origin: RunOrigin, domain: str, expansion: Expansion, *, force: bool = False) -> RunRow:
         now = self._clock.now()
         new = NewRun(origin, domain, now, expansion.to_json(), force=force)

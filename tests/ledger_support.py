@@ -25,6 +25,7 @@ from scheduler_service.stores.task_store import NewTask, Rank
 from tests.fakes import FakeClock
 
 if TYPE_CHECKING:
+    from scheduler_service.executors.commit import Committed
     from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
@@ -203,8 +204,8 @@ class Workshop:
     def hear(self, event: Event) -> None:
         self.events.append(event)
 
-    def count(self) -> None:
-        self.commits += 1
+    def count(self, done: Committed) -> None:
+        self.commits += done.is_urgent
 
     def said(self, name: str) -> list[str]:
         return [event.message for event in named(self.events, name)]

@@ -1,17 +1,24 @@
-"""Who listens to what. A table; what the listeners do is theirs."""
+"""Who listens to what, and what follows from what was noticed. Two tables; what is done is others' business.
+
+It cannot loop: a notice is written once for ever under its key, and what follows from one is only that something is
+fetched or planned; what that finds has keys of its own.
+"""
 
 from __future__ import annotations
 
 from contextlib import ExitStack
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from loguru import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from scheduler_service.events.event_bus import EventBus, Listener
-    from scheduler_service.models import Event
+    from scheduler_service.models import Event, Notice
+
+    Reaction = Callable[[Notice], Awaitable[None]]
 
 
 def connect(bus: EventBus, *, log: Listener, works_again: Listener) -> Callable[[], None]:
@@ -25,6 +32,22 @@ def connect(bus: EventBus, *, log: Listener, works_again: Listener) -> Callable[
     for names, listener in table:
         subscriptions.callback(bus.subscribe(names, listener))
     return subscriptions.close
+
+
+def reactions(*, fetch_again: Reaction, renew_follow_ups: Reaction) -> Reaction:
+    """What follows from a notice, as one callable; each part may be done twice, after a crash."""
+    table: tuple[tuple[str, Reaction], ...] = (
+        # notices  reaction
+        ("filing.*", fetch_again),
+        ("earnings.date_found", renew_follow_ups),
+    )
+
+    async def react(notice: Notice) -> None:
+        for names, reaction in table:
+            if fnmatchcase(notice.event, names):
+                await reaction(notice)
+
+    return react
 
 
 def write_to_log(event: Event) -> None:

@@ -12,7 +12,7 @@ from loguru import logger
 
 from scheduler_service.clock import MINUTE, SECOND
 from scheduler_service.errors import Fenced, Held, InLine, StoreError
-from scheduler_service.executors.commit import commit
+from scheduler_service.executors.commit import Committed, commit
 from scheduler_service.executors.reports import deferred, quarantined, run_closed, set_aside, task_ended
 from scheduler_service.executors.turns import Turns
 from scheduler_service.executors.waking import Scouts
@@ -53,7 +53,7 @@ class Executor:
         symbol: Callable[[str], Symbol],
         clock: Clock,
         publish: Publish,
-        committed: Callable[[], None],
+        committed: Callable[[Committed], None],
         yielding: Collection[str] = (),
         run_id: int | None = None,
         patience: int = 1,
@@ -260,8 +260,7 @@ class Executor:
             self._publish(set_aside(task, done.instead.message))
         if done.quarantined_until is not None:
             self._publish(quarantined(task, done.quarantined_until))
-        if done.is_urgent:
-            self._committed()
+        self._committed(done)
         return done.run
 
     async def _outcome(self, task: Task, states: Mapping[str, StockState]) -> Outcome | Held:

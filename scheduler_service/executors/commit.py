@@ -12,6 +12,7 @@ from scheduler_service.stores import (
     call_store,
     document_store,
     doubt_store,
+    notice_store,
     stock_state_store,
     task_store,
 )
@@ -36,6 +37,7 @@ class Committed:
     ``is_urgent``: its document is to be published now, and not when the publisher comes by.
     ``quarantined_until``: from now on the stock is left alone at this source. ``instead``: what was stored in the place
     of the outcome, because its answer is doubtful; ``newly_doubtful``: and not the one that was set aside before.
+    ``noticed``: there are new notices.
     """
 
     changed: bool
@@ -44,6 +46,7 @@ class Committed:
     quarantined_until: Instant | None = None
     instead: Outcome | None = None
     newly_doubtful: bool = False
+    noticed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +64,12 @@ def commit(conn: Connection, task: Task, outcome: Outcome, processor: Processor[
     A task whose domain is gone has no processor, and nothing to contribute.
     """
     done = _Contributed() if processor is None else _contribute(conn, task, outcome, processor, now)
-    changed = done.changed
+    changed, noticed = done.changed, False
     if changed and processor is not None:
+        before = document_store.data(conn, task.domain, task.symbol)
         data = _merged(conn, task.domain, task.symbol, processor)
         changed = document_store.put_document(conn, task.domain, task.symbol, data, now)
+        noticed = changed and _notice(conn, task.symbol, processor, before, data, now)
     if done.doubt is not None:
         outcome = replace(outcome, state=TaskState.FAILED, reason=Reason.DOUBTFUL, message=done.doubt)
         call_store.distrust(conn, outcome.calls)
@@ -84,7 +89,7 @@ def commit(conn: Connection, task: Task, outcome: Outcome, processor: Processor[
         document_store.refresh_envelope(conn, task.domain, task.symbol, pause=pause, now=now)
     call_store.consume(conn, task.id, outcome.calls, now)
     instead = None if done.doubt is None else outcome
-    return Committed(changed, run, changed or first, quarantined, instead, done.newly_doubtful)
+    return Committed(changed, run, changed or first, quarantined, instead, done.newly_doubtful, noticed)
 
 
 def accept(conn: Connection, row: DoubtfulRow, processor: Processor[Any], now: Instant) -> None:
@@ -139,6 +144,14 @@ def _contribute(
     row = ContributionRow(task.source, outcome.kind, body, sha256, as_of)
     document_store.put_contribution(conn, task.domain, task.symbol, row, task_id=task.id, now=now)
     return _Contributed(changed=True)
+
+
+def _notice(
+    conn: Connection, symbol: str, processor: Processor[Any], before: bytes | None, after: bytes, now: Instant
+) -> bool:
+    """Whether the change of a document is worth a notice that was not there before."""
+    former = None if before is None else processor.read(before)
+    return bool(notice_store.add(conn, processor.notices(symbol, former, processor.read(after), now), now))
 
 
 def _is_judged(conn: Connection, task: Task) -> bool:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from scheduler_service.calls import Ask, Client, Source
     from scheduler_service.clock import Instant, Micros
     from scheduler_service.market_time import Ageing
-    from scheduler_service.models import Symbol, Task
+    from scheduler_service.models import FollowUp, Notice, Symbol, Task
     from scheduler_service.windows import Calendars
 
 D = TypeVar("D", bound=Record)
@@ -141,6 +141,8 @@ class Processor(ABC, Generic[D]):
     record: ClassVar[type[Record]]
     sources: ClassVar[tuple[type[Source], ...]]
     in_market_time: ClassVar[bool] = False
+    due_on: ClassVar[frozenset[str]] = frozenset()
+    """The events, noticed or expected, that make a stock due in this domain."""
 
     def __init__(
         self,
@@ -175,6 +177,18 @@ class Processor(ABC, Generic[D]):
         """
         del previous, new
         return None
+
+    def notices(self, symbol: str, before: D | None, after: D, now: Instant) -> Sequence[Notice]:
+        """What is worth telling of the change of a document; ``before`` is None for a new one. Pure; the keys are the
+        domain's own.
+        """
+        del symbol, before, after, now
+        return ()
+
+    def follow_ups(self, known: D, symbol: Symbol) -> Sequence[FollowUp]:
+        """When a stock is to be looked at again because of what its document says; what is past is ignored. Pure."""
+        del known, symbol
+        return ()
 
     def adds_nothing(self, before: bytes, said: bytes, now: Instant) -> bool:
         """Whether it was seen lately that these words (as JSON) add nothing to that content (its hash)."""
@@ -225,7 +239,7 @@ class Processor(ABC, Generic[D]):
         policy, state = self.policies[task.source], states.get(task.source, StockState())
         if not self.serves(task.source, symbol):
             return Outcome(TaskState.SKIPPED, Reason.NOT_NEEDED, f"{task.source} has nothing of {symbol.symbol}")
-        if self.finds_fresh(task.source, symbol, state, task.due_at, now):
+        if not self._is_overtaken(task) and self.finds_fresh(task.source, symbol, state, task.due_at, now):
             return Outcome(TaskState.SKIPPED, Reason.FRESH)
         if policy.only_when_missing and (better := self._fresh_ones(task, states, symbol, now)):
             return Outcome(TaskState.SKIPPED, Reason.NOT_NEEDED, f"{', '.join(better)} said it already")
@@ -234,6 +248,10 @@ class Processor(ABC, Generic[D]):
             return None
         how = "; --force asks all the same" if task.origin in A_PERSONS else ""
         return Outcome(TaskState.SKIPPED, pause.reason, pause.in_words() + how)
+
+    def _is_overtaken(self, task: Task) -> bool:
+        """Something happened since: what was known is old, however young. A model learns of it last, and is paid."""
+        return task.origin is RunOrigin.FOLLOW_UP and self._sources[task.source].kind is not Kind.MODEL
 
     def _fresh_ones(self, task: Task, states: Mapping[str, StockState], symbol: Symbol, now: Instant) -> list[str]:
         """The required sources that spoke lately: what is asked only when missing is not missing then."""

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, ClassVar
 from scheduler_service.clients.edgar_client import MAX_AGE_SUBMISSIONS
 from scheduler_service.clients.perplexity_client import MAX_AGE, Question
 from scheduler_service.clock import utc_day
+from scheduler_service.exchanges import find_exchange
 from scheduler_service.models import Contribution, Kind
 from scheduler_service.parsers.announced import newest_results, with_exhibits, with_known_exhibits
 from scheduler_service.parsers.checked_earnings import check_earnings
 from scheduler_service.parsers.earnings import CONCEPTS, EarningsData, doubt_earnings, merge_earnings, read_earnings
+from scheduler_service.parsers.earnings_noticed import earnings_notices, report_follow_ups
 from scheduler_service.parsers.stated_earnings import (
     INSTRUCTIONS,
     SCHEMA,
@@ -20,7 +22,7 @@ from scheduler_service.parsers.stated_earnings import (
     read_stated_earnings,
 )
 from scheduler_service.parsers.stock_names import Stock
-from scheduler_service.processors.base import Processor
+from scheduler_service.processors.base import Processor, exchange_of
 from scheduler_service.processors.company import PROVIDER, SUBMISSIONS, read_company, read_exhibits, with_older_filings
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from scheduler_service.clients.edgar_client import EdgarClient
     from scheduler_service.clients.perplexity_client import PerplexityClient
     from scheduler_service.clock import Instant, Micros
-    from scheduler_service.models import StockState, Symbol
+    from scheduler_service.models import FollowUp, Notice, StockState, Symbol
 
 
 class EdgarEarnings:
@@ -81,6 +83,7 @@ class PerplexityEarnings:
 class EarningsProcessor(Processor[EarningsData]):
     domain = "earnings"
     record = EarningsData
+    due_on = frozenset({"filing.results", "earnings.release_due", "earnings.report_due"})
     sources = (EdgarEarnings, PerplexityEarnings)
 
     def merge(self, contributions: Sequence[Contribution[EarningsData]]) -> EarningsData:
@@ -89,6 +92,12 @@ class EarningsProcessor(Processor[EarningsData]):
     def accumulate(self, previous: EarningsData | None, new: EarningsData, now: Instant) -> EarningsData:
         del now
         return new if previous is None else with_known_exhibits(previous, new)
+
+    def notices(self, symbol: str, before: EarningsData | None, after: EarningsData, now: Instant) -> Sequence[Notice]:
+        return earnings_notices(symbol, before, after, now)
+
+    def follow_ups(self, known: EarningsData, symbol: Symbol) -> Sequence[FollowUp]:
+        return report_follow_ups(known, find_exchange(exchange_of(symbol)).at)
 
     def doubt(self, previous: EarningsData, new: EarningsData) -> str | None:
         return doubt_earnings(previous, new)

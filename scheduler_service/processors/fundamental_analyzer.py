@@ -79,6 +79,7 @@ class PerplexityFundamentals:
 class FundamentalAnalyzer(Processor[FundamentalsData]):
     domain = "fundamentals"
     record = FundamentalsData
+    due_on = frozenset({"filing.results", "earnings.report_due"})
     sources = (EdgarFundamentals, PerplexityFundamentals)
 
     def merge(self, contributions: Sequence[Contribution[FundamentalsData]]) -> FundamentalsData:

@@ -19,6 +19,7 @@ from scheduler_service.parsers.news import (
     merge_news,
     news_of,
 )
+from scheduler_service.parsers.news_noticed import news_notices
 from scheduler_service.parsers.news_search import (
     INSTRUCTIONS,
     SCHEMA,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from scheduler_service.clients.feed_client import FeedClient
     from scheduler_service.clients.perplexity_client import PerplexityClient
     from scheduler_service.clock import Instant, Micros
-    from scheduler_service.models import StockState, Symbol
+    from scheduler_service.models import Notice, StockState, Symbol
     from scheduler_service.parsers.feed import ParsedFeed
     from scheduler_service.parsers.news_search import Story
     from scheduler_service.parsers.submissions import Filing
@@ -174,6 +175,9 @@ class NewsProcessor(Processor[NewsData]):
     def merge(self, contributions: Sequence[Contribution[NewsData]]) -> NewsData:
         merged = merge_news(contributions)
         return merged if self.retention is None else NewsData(items=merged.items[: self.retention.items])
+
+    def notices(self, symbol: str, before: NewsData | None, after: NewsData, now: Instant) -> Sequence[Notice]:
+        return news_notices(symbol, before, after, now)
 
     def accumulate(self, previous: NewsData | None, new: NewsData, now: Instant) -> NewsData:
         if self.retention is None:

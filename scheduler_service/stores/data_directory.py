@@ -42,6 +42,10 @@ class DataDirectory:
         return self.root / "raw"
 
     @property
+    def strategy_log(self) -> Path:
+        return self.root / "strategy_log"
+
+    @property
     def calendars(self) -> Path:
         return self.root / "calendars"
 

@@ -22,8 +22,9 @@ from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, Programming
 from sqlalchemy.pool import StaticPool
 
 from scheduler_service.errors import DataDirectoryError, LedgerDamaged, StoreError
-from scheduler_service.stores import notice_schema, schema
+from scheduler_service.stores import schema
 from scheduler_service.stores.migrations import MIGRATIONS
+from scheduler_service.stores.notice_schema import METADATA
 from scheduler_service.stores.prepared import PreparedConnection
 
 if TYPE_CHECKING:
@@ -313,7 +314,7 @@ def _version(connection: Connection, path: Path) -> int | None:
 def _migrate(connection: Connection, path: Path) -> None:
     version = _version(connection, path)
     if version is None:
-        notice_schema.metadata.create_all(connection)
+        METADATA.create_all(connection)
         connection.execute(insert(schema.meta).values(key="schema_version", value=str(schema.VERSION)))
         return
     if version == schema.VERSION:

@@ -139,6 +139,12 @@ def confirm_contribution(conn: Connection, domain: str, symbol: str, source: str
     conn.execute(_UPDATE_CONTRIBUTION, {**mine, "as_of": as_of})
 
 
+def data(conn: Connection, domain: str, symbol: str) -> bytes | None:
+    """What a document says, as JSON without its envelope."""
+    found: bytes | None = conn.execute(_DATA, {"of_domain": domain, "of_symbol": symbol}).scalar_one_or_none()
+    return found
+
+
 def put_document(conn: Connection, domain: str, symbol: str, data: bytes, now: Instant) -> bool:
     """The next version of a document, to be published at once. False when it says the same as before.
 

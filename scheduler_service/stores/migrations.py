@@ -32,7 +32,8 @@ _NOTICES = (
     "DROP TABLE outbox",
     "CREATE TABLE outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE, event TEXT NOT NULL,"
     " level TEXT NOT NULL, message TEXT NOT NULL, symbol TEXT, facts BLOB NOT NULL, is_alert BOOLEAN NOT NULL,"
-    " created_at BIGINT NOT NULL, handled_at BIGINT)",
+    " created_at BIGINT NOT NULL, logged_at BIGINT, handled_at BIGINT)",
+    "CREATE INDEX outbox_unlogged ON outbox (id) WHERE logged_at IS NULL",
     "CREATE INDEX outbox_unhandled ON outbox (id) WHERE handled_at IS NULL",
     "CREATE TABLE delivery (notice_id BIGINT NOT NULL REFERENCES outbox (id), channel TEXT NOT NULL,"
     " state TEXT NOT NULL, said TEXT, tries INTEGER NOT NULL, not_before BIGINT NOT NULL, tried_at BIGINT,"

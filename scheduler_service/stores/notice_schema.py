@@ -6,8 +6,9 @@ from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, 
 
 from scheduler_service.stores.schema import Key, instant, metadata, texts
 
-# What was noticed, each under a key of its own for ever, written with its cause in one transaction. `handled_at` is
-# empty until it stands in the strategy log, what follows from it is done, and its deliveries are written.
+# What was noticed, each under a key of its own for ever, written with its cause in one transaction. `logged_at` is
+# empty until it stands in the strategy log, `handled_at` until what follows from it is done and its deliveries are
+# written: neither waits for the other.
 outbox = Table(
     "outbox",
     metadata,
@@ -18,11 +19,14 @@ outbox = Table(
     Column("facts", LargeBinary, nullable=False),
     Column("is_alert", Boolean, nullable=False),
     instant("created_at", nullable=False),
+    instant("logged_at"),
     instant("handled_at"),
     sqlite_autoincrement=True,
 )
 UNHANDLED = text("handled_at IS NULL")
+UNLOGGED = text("logged_at IS NULL")
 Index("outbox_unhandled", outbox.c.id, sqlite_where=UNHANDLED, postgresql_where=UNHANDLED)
+Index("outbox_unlogged", outbox.c.id, sqlite_where=UNLOGGED, postgresql_where=UNLOGGED)
 
 # A notice on its way to one channel (`channel`: a name that does not tell its address). It ends with `ended_at` and
 # how: delivered, or held back by cool-down, or given up. `said` is why it is still here, or was held back.
@@ -58,3 +62,6 @@ monitor_state = Table(
     instant("since", nullable=False),
     instant("told_at", nullable=False),
 )
+
+METADATA = metadata
+"""All the tables of the ledger."""

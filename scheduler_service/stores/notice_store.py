@@ -9,7 +9,7 @@ import orjson
 from sqlalchemy import Connection, insert, select, update
 
 from scheduler_service.models import Notice
-from scheduler_service.stores.notice_schema import UNHANDLED, outbox
+from scheduler_service.stores.notice_schema import UNHANDLED, UNLOGGED, outbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -53,6 +53,15 @@ def add(conn: Connection, notices: Iterable[Notice], now: Instant) -> list[Notic
 def unhandled(conn: Connection, most: int = 100) -> list[NoticeRow]:
     """The oldest that nobody has handled yet."""
     return [_row(found) for found in conn.execute(select(outbox).where(UNHANDLED).order_by(outbox.c.id).limit(most))]
+
+
+def unlogged(conn: Connection, most: int = 100) -> list[NoticeRow]:
+    """The oldest that do not stand in the strategy log yet."""
+    return [_row(found) for found in conn.execute(select(outbox).where(UNLOGGED).order_by(outbox.c.id).limit(most))]
+
+
+def note_logged(conn: Connection, ids: Sequence[int], now: Instant) -> None:
+    conn.execute(update(outbox).where(outbox.c.id.in_(ids)).values(logged_at=now))
 
 
 def note_handled(conn: Connection, ids: Sequence[int], now: Instant) -> None:

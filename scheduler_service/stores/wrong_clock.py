@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row, and_, case, delete, func, or_, select, update
 
-from scheduler_service.clock import MINUTE
+from scheduler_service.clock import DAY, MINUTE
 from scheduler_service.models import ScheduleOrigin, SlotOutcome
+from scheduler_service.stores.notice_schema import UNHANDLED, WAITING_DELIVERY, delivery, outbox
 from scheduler_service.stores.schedule_store import to_schedule
 from scheduler_service.stores.schema import (
     QUEUED,
     WAITING,
     document,
     gate_state,
-    outbox,
     pause,
     schedule,
     slot,
@@ -51,8 +51,8 @@ def void_deadlines(conn: Connection, now: Instant) -> None:
     values = {"queued_at": now, "not_before": now, "expires_at": expiry}
     conn.execute(update(task).where(QUEUED, set_ahead).values(values))
     conn.execute(update(document).where(WAITING, document.c.publish_after > now + LAZIEST).values(publish_after=now))
-    undelivered = and_(outbox.c.delivered_at.is_(None), outbox.c.created_at > now)
-    conn.execute(update(outbox).where(undelivered).values(created_at=now, not_before=now))
+    conn.execute(update(outbox).where(UNHANDLED, outbox.c.created_at > now).values(created_at=now))
+    conn.execute(update(delivery).where(WAITING_DELIVERY, delivery.c.not_before > now + DAY).values(not_before=now))
     conn.execute(delete(gate_state).where(gate_state.c.set_at > now))
 
 

@@ -42,7 +42,7 @@ def test_runs_of_any_origin_share_one_call_and_are_recorded_as_joined(
 ) -> None:
     async def then(engine: Engine) -> None:
         for origin in ORIGINS:
-            await engine.dispatcher._unscheduled.at_once(origin, "earnings", ("AAPL",), ("edgar",), force=False)
+            await engine.dispatcher.unscheduled.at_once(origin, "earnings", ("AAPL",), ("edgar",), force=False)
         await machine.work(engine)
 
     machine.live(then)
