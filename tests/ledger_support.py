@@ -25,13 +25,13 @@ from scheduler_service.stores.task_store import NewTask, Rank
 from tests.fakes import FakeClock
 
 if TYPE_CHECKING:
-    from scheduler_service.executors.commit import Committed
     from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from scheduler_service.calls import Ask
     from scheduler_service.clock import Clock, Instant
     from scheduler_service.executors.base import Executor
+    from scheduler_service.executors.commit import Committed
     from scheduler_service.gates.ask import Gates
     from scheduler_service.models import Event, Task
     from scheduler_service.stores.database import Connection

@@ -342,25 +342,7 @@ class TestMigration:
         async with open_ledger(path) as ledger:
             assert await ledger.read(lambda conn: list(conn.scalars(text("SELECT a FROM extra")))) == ["a"]
 
-    async def test_a_ledger_of_version_3_can_notice_like_a_new_one(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.sqlite"
-    async with open_ledger(path):
-        pass
-    layout = "SELECT m.type, m.name, i.name, i.type, i.\"notnull\", i.pk FROM sqlite_master m, pragma_table_info(m.name) i"
-    mine = f"{layout} WHERE m.tbl_name IN ('outbox', 'delivery', 'monitor_state') ORDER BY m.name, i.cid"
-    indexes = "SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL ORDER BY name"
-    with closing(sqlite3.connect(path)) as old, old:
-        new = old.execute(mine).fetchall(), old.execute(indexes).fetchall()
-        make_version_3(old)
-        old.execute("UPDATE meta SET value = '3' WHERE key = 'schema_version'")
-    async with open_ledger(path) as ledger:
-        told = await ledger.run(lambda conn: notice_store.add(conn, [Notice("k", "a.b", "words")] * 2, 5))
-        assert told == [Notice("k", "a.b", "words")]
-    with closing(sqlite3.connect(path)) as migrated:
-        assert (migrated.execute(mine).fetchall(), migrated.execute(indexes).fetchall()) == new
-
-
-async def test_a_look_from_beside_does_not_migrate(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_a_look_from_beside_does_not_migrate(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         path = tmp_path / "ledger.sqlite"
         await self.old(path, monkeypatch)
         with pytest.raises(DataDirectoryError, match="older version"):
@@ -393,7 +375,9 @@ async def test_a_ledger_of_version_1_keeps_its_pauses_and_becomes_like_a_new_one
         assert await ledger.read(pauses) == [PauseRow("*", 5, None, "moving"), PauseRow("news", 6, 7, None)]
     with closing(sqlite3.connect(path)) as migrated:
         assert migrated.execute(layout).fetchall() == new
-        assert migrated.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone() == (str(schema.VERSION),)
+        assert migrated.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone() == (
+            str(schema.VERSION),
+        )
     assert [copy.name for copy in (tmp_path / "backups").iterdir()] == ["ledger-schema-1.sqlite"]
 
 
@@ -411,6 +395,24 @@ async def test_a_ledger_of_version_2_can_set_answers_aside_like_a_new_one(tmp_pa
         pass
     with closing(sqlite3.connect(path)) as migrated:
         assert migrated.execute(layout).fetchall() == new
+
+
+async def test_a_ledger_of_version_3_can_notice_like_a_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    async with open_ledger(path):
+        pass
+    layout = 'SELECT m.name, i.name, i.type, i."notnull", i.pk FROM sqlite_master m, pragma_table_info(m.name) i'
+    mine = f"{layout} WHERE m.tbl_name IN ('outbox', 'delivery', 'monitor_state') ORDER BY m.name, i.cid"
+    indexes = "SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL ORDER BY name"
+    with closing(sqlite3.connect(path)) as old, old:
+        new = old.execute(mine).fetchall(), old.execute(indexes).fetchall()
+        make_version_3(old)
+        old.execute("UPDATE meta SET value = '3' WHERE key = 'schema_version'")
+    async with open_ledger(path) as ledger:
+        told = await ledger.run(lambda conn: notice_store.add(conn, [Notice("k", "a.b", "words")] * 2, 5))
+        assert told == [Notice("k", "a.b", "words")]
+    with closing(sqlite3.connect(path)) as migrated:
+        assert (migrated.execute(mine).fetchall(), migrated.execute(indexes).fetchall()) == new
 
 
 async def test_a_look_from_beside_makes_nothing_and_writes_nothing(tmp_path: Path) -> None:
