@@ -38,10 +38,12 @@ def ready(engine: Engine, seconds: float) -> Iterator[Event]:
 
 def to_come(engine: Engine, pauses: Sequence[PauseView]) -> Iterator[Event]:
     """The schedules, what of them is paused, and where to look."""
-    for schedule in engine.dispatcher.everything.values():
+    for schedule in engine.dispatcher.schedules.values():
         due = schedule.trigger.next(engine.clock.now())
         when = to_iso_seconds(due) if due is not None else "none, it is over"
         yield Event("schedule.next", f"schedule {schedule.id}: {schedule.trigger.describe()}; next {when}")
+    if follow_ups := engine.dispatcher.follow_ups:
+        yield Event("schedule.next", f"and {len(follow_ups)} follow-ups of what is known of stocks; see `next`")
     if pauses:
         yield Event("schedule.next", f"still paused: {'; '.join(map(_paused, pauses))}")
     watchlist, documents = engine.settings.watchlist, engine.directory.documents

@@ -113,8 +113,9 @@ def upcoming(
     of_each = (islice(_slots(s, timezone, after, until), most) for s in wanted if s.enabled)
     _print(list(islice(heapq.merge(*of_each), count)), after, pauses)
     if count is None:
-        _print_the_rest(wanted, timezone, after, until, most)
-    _print_in_words(wanted, follow_ups)
+        _print_the_rest(wanted, follow_ups, timezone, after, until, most, job)
+    far = [s for s in follow_ups if job is None and (s.trigger.next(after) or after) > until]
+    _print_in_words([schedule for schedule in wanted if schedule not in far], follow_ups)
     return 0
 
 
@@ -129,20 +130,32 @@ def _print(shown: Sequence[Slot], after: Instant, pauses: Sequence[PauseRow]) ->
 
 
 def _print_the_rest(
-    wanted: Iterable[Schedule], timezone: str, after: Instant, until: Instant, most: int | None
+    wanted: Iterable[Schedule],
+    follow_ups: Sequence[Schedule],
+    timezone: str,
+    after: Instant,
+    until: Instant,
+    most: int | None,
+    job: str | None,
 ) -> None:
     within = f"within {several((until - after) // DAY, 'day')}"
-    more = []
+    more, later = [], []
     for schedule in wanted:
         due = schedule.trigger.next(after) if schedule.enabled else None
         if due is None:
             continue
-        if due > until:
+        if due > until and schedule in follow_ups and job is None:
+            later.append((due, schedule.id))
+        elif due > until:
             shown = local(due, timezone_of(schedule.trigger, timezone))
             line(f"{schedule.id}: none {within}; the next is {shown}   {to_iso(due)}")
             line()
         elif most is not None and (rest := schedule.trigger.count(after, until) - most) > 0:
             more.append(f"{rest:,} more of {schedule.id}")
+    if later:
+        due, first = min(later)
+        line(f"and {several(len(later), 'follow-up')} later; the next is {first} at {to_iso(due)}")
+        line()
     if more:
         line(f"and {', '.join(more)} {within}; see --job, --days and --count")
         line()

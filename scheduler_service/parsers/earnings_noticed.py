@@ -53,12 +53,16 @@ def report_follow_ups(known: EarningsData, at: Callable[[date, time], Instant]) 
 
 def _date_found(symbol: str, before: EarningsData | None, after: EarningsData, now: Instant) -> Iterator[Notice]:
     former, due = None if before is None else before.next_report, after.next_report
-    if due is None or (former is not None and _when(former) == _when(due)):
+    if due is None or due.date < utc_day(now) or (former is not None and _when(former) == _when(due)):
         return
     confirmed = "confirmed" if due.confirmed else "estimated"
     said = f"{symbol} reports on {due.date.isoformat()} {_PARTS_OF_DAY[due.time]} ({confirmed}, {due.source})"
     moved = "" if former is None else f"; it was {former.date.isoformat()}"
-    facts = {"next_report": due.model_dump(mode="json"), "before": former and former.model_dump(mode="json")}
+    facts = {
+        "next_report": due.model_dump(mode="json"),
+        "before": former and former.model_dump(mode="json"),
+        "last_releases": [told.model_dump(mode="json") for told in after.releases if told.about == "results"][:4],
+    }
     key = f"{DATE_FOUND}:{symbol}:{due.date.isoformat()}:{to_iso_seconds(now)}"
     yield Notice(key, DATE_FOUND, said + moved, facts, symbol)
 

@@ -30,7 +30,7 @@ _SET_DOUBTFUL_ASIDE = (
 
 _NOTICES = (
     "DROP TABLE outbox",
-    "CREATE TABLE outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE, event TEXT NOT NULL,"
+    "CREATE TABLE outbox (id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE, event TEXT NOT NULL,"
     " level TEXT NOT NULL, message TEXT NOT NULL, symbol TEXT, facts BLOB NOT NULL, is_alert BOOLEAN NOT NULL,"
     " created_at BIGINT NOT NULL, logged_at BIGINT, handled_at BIGINT)",
     "CREATE INDEX outbox_unlogged ON outbox (id) WHERE logged_at IS NULL",

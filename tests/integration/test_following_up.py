@@ -1,0 +1,140 @@
+"""What is known of a stock makes it due again: made, moved and closed as the documents say, and nothing else."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from scheduler_service.clock import DAY, HOUR, SECOND, Instant, from_iso, to_iso
+from scheduler_service.following_up import FollowUps
+from scheduler_service.models import FollowUp, Notice, Record, Symbol
+from scheduler_service.stores import database, document_store
+from tests.integration import scheduling_bench
+from tests.integration.scheduling_bench import Bench, Numbers, Words, a_schedule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from scheduler_service.settings.loaded import Schedule
+
+HOURLY = a_schedule()
+
+
+class Dated(Record):
+    """When something is expected."""
+
+    at: str | None = None
+
+
+def _follow_ups(_self: object, known: Dated, symbol: Symbol) -> Sequence[FollowUp]:
+    del symbol
+    return () if known.at is None else (FollowUp("look", "words.expected", from_iso(known.at)),)
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    """Documents of words say when numbers are expected."""
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 1)
+    monkeypatch.setattr(Words, "record", Dated)
+    monkeypatch.setattr(Words, "follow_ups", _follow_ups)
+    monkeypatch.setattr(Numbers, "due_on", frozenset({"words.expected", "filing.results"}))
+    bench = Bench(tmp_path, "2026-11-23T14:30:00Z")
+    yield bench
+    bench.close()
+
+
+class Desk:
+    """The follow-ups of the process that the bench runs."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+
+    @property
+    def parts(self) -> FollowUps:
+        life = self.bench.life
+        assert life is not None
+        return FollowUps(life.ledger, scheduling_bench.processors(), life.dispatcher, self.bench.clock)
+
+    def says(self, symbol: str, at: Instant | None) -> None:
+        """A document changes, and is taken note of."""
+        life = self.bench.life
+        assert life is not None
+        data = Dated(at=None if at is None else to_iso(at)).model_dump_json().encode()
+        put = partial(document_store.put_document, domain="words", symbol=symbol, data=data, now=self.bench.now)
+        self.bench.do(life.ledger.run(put))
+        self.bench.do(self.parts.renew(Notice("k", "words.found", "", symbol=symbol)))
+
+    @property
+    def open(self) -> dict[str, Instant | None]:
+        follow_ups: dict[str, Schedule] = self.bench.dispatcher.follow_ups
+        return {name: schedule.trigger.next(0) for name, schedule in follow_ups.items()}
+
+
+AAPL = "follow-up:AAPL:numbers:look"
+
+
+def test_it_is_made_for_the_domains_that_such_an_event_makes_due_moved_and_closed(bench: Bench) -> None:
+    bench.boot(HOURLY)
+    desk, soon = Desk(bench), bench.now + 5 * HOUR
+    desk.says("AAPL", soon)
+    assert desk.open == {AAPL: soon}
+    desk.says("AAPL", soon + DAY)
+    assert desk.open == {AAPL: soon + DAY}
+    desk.says("MSFT", soon)
+    assert set(desk.open) == {AAPL, "follow-up:MSFT:numbers:look"}
+    desk.says("AAPL", None)
+    assert set(desk.open) == {"follow-up:MSFT:numbers:look"}
+
+
+def test_it_is_carried_out_once_and_comes_again_with_the_next_date(bench: Bench) -> None:
+    bench.boot(HOURLY)
+    desk, soon = Desk(bench), bench.now - bench.now % HOUR + 2 * HOUR
+    desk.says("AAPL", soon)
+    bench.later(3 * HOUR)
+    bench.sweep()
+    assert len(bench.history(AAPL)) == 1
+    bench.do(desk.parts.renew_all())
+    assert desk.open == {}, "what is past is wanted by nobody"
+    desk.says("AAPL", soon + 90 * DAY)
+    assert desk.open == {AAPL: soon + 90 * DAY}
+    assert len(bench.history(AAPL)) == 1
+
+
+def test_a_start_makes_what_a_crash_left_unmade_and_closes_what_nobody_watches(bench: Bench) -> None:
+    bench.boot(HOURLY)
+    desk, soon = Desk(bench), bench.now + DAY
+    desk.says("AAPL", soon)
+    desk.says("MSFT", soon)
+    bench.restart(HOURLY, watch=["AAPL"])
+    assert set(desk.open) == {AAPL, "follow-up:MSFT:numbers:look"}
+    bench.do(desk.parts.renew_all())
+    assert desk.open == {AAPL: soon}
+    bench.do(bench.dispatcher.close_follow_up(AAPL))
+    bench.do(desk.parts.renew_all())
+    assert desk.open == {AAPL: soon}, "the documents decide"
+
+
+def test_nothing_is_written_when_nothing_has_changed(bench: Bench) -> None:
+    bench.boot(HOURLY)
+    desk = Desk(bench)
+    desk.says("AAPL", bench.now + DAY)
+    before = bench.sql("select * from schedule")
+    bench.later(SECOND)
+    bench.do(desk.parts.renew_all())
+    assert bench.sql("select * from schedule") == before
+
+
+def test_a_filing_makes_a_watched_stock_due_in_the_domains_that_ask_for_it(bench: Bench) -> None:
+    bench.boot(HOURLY)
+    desk = Desk(bench)
+    told: Any = Notice("filing.results:AAPL:1", "filing.results", "", symbol="AAPL")
+    bench.do(desk.parts.fetch_again(told))
+    bench.do(desk.parts.fetch_again(Notice("x", "filing.results", "", symbol="NOBODY")))
+    bench.do(desk.parts.fetch_again(Notice("y", "filing.other", "", symbol="AAPL")))
+    runs = bench.sql("select domain, origin from run where origin = 'follow_up'")
+    assert runs == [("numbers", "follow_up")]
+    tasks = bench.sql("select distinct symbol from task join run on run.id = run_id where origin = 'follow_up'")
+    assert tasks == [("AAPL",)]
