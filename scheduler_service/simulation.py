@@ -31,6 +31,7 @@ from scheduler_service.simulation_faults import RESTARTS_AFTER, ClockStep, Crash
 from scheduler_service.simulation_report import Heard, Report, report
 from scheduler_service.stores.database import Ledger
 from scheduler_service.virtual_time import VirtualClock, VirtualLoop, seeded
+from scheduler_service.windows import usual_hours
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -73,7 +74,7 @@ def simulate(
     Raises ``SchedulerServiceError`` where the service does not start.
     """
     with tempfile.TemporaryDirectory(prefix="simulation-") as name:
-        machine = _Machine(alone(settings, Path(name)), plan, calendars, passed)
+        machine = _Machine(alone(settings, Path(name)), plan, tuple(calendars), passed)
         machine.run()
         return machine.report()
 
@@ -97,7 +98,7 @@ class _Machine:
 
     settings: Settings
     plan: Plan
-    calendars: Iterable[Calendar]
+    calendars: Sequence[Calendar]
     passed: Callable[[int], None]
     starts: int = 0
 
@@ -110,7 +111,14 @@ class _Machine:
             for name in (watched.symbol, *watched.aliases.values())
         }
         latency = self.settings.sandbox_options.latency / SECOND
-        self.upstream = SandboxUpstream(self.clock, companies=with_stand_ins(names), latency=latency)
+        known = {calendar.name: calendar for calendar in self.calendars}
+        self.upstream = SandboxUpstream(
+            self.clock,
+            companies=with_stand_ins(names),
+            latency=latency,
+            calendars=lambda name: known.get(name) or usual_hours(name),
+            seed=self.plan.seed,
+        )
         self.transport = StandIn(self.upstream, self.clock, provider_options(self.settings))
         self._ahead = list(self.plan.happenings)
         self._service: BackgroundScheduler | None = None
