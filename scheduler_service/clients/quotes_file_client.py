@@ -14,11 +14,12 @@ from pydantic import Field
 from scheduler_service.calls import Limits, Request, Resource
 from scheduler_service.clients.base import check_status, shown
 from scheduler_service.clock import SECOND, from_datetime
-from scheduler_service.errors import PermanentClientError, TransientClientError
+from scheduler_service.errors import ParseError, PermanentClientError, TransientClientError
 from scheduler_service.models import Reason
 from scheduler_service.settings.providers import ProviderOptions
 from scheduler_service.settings.section import LocalPath
 from scheduler_service.settings.units import Size
+from scheduler_service.strict_json import load
 
 if TYPE_CHECKING:
     from scheduler_service.calls import Response
@@ -29,7 +30,6 @@ MAX_AGE = 45 * SECOND
 NAME = "quotes.csv"
 SETTLED_AFTER: Micros = 5 * SECOND
 """Nobody is at work any more on a file that has not changed for so long."""
-_CLOSED_BY = {b"{": b"}", b"[": b"]"}
 
 
 class QuotesFileClient:
@@ -86,13 +86,16 @@ class QuotesFileClient:
 
 
 def _is_unfinished(body: bytes) -> bool:
-    """Whether it looks as if its writer had not come to its end: it is empty, a JSON value is still open, or the last
+    """Whether it looks as if its writer had not come to its end: it is empty, what begins as JSON is none, or the last
     line does not end.
     """
-    text = body.removeprefix(codecs.BOM_UTF8).strip()
-    if text[:1] in _CLOSED_BY:
-        return text[-1:] != _CLOSED_BY[text[:1]]
-    return not text or not body.endswith((b"\n", b"\r"))
+    if body.removeprefix(codecs.BOM_UTF8).lstrip()[:1] not in (b"{", b"["):
+        return not body.strip() or not body.endswith((b"\n", b"\r"))
+    try:
+        load(body)
+    except ParseError:
+        return True
+    return False
 
 
 def _is_settled(response: Response, now: Instant) -> bool:
