@@ -136,14 +136,14 @@ def estimate(
     alike: dict[tuple[str, bool, str], list[_Demand]] = {}
     for domain, domain_settings in settings.domains.items():
         all_groups = groups_of(settings, domain)
-        by_ageing = _by_ageing(all_groups, domain, calendars)
+        apart = by_ageing(all_groups, domain, calendars)
         for source in domain_settings.enabled_sources:
             name, provider = (domain, source.use), sources[domain][source.use]
             if provider in settings.used_providers:
                 price = 0 if settings.uses_sandbox(provider) else prices[name].usd_micros
                 good_for, kept_for = good_for_slots(source.fresh_for), kept[name].kept_for
                 alike.setdefault((provider, source.when == "missing", kept[name].asks), []).extend(
-                    _Demand(groups, good_for, kept_for, price, all_groups, ageing) for ageing, groups in by_ageing
+                    _Demand(groups, good_for, kept_for, price, all_groups, ageing) for ageing, groups in apart
                 )
     for (provider, only_missing, _), demands in alike.items():
         days = _calls(demands, settings.providers[provider], settings.watchlist, now)
@@ -183,7 +183,7 @@ def groups_of(settings: Settings, domain: str) -> dict[tuple[Schedule, ...], lis
     return {tuple(by_id[id_] for id_ in ids): symbols for ids, symbols in groups.items() if ids}
 
 
-def _by_ageing(
+def by_ageing(
     groups: Mapping[tuple[Schedule, ...], Sequence[Symbol]], domain: str, calendars: Calendars
 ) -> Sequence[tuple[Ageing, Mapping[tuple[Schedule, ...], Sequence[Symbol]]]]:
     """The groups, apart by the exchange in whose sessions alone what is known of a stock ages."""

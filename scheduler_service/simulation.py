@@ -22,6 +22,7 @@ from scheduler_service.calendar_format import calendar_text
 from scheduler_service.clock import DAY, SECOND
 from scheduler_service.engine import provider_options
 from scheduler_service.errors import CalendarsNotComputed
+from scheduler_service.market_time import ELAPSED
 from scheduler_service.rounds import SWEEP_EVERY
 from scheduler_service.sandbox.bundle import with_stand_ins
 from scheduler_service.sandbox.stand_in import StandIn
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from scheduler_service.clock import Instant, Micros
     from scheduler_service.market_calendar import Calendar
+    from scheduler_service.market_time import Ageing
     from scheduler_service.models import Event, Symbol
     from scheduler_service.settings.loaded import Settings
     from scheduler_service.simulation_faults import Happening, Trouble
@@ -152,6 +154,7 @@ class _Machine:
                         self.heard,
                         self.transport.asked,
                         self._required,
+                        self._ageing,
                     )
                 )
             finally:
@@ -162,6 +165,10 @@ class _Machine:
     def _required(self, domain: str, symbol: Symbol) -> Sequence[str]:
         processor = None if self._service is None else self._service.engine.processors.get(domain)
         return () if processor is None else processor.required_of(symbol)
+
+    def _ageing(self, domain: str, symbol: Symbol) -> Ageing:
+        processor = None if self._service is None else self._service.engine.processors.get(domain)
+        return ELAPSED if processor is None else processor.ageing(symbol)
 
     def _left(self) -> Micros:
         return self.plan.lasts - self.clock.elapsed

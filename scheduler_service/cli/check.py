@@ -72,7 +72,7 @@ def check(paths: Sequence[Path], *, as_json: bool, clock: Clock | None = None, c
     estimates = estimate(settings, sources, now, calendars)
     first = plan(settings, sources, _never_fetched(settings, sources, known.states), usual_prices(settings))
     change = _change(as_written, known.before)
-    foreseen = forecasts(settings, sources, known.spending, now)
+    foreseen = forecasts(settings, sources, known.spending, now, calendars)
     if as_json:
         print_json(_as_json(settings, ahead, estimates, first, change, foreseen, now))
     else:
