@@ -187,7 +187,7 @@ def by_ageing(
     groups: Mapping[tuple[Schedule, ...], Sequence[Symbol]], domain: str, calendars: Calendars
 ) -> Sequence[tuple[Ageing, Mapping[tuple[Schedule, ...], Sequence[Symbol]]]]:
     """The groups, apart by the exchange in whose sessions alone what is known of a stock ages."""
-    if not discover_processors()[domain].in_market_time:
+    if not groups or not discover_processors()[domain].in_market_time:
         return [(ELAPSED, groups)]
     by_exchange: dict[str, dict[tuple[Schedule, ...], list[Symbol]]] = {}
     for schedules, symbols in groups.items():

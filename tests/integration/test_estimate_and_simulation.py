@@ -76,3 +76,9 @@ def test_the_estimate_of_a_day_is_what_a_simulated_day_asks(tmp_path: Path, text
     estimated = {one.provider: one for one in estimate(settings, source_providers(), START + DAY)}
     wanted = {name: one.calls_per_day for name, one in estimated.items()}
     assert {name: counted.get(name, 0) for name in wanted} == pytest.approx(wanted, rel=0.2)
+
+
+def test_a_domain_that_ages_in_sessions_and_has_no_schedule_asks_nothing(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, HEAD + IN_SESSIONS.split("schedules", maxsplit=1)[0])
+    estimated = estimate(settings, source_providers(), START)
+    assert {one.provider: one.calls_per_day for one in estimated} == {"finnhub": 0, "quotes_file": 0}
