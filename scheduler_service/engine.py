@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from scheduler_service.calendar_upkeep import CalendarUpkeep
 from scheduler_service.clients.base import discover as discover_clients
+from scheduler_service.clients.file_transport import FileTransport
 from scheduler_service.clients.http import AiohttpTransport
 from scheduler_service.clients.retry_handler import RetryHandler
 from scheduler_service.clock import SECOND
@@ -285,12 +286,14 @@ class Engine:
 
     async def _open_transport(self) -> Transport:
         hosts = allowed_hosts(self.options.values())
+        files = [path for options in self.options.values() for path in options.files()]
         if not self.sandboxed:
-            return AiohttpTransport(hosts)
-        upstream = SandboxUpstream(self.clock, latency=self.settings.sandbox_options.latency / SECOND)
+            return FileTransport(AiohttpTransport(hosts), files)
+        latency = self.settings.sandbox_options.latency / SECOND
+        upstream = SandboxUpstream(self.clock, latency=latency, calendars=self.calendars.calendar)
         self._sandbox = SandboxServer(upstream, self.clock)
         server = await self._sandbox.start()
-        return RoutedTransport(AiohttpTransport((*hosts, HOST)), server)
+        return FileTransport(RoutedTransport(AiohttpTransport((*hosts, HOST)), server), files)
 
     def _clients(self) -> dict[str, Client]:
         found = discover_clients()

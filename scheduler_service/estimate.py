@@ -11,19 +11,24 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from scheduler_service.clock import DAY, SECOND
+from scheduler_service.market_time import ELAPSED, MarketTime
 from scheduler_service.processors.base import discover as discover_processors
+from scheduler_service.processors.base import exchange_of
 from scheduler_service.settings.model import good_for_slots
 from scheduler_service.triggers import without_window
+from scheduler_service.windows import usual_hours
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from scheduler_service.calls import Cost
     from scheduler_service.clock import Instant, Micros
+    from scheduler_service.market_time import Ageing
     from scheduler_service.models import Symbol
     from scheduler_service.settings.loaded import Schedule, Settings
     from scheduler_service.settings.providers import ProviderOptions
     from scheduler_service.triggers import Trigger
+    from scheduler_service.windows import Calendars
 
 DAYS_LOOKED_AT = 28
 A_CALL = SECOND
@@ -71,12 +76,16 @@ class KeptAnswers(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Demand:
-    """What one source is fetched for; ``price`` in millionths of a US dollar a call."""
+    """What one source is fetched for; ``price`` in millionths of a US dollar a call. ``ageing``: the time in which what
+    it says ages; ``all_groups`` are also those of which it ages in another.
+    """
 
     groups: Mapping[tuple[Schedule, ...], Sequence[Symbol]]
     good_for: Micros
     kept_for: Micros
     price: int
+    all_groups: Mapping[tuple[Schedule, ...], Sequence[Symbol]]
+    ageing: Ageing = ELAPSED
 
     @property
     def asked_every(self) -> Micros:
@@ -112,24 +121,30 @@ def usual_prices(settings: Settings) -> dict[tuple[str, str], Cost]:
     }
 
 
-def estimate(settings: Settings, sources: Mapping[str, Mapping[str, str]], now: Instant) -> list[Estimate]:
+def estimate(
+    settings: Settings, sources: Mapping[str, Mapping[str, str]], now: Instant, calendars: Calendars = usual_hours
+) -> list[Estimate]:
     """Slots x symbols x sources, less the slots at which a source is still fresh or an answer is still kept; each asked
     once (a provider with several addresses: once at each).
 
-    ``sources`` maps each domain's sources to their providers.
+    ``sources`` maps each domain's sources to their providers. What does not age while its exchange is closed is not
+    asked for then, by ``calendars``.
     """
     always = {provider: _Foreseen() for provider in settings.used_providers}
     missing = {provider: _Foreseen() for provider in settings.used_providers}
     prices, kept = usual_prices(settings), kept_answers()
     alike: dict[tuple[str, bool, str], list[_Demand]] = {}
     for domain, domain_settings in settings.domains.items():
-        groups = groups_of(settings, domain)
+        all_groups = groups_of(settings, domain)
+        apart = by_ageing(all_groups, domain, calendars)
         for source in domain_settings.enabled_sources:
             name, provider = (domain, source.use), sources[domain][source.use]
             if provider in settings.used_providers:
                 price = 0 if settings.uses_sandbox(provider) else prices[name].usd_micros
-                demand = _Demand(groups, good_for_slots(source.fresh_for), kept[name].kept_for, price)
-                alike.setdefault((provider, source.when == "missing", kept[name].asks), []).append(demand)
+                good_for, kept_for = good_for_slots(source.fresh_for), kept[name].kept_for
+                alike.setdefault((provider, source.when == "missing", kept[name].asks), []).extend(
+                    _Demand(groups, good_for, kept_for, price, all_groups, ageing) for ageing, groups in apart
+                )
     for (provider, only_missing, _), demands in alike.items():
         days = _calls(demands, settings.providers[provider], settings.watchlist, now)
         (missing if only_missing else always)[provider].add(days, max(demand.price for demand in demands))
@@ -168,6 +183,19 @@ def groups_of(settings: Settings, domain: str) -> dict[tuple[Schedule, ...], lis
     return {tuple(by_id[id_] for id_ in ids): symbols for ids, symbols in groups.items() if ids}
 
 
+def by_ageing(
+    groups: Mapping[tuple[Schedule, ...], Sequence[Symbol]], domain: str, calendars: Calendars
+) -> Sequence[tuple[Ageing, Mapping[tuple[Schedule, ...], Sequence[Symbol]]]]:
+    """The groups, apart by the exchange in whose sessions alone what is known of a stock ages."""
+    if not groups or not discover_processors()[domain].in_market_time:
+        return [(ELAPSED, groups)]
+    by_exchange: dict[str, dict[tuple[Schedule, ...], list[Symbol]]] = {}
+    for schedules, symbols in groups.items():
+        for symbol in symbols:
+            by_exchange.setdefault(exchange_of(symbol), {}).setdefault(schedules, []).append(symbol)
+    return [(MarketTime(calendars(exchange)), of_it) for exchange, of_it in sorted(by_exchange.items())]
+
+
 def _calls(
     demands: Sequence[_Demand], options: ProviderOptions, watchlist: Iterable[Symbol], now: Instant
 ) -> Counter[int]:
@@ -187,7 +215,7 @@ def _calls(
         fetches = _by_day([(d, [s for s in its if not s.stalest]) for d, its in by_demand], now)
         rotating = [(demand, s) for demand, its in by_demand for s in its if s.stalest]
         for demand, schedule in rotating:
-            share = share_of(schedule, demand.groups)
+            share = share_of(schedule, demand.all_groups)
             fetches = [n + share * m for n, m in zip(fetches, slots_by_day(schedule.trigger, now), strict=True)]
         if rotating:
             fetches = list(map(min, fetches, _by_day(by_demand, now)))
@@ -202,8 +230,8 @@ def _by_day(wanted: Sequence[tuple[_Demand, Sequence[Schedule]]], now: Instant) 
     """How often each day one thing is asked for, for whom what another was told is good enough while it is kept."""
     (first, schedules), *others = wanted
     if not others:
-        return [float(n) for n in fetches_by_day([s.trigger for s in schedules], first.asked_every, now)]
-    times = [_fetch_times([s.trigger for s in its], demand.asked_every, now) for demand, its in wanted]
+        return [float(n) for n in fetches_by_day([s.trigger for s in schedules], first.asked_every, now, first.ageing)]
+    times = [_fetch_times([s.trigger for s in its], demand.asked_every, now, demand.ageing) for demand, its in wanted]
     calls, good_until = [0.0] * DAYS_LOOKED_AT, now
     for at in heapq.merge(*times):
         if at >= good_until:
@@ -223,8 +251,10 @@ def slots_by_day(trigger: Trigger, now: Instant) -> list[int]:
     return [trigger.count(now + n * DAY, now + (n + 1) * DAY) for n in range(DAYS_LOOKED_AT)]
 
 
-def fetches_by_day(triggers: Sequence[Trigger], good_for: Micros, now: Instant) -> list[int]:
+def fetches_by_day(triggers: Sequence[Trigger], good_for: Micros, now: Instant, ageing: Ageing = ELAPSED) -> list[int]:
     """On how many slots of each day from now a source is asked that is good for so long after each time."""
+    if ageing is not ELAPSED:
+        return _counted(_fetch_times(triggers, good_for, now, ageing), now)
     if len(triggers) == 1 and good_for <= (_tick(triggers[0]) or 0):
         return slots_by_day(triggers[0], now)
     slot = next_of(triggers, now)
@@ -232,18 +262,24 @@ def fetches_by_day(triggers: Sequence[Trigger], good_for: Micros, now: Instant) 
         first, step = slot, max(1, -(-good_for // interval)) * interval
         upto = [max(0, (now + n * DAY - first) // step + 1) for n in range(DAYS_LOOKED_AT + 1)]
         return [later - earlier for earlier, later in pairwise(upto)]
-    fetches = [0] * DAYS_LOOKED_AT
-    for at in _fetch_times(triggers, good_for, now):
-        fetches[(at - now - 1) // DAY] += 1
-    return fetches
+    return _counted(_fetch_times(triggers, good_for, now), now)
 
 
-def _fetch_times(triggers: Sequence[Trigger], good_for: Micros, now: Instant) -> Iterator[Instant]:
+def _counted(fetches: Iterable[Instant], now: Instant) -> list[int]:
+    by_day = [0] * DAYS_LOOKED_AT
+    for at in fetches:
+        by_day[(at - now - 1) // DAY] += 1
+    return by_day
+
+
+def _fetch_times(
+    triggers: Sequence[Trigger], good_for: Micros, now: Instant, ageing: Ageing = ELAPSED
+) -> Iterator[Instant]:
     """The slots at which a source is asked that is good for so long after each time."""
     slot = next_of(triggers, now)
     while slot is not None and slot <= now + DAYS_LOOKED_AT * DAY:
         yield slot
-        slot = next_of(triggers, max(slot, slot + good_for - 1))
+        slot = next_of(triggers, max(slot, ageing.after(slot, good_for) - 1))
 
 
 def _tick(trigger: Trigger) -> Micros | None:
@@ -257,5 +293,7 @@ def next_of(triggers: Iterable[Trigger], after: Instant) -> Instant | None:
 
 
 def _hosts(options: ProviderOptions) -> tuple[str, ...]:
-    """Who is asked. The rest of an address may hold a secret."""
+    """Who is asked, or the files that are read. The rest of an address may hold a secret."""
+    if files := options.files():
+        return tuple(path.name for path in files)
     return tuple(dict.fromkeys(urlsplit(url).netloc for url in options.addresses().values()))

@@ -16,6 +16,7 @@ from scheduler_service.calls import Cost
 from scheduler_service.clock import DAY, to_datetime
 from scheduler_service.estimate import (
     A_CALL,
+    by_ageing,
     fetches_by_day,
     groups_of,
     kept_answers,
@@ -27,15 +28,18 @@ from scheduler_service.gates.budget import Limit, Period, day_of, in_the_way, li
 from scheduler_service.settings.model import good_for_slots
 from scheduler_service.stores.call_store import Spend
 from scheduler_service.stores.spending import Usual
+from scheduler_service.windows import usual_hours
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from scheduler_service.clock import Instant, Micros
+    from scheduler_service.market_time import Ageing
     from scheduler_service.models import StockState, Symbol
     from scheduler_service.settings.loaded import Schedule, Settings
     from scheduler_service.settings.providers import Budget, ProviderOptions
     from scheduler_service.stores.spending import Waiting
+    from scheduler_service.windows import Calendars
 
 THE_ESTIMATE = 10
 """It weighs as much as so many fetches that were seen: a few of them tell little."""
@@ -102,6 +106,7 @@ class _Demand:
     seen: Usual
     asked: float
     waiting: Mapping[str, bool]
+    ageing: Ageing
 
     def calls(self, symbol: Symbol) -> float:
         foreseen = self.options.calls_for(symbol) * self.asked
@@ -115,7 +120,11 @@ class _Demand:
 
 
 def forecasts(
-    settings: Settings, sources: Mapping[str, Mapping[str, str]], known: Known, now: Instant
+    settings: Settings,
+    sources: Mapping[str, Mapping[str, str]],
+    known: Known,
+    now: Instant,
+    calendars: Calendars = usual_hours,
 ) -> list[Forecast]:
     """Of the providers in use that have a budget. ``sources`` maps each domain's sources to their providers."""
     found = []
@@ -126,7 +135,7 @@ def forecasts(
         if limits:
             monthly = any(limit.period is Period.MONTH for limit in limits)
             until = max(now + DAY, next_month(now) if monthly else 0)
-            batches = _batches(settings, sources, provider, known, now, until)
+            batches = _batches(settings, sources, provider, known, now, until, calendars)
             found.append(_walk(provider, budget, batches, spent, now, until))
     return found
 
@@ -179,6 +188,7 @@ def _batches(
     known: Known,
     now: Instant,
     until: Instant,
+    calendars: Calendars,
 ) -> list[Batch]:
     """What is wanted of a provider, in its order; who is urgent goes first."""
     prices, kept, waiting = usual_prices(settings), kept_answers(), _waiting(known.waiting)
@@ -191,9 +201,10 @@ def _batches(
                 options = settings.providers[provider]
                 good_for = good_for_slots(source.fresh_for)
                 asked = _asked(list(groups), good_for, kept[name].kept_for, now)
-                seen = known.usual.get(name, Usual(0, 0, 0, 0))
-                demand = _Demand(*name, good_for, options, prices[name], seen, asked, waiting.get(name, {}))
-                found += _whole(demand, _wishes(demand, groups, known, now, until))
+                seen, tasks = known.usual.get(name, Usual(0, 0, 0, 0)), waiting.get(name, {})
+                for ageing, its in by_ageing(groups, domain, calendars):
+                    demand = _Demand(*name, good_for, options, prices[name], seen, asked, tasks, ageing)
+                    found += _whole(demand, _wishes(demand, its, groups, known, now, until))
     return sorted(found, key=lambda batch: (batch.at, batch.later, batch.domain))
 
 
@@ -217,6 +228,7 @@ def _waiting(tasks: Iterable[Waiting]) -> dict[tuple[str, str], dict[str, bool]]
 def _wishes(
     demand: _Demand,
     groups: Mapping[tuple[Schedule, ...], Sequence[Symbol]],
+    all_groups: Mapping[tuple[Schedule, ...], Sequence[Symbol]],
     known: Known,
     now: Instant,
     until: Instant,
@@ -224,7 +236,7 @@ def _wishes(
     for schedules, symbols in groups.items():
         yield from _regular([s for s in schedules if not s.stalest], demand, symbols, known, now, until)
         for rotating in (s for s in schedules if s.stalest):
-            calls = share_of(rotating, groups) * sum(map(demand.calls, symbols))
+            calls = share_of(rotating, all_groups) * sum(map(demand.calls, symbols))
             slot = rotating.trigger.next(now)
             while slot is not None and slot <= until:
                 yield _Wish(slot, rotating.priority == "high", calls)
@@ -253,7 +265,7 @@ def _regular(
             checked = now
         else:
             checked = state.checked_for if state.checked_for is not None and state.checked_for <= now else 0
-        stale_at = max(now, checked + demand.good_for - 1)
+        stale_at = max(now, demand.ageing.after(checked, demand.good_for) - 1)
         if stale_at not in firsts:
             firsts[stale_at] = next_of(triggers, stale_at)
         if (slot := firsts[stale_at]) is not None:
@@ -267,7 +279,7 @@ def _regular(
         high = any(s.priority == "high" and s.trigger.next(slot - 1) == slot for s in schedules)
         for symbols_high, calls in at_once.items():
             yield _Wish(slot, high or symbols_high, calls)
-        following = next_of(triggers, max(slot, slot + demand.good_for - 1))
+        following = next_of(triggers, max(slot, demand.ageing.after(slot, demand.good_for) - 1))
         if following is not None:
             if following not in due:
                 heapq.heappush(slots, following)

@@ -22,6 +22,7 @@ from scheduler_service.calendar_format import calendar_text
 from scheduler_service.clock import DAY, SECOND
 from scheduler_service.engine import provider_options
 from scheduler_service.errors import CalendarsNotComputed
+from scheduler_service.market_time import ELAPSED
 from scheduler_service.rounds import SWEEP_EVERY
 from scheduler_service.sandbox.bundle import with_stand_ins
 from scheduler_service.sandbox.stand_in import StandIn
@@ -31,12 +32,14 @@ from scheduler_service.simulation_faults import RESTARTS_AFTER, ClockStep, Crash
 from scheduler_service.simulation_report import Heard, Report, report
 from scheduler_service.stores.database import Ledger
 from scheduler_service.virtual_time import VirtualClock, VirtualLoop, seeded
+from scheduler_service.windows import usual_hours
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from scheduler_service.clock import Instant, Micros
     from scheduler_service.market_calendar import Calendar
+    from scheduler_service.market_time import Ageing
     from scheduler_service.models import Event, Symbol
     from scheduler_service.settings.loaded import Settings
     from scheduler_service.simulation_faults import Happening, Trouble
@@ -73,7 +76,7 @@ def simulate(
     Raises ``SchedulerServiceError`` where the service does not start.
     """
     with tempfile.TemporaryDirectory(prefix="simulation-") as name:
-        machine = _Machine(alone(settings, Path(name)), plan, calendars, passed)
+        machine = _Machine(alone(settings, Path(name)), plan, tuple(calendars), passed)
         machine.run()
         return machine.report()
 
@@ -97,7 +100,7 @@ class _Machine:
 
     settings: Settings
     plan: Plan
-    calendars: Iterable[Calendar]
+    calendars: Sequence[Calendar]
     passed: Callable[[int], None]
     starts: int = 0
 
@@ -110,7 +113,14 @@ class _Machine:
             for name in (watched.symbol, *watched.aliases.values())
         }
         latency = self.settings.sandbox_options.latency / SECOND
-        self.upstream = SandboxUpstream(self.clock, companies=with_stand_ins(names), latency=latency)
+        known = {calendar.name: calendar for calendar in self.calendars}
+        self.upstream = SandboxUpstream(
+            self.clock,
+            companies=with_stand_ins(names),
+            latency=latency,
+            calendars=lambda name: known.get(name) or usual_hours(name),
+            seed=self.plan.seed,
+        )
         self.transport = StandIn(self.upstream, self.clock, provider_options(self.settings))
         self._ahead = list(self.plan.happenings)
         self._service: BackgroundScheduler | None = None
@@ -144,6 +154,7 @@ class _Machine:
                         self.heard,
                         self.transport.asked,
                         self._required,
+                        self._ageing,
                     )
                 )
             finally:
@@ -154,6 +165,10 @@ class _Machine:
     def _required(self, domain: str, symbol: Symbol) -> Sequence[str]:
         processor = None if self._service is None else self._service.engine.processors.get(domain)
         return () if processor is None else processor.required_of(symbol)
+
+    def _ageing(self, domain: str, symbol: Symbol) -> Ageing:
+        processor = None if self._service is None else self._service.engine.processors.get(domain)
+        return ELAPSED if processor is None else processor.ageing(symbol)
 
     def _left(self) -> Micros:
         return self.plan.lasts - self.clock.elapsed

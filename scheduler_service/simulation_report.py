@@ -15,6 +15,7 @@ from scheduler_service.stores import totals
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from scheduler_service.market_time import Ageing
     from scheduler_service.models import Event, Symbol
     from scheduler_service.settings.loaded import Settings
     from scheduler_service.stores.database import Connection
@@ -128,9 +129,10 @@ def report(
     heard: Heard,
     asked: Mapping[str, Sequence[Micros]],
     required: Callable[[str, Symbol], Sequence[str]],
+    ageing: Callable[[str, Symbol], Ageing],
 ) -> Report:
     """Of a whole ledger. ``asked``: when each provider was, in microseconds from the start. ``required``: the sources
-    that make a domain's document of a stock fresh.
+    that make a domain's document of a stock fresh; ``ageing``: the time in which it ages.
     """
     period = DAY if lasts > MOST_BARS * HOUR else HOUR
     return Report(
@@ -141,7 +143,7 @@ def report(
         period_hours=period // HOUR,
         schedules=_schedules(totals.slots(conn), totals.tasks(conn)),
         providers=_providers(conn, heard, asked, lasts, period),
-        domains=_domains(settings, totals.checks(conn), required, start, start + lasts),
+        domains=_domains(settings, totals.checks(conn), required, ageing, start, start + lasts),
         said=tuple(
             Said(
                 level=loud.level,
@@ -215,6 +217,7 @@ def _domains(
     settings: Settings,
     checks: Iterable[Check],
     required: Callable[[str, Symbol], Sequence[str]],
+    ageing: Callable[[str, Symbol], Ageing],
     start: Instant,
     end: Instant,
 ) -> tuple[DomainReport, ...]:
@@ -224,10 +227,11 @@ def _domains(
         for domain, of in settings.domains.items()
         for source in of.enabled_sources
     }
+    watched = {symbol.symbol: symbol for symbol in settings.watchlist}
     for check in checks:
-        good_for = fresh_for.get((check.domain, check.source))
-        if good_for is not None:
-            stretch = (check.at, min(check.due_at + good_for, end))
+        good_for, symbol = fresh_for.get((check.domain, check.source)), watched.get(check.symbol)
+        if good_for is not None and symbol is not None:
+            stretch = (check.at, min(ageing(check.domain, symbol).after(check.due_at, good_for), end))
             by_source[check.domain, check.symbol, check.source].append(stretch)
     found = []
     for domain in settings.domains:

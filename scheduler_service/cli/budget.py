@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from scheduler_service.settings.loaded import Settings
     from scheduler_service.stores.database import Connection
     from scheduler_service.stores.gate_store import GateRow, RecentCall
+    from scheduler_service.windows import Calendars
 
 LATELY = 7 * DAY
 """What fetches take is told by those of the last days."""
@@ -71,8 +72,8 @@ def budget(paths: Sequence[Path], *, as_json: bool, clock: Clock | None = None, 
     ``compute`` stands in for the process that computes sessions.
     """
     now = (clock or SystemClock()).now()
-    settings, _, _ = informed(settings_of(paths), now, compute)
-    standings = _standings(settings, facts_of(settings, now), now)
+    settings, calendars, _ = informed(settings_of(paths), now, compute)
+    standings = _standings(settings, facts_of(settings, now), now, calendars)
     if as_json:
         off = [{"provider": name, "off": why} for name, why in sorted(settings.off.items())]
         print_json([*(_as_json(one, settings, now) for one in standings), *off])
@@ -104,8 +105,8 @@ def known_of(conn: Connection, now: Instant) -> Known:
     return Known(call_store.spent(conn), states(conn), spending.usual(conn, now - LATELY), spending.waiting(conn))
 
 
-def _standings(settings: Settings, facts: Facts, now: Instant) -> list[Standing]:
-    foreseen = {one.provider: one for one in forecasts(settings, source_providers(), facts.known, now)}
+def _standings(settings: Settings, facts: Facts, now: Instant, calendars: Calendars) -> list[Standing]:
+    foreseen = {one.provider: one for one in forecasts(settings, source_providers(), facts.known, now, calendars)}
     found = []
     for provider, options in provider_options(settings).items():
         gate = Gate(provider, options, StoppedClock(now))

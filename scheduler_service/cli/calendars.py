@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from scheduler_service.calendar_file import compute_calendars, merged, read_calendars, warnings_of
 from scheduler_service.cli.terminal import line
+from scheduler_service.engine import exchanges_needed
 from scheduler_service.exchanges import all_exchanges
 from scheduler_service.marks import window_warnings
 from scheduler_service.stores.data_directory import DataDirectory
-from scheduler_service.triggers import exchanges_of, with_calendars
+from scheduler_service.triggers import with_calendars
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +38,7 @@ def informed(settings: Settings, at: Instant, compute: Compute | None = None) ->
 
     ``compute`` stands in for the process that computes sessions.
     """
-    exchanges = {name for s in settings.schedules if s.enabled for name in exchanges_of(s.trigger)}
+    exchanges = exchanges_needed(settings)
     kept = asyncio.run(_known(DataDirectory(settings.service.data_dir).calendars, exchanges, at, compute))
     schedules = tuple(replace(s, trigger=with_calendars(s.trigger, kept.calendar)) for s in settings.schedules)
     windows = window_warnings({s.id: s.trigger for s in schedules if s.enabled})

@@ -61,7 +61,7 @@ def check(paths: Sequence[Path], *, as_json: bool, clock: Clock | None = None, c
         print_json({"valid": False, "problems": [asdict(problem) for problem in error.problems]})
         return 2
     as_written = settings
-    settings, _, calendar_warnings = informed(settings, now, compute)
+    settings, calendars, calendar_warnings = informed(settings, now, compute)
     settings = replace(settings, warnings=(*settings.warnings, *calendar_warnings))
     ahead = {
         schedule.id: list(islice(slots([schedule], settings.service.timezone, now, now + LOOK_AHEAD), SLOTS_SHOWN))
@@ -69,10 +69,10 @@ def check(paths: Sequence[Path], *, as_json: bool, clock: Clock | None = None, c
     }
     settings = replace(settings, warnings=(*settings.warnings, *_over(settings, ahead)))
     sources = source_providers()
-    estimates = estimate(settings, sources, now)
+    estimates = estimate(settings, sources, now, calendars)
     first = plan(settings, sources, _never_fetched(settings, sources, known.states), usual_prices(settings))
     change = _change(as_written, known.before)
-    foreseen = forecasts(settings, sources, known.spending, now)
+    foreseen = forecasts(settings, sources, known.spending, now, calendars)
     if as_json:
         print_json(_as_json(settings, ahead, estimates, first, change, foreseen, now))
     else:

@@ -16,6 +16,7 @@ from scheduler_service.parsers.checking import shares
 from scheduler_service.parsers.earnings import EarningsData
 from scheduler_service.parsers.fundamental_analysis import FundamentalsData
 from scheduler_service.parsers.news import NewsData
+from scheduler_service.parsers.quotes import QuotesData
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -148,6 +149,15 @@ def _(data: FundamentalsData, *, whole: bool) -> None:
         line(data.analysis.text)
         for source in data.analysis.sources:
             line(f"  {source}")
+
+
+@print_data.register
+def _(data: QuotesData, *, whole: bool) -> None:
+    del whole
+    said = f"{data.price:,f} {data.currency or ''}".rstrip()
+    if data.change is not None and data.change_percent is not None:
+        said += f", {data.change:+,f} ({data.change_percent:+.2f} %) from {data.previous_close:,f}"
+    line(f"{said}, as of {data.as_of}, by {data.provenance.source}")
 
 
 def _print_checks(checks: Sequence[Check]) -> None:

@@ -10,9 +10,11 @@ from urllib.parse import quote, unquote, urlsplit
 
 from scheduler_service.calls import FREE
 from scheduler_service.clients.base import shown
+from scheduler_service.clients.file_transport import SCHEME
 from scheduler_service.clock import SECOND
 from scheduler_service.errors import TransientClientError
 from scheduler_service.models import Reason
+from scheduler_service.sandbox.finnhub import FILE
 from scheduler_service.sandbox.memory import BASE, MemoryTransport
 from scheduler_service.sandbox.upstream import provider_of
 
@@ -65,6 +67,8 @@ class StandIn:
         """Where in the sandbox the address is."""
         if url.startswith(f"{BASE}/"):
             return url
+        if url.startswith(SCHEME):
+            return BASE + FILE
         for template, otherwise in self._feeds:
             if match := template.fullmatch(url):
                 symbol = unquote(match.groupdict().get("symbol", otherwise))

@@ -11,16 +11,27 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from scheduler_service.clock import DAY, Clock, Instant, utc_day
-from scheduler_service.sandbox import edgar, feeds, hostile_bodies, model_faults, perplexity, wire_faults, wrong_data
+from scheduler_service.sandbox import (
+    edgar,
+    feeds,
+    finnhub,
+    hostile_bodies,
+    model_faults,
+    perplexity,
+    wire_faults,
+    wrong_data,
+)
 from scheduler_service.sandbox.bundle import bundled
 from scheduler_service.sandbox.faults import Fault, FaultKind, Faults, HostileBody, ModelFault, WrongData
 from scheduler_service.sandbox.reply import Reply
+from scheduler_service.windows import usual_hours
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from scheduler_service.calls import Request
     from scheduler_service.sandbox.company import Company
+    from scheduler_service.windows import Calendars
 
 MOST_SEEN = 100_000
 ANY_KEY = "a-key-nobody-has"
@@ -52,19 +63,33 @@ def urls(base: str) -> dict[str, dict[str, Any]]:
     return {
         "edgar": {"base_url": base, "www_base_url": base},
         "feeds": {"urls": [f"{base}/feeds/{{symbol}}.rss"]},
+        "finnhub": {"base_url": base, "api_keys": (SecretStr(ANY_KEY),)},
         "perplexity": {"base_url": base, "api_keys": (SecretStr(ANY_KEY),)},
+        "quotes_file": {"base_url": base},
     }
 
 
 class SandboxUpstream:
-    """Answers for every provider. ``latency`` in seconds; it and every slowness are slept by the end that serves."""
+    """Answers for every provider. ``latency`` in seconds; it and every slowness are slept by the end that serves.
+    ``seed``: what prices are drawn from; they move in the sessions of ``calendars``.
+    """
 
-    def __init__(self, clock: Clock, *, companies: Sequence[Company] | None = None, latency: float = 0.0) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        companies: Sequence[Company] | None = None,
+        latency: float = 0.0,
+        calendars: Calendars = usual_hours,
+        seed: int = 0,
+    ) -> None:
         self.faults = Faults()
         self.seen: deque[Seen] = deque(maxlen=MOST_SEEN)
         self._clock = clock
         self._companies = tuple(bundled() if companies is None else companies)
         self._latency = latency
+        self._calendars = calendars
+        self._seed = seed
         self._keys: dict[str, int] = {}
 
     def answer(self, request: Request) -> Reply:
@@ -73,7 +98,7 @@ class SandboxUpstream:
         path = urlsplit(request.url).path
         headers = {name.lower(): value for name, value in request.headers}
         provider = provider_of(path)
-        key = self._number_of(perplexity.bearer(headers))
+        key = self._number_of(perplexity.bearer(headers) or finnhub.token(headers))
         body = request.body or b""
         digest = hashlib.sha256(body).hexdigest() if body else ""
         self.seen.append(Seen(now, provider, request.method, path, _shown(headers), key, len(body), digest))
@@ -95,6 +120,11 @@ class SandboxUpstream:
             return Reply(405, {"allow": "GET"})
         if provider == "feeds":
             return feeds.answer(path, headers, {asked.profile.symbol: company for asked, company in served}, now)
+        if provider in ("finnhub", "quotes_file"):
+            calendar = self._calendars(finnhub.EXCHANGE)
+            if provider == "finnhub":
+                return finnhub.answer(request.url, headers, served, calendar, now, self._seed)
+            return finnhub.file(served, calendar, now, self._seed)
         by_cik = {asked.profile.cik: company for asked, company in served}
         return edgar.answer(path, headers, by_cik, utc_day(now).isoformat())
 
@@ -112,6 +142,10 @@ def provider_of(path: str) -> str:
     """Whose path it is."""
     if path.startswith("/feeds/"):
         return "feeds"
+    if path.startswith(finnhub.API):
+        return "finnhub"
+    if path == finnhub.FILE:
+        return "quotes_file"
     return "perplexity" if perplexity.serves(path) else "edgar"
 
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from scheduler_service.sandbox.reply import Reply
 
 _STORY = re.compile(rb"<item>.*?</item>", re.DOTALL)
-_FIGURES = frozenset({"val"})
+_FIGURES = frozenset({"val", "c", "d", "dp", "h", "l", "o", "pc"})
+"""As EDGAR and Finnhub call them."""
 
 
 def misbehave(kind: WrongData, reply: Reply) -> Reply:

@@ -86,9 +86,8 @@ def check_providers(
                 report.wrong(f"{path}.{setting}", wrong, "write one such as https://example.com")
         if name not in used or (sandbox and not options.has_own_address):
             continue
-        if not addresses:
-            setting = "urls" if "urls" in type(options).model_fields else "base_url"
-            report.warn(f"{path}.{setting}", f"nothing is asked of {name}: no address is written")
+        if not addresses and not options.files():
+            report.warn(f"{path}.{options.where_it_is_set}", f"nothing is asked of {name}: no address is written")
         abroad = [setting for setting, url in addresses.items() if leaves_this_machine(url)]
         if abroad and options.needs_user_agent:
             wrong = f"{name} must be told who asks, since {abroad[0]} is not on this machine"

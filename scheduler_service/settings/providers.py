@@ -20,6 +20,7 @@ from scheduler_service.settings.units import Duration, Share, Size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from scheduler_service.models import Symbol
 
@@ -81,6 +82,15 @@ class ProviderOptions(Section):
     def has_own_address(self) -> bool:
         """Whether the configuration itself says where this provider is; then the sandbox does not answer for it."""
         return any(getattr(self, name, None) for name in ("base_url", "urls") if name in self.model_fields_set)
+
+    @property
+    def where_it_is_set(self) -> str:
+        """The setting that says where this provider is."""
+        return "urls" if "urls" in type(self).model_fields else "base_url"
+
+    def files(self) -> tuple[Path, ...]:
+        """The files that are read instead of asking anybody, absolute."""
+        return ()
 
     @property
     def needs_user_agent(self) -> bool:

@@ -84,8 +84,8 @@ def is_configured(config: dict[str, Any]) -> None:
 
 def runs_the_sandbox(service: Running) -> None:
     """Needs no file, no key and no network."""
-    until(lambda: service.logs().count("initial") >= 3, "the first fetches", service.logs)
-    for domain in ("news", "earnings", "fundamentals"):
+    until(lambda: service.logs().count("initial") >= 4, "the first fetches", service.logs)
+    for domain in ("news", "earnings", "fundamentals", "quotes"):
         document = orjson.loads(service.said("cat", f"/data/documents/{domain}/AAPL.json").out)
         assert document["sandbox"] is True
         assert document["data"]

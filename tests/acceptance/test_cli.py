@@ -78,7 +78,7 @@ def test_a_simulation_says_the_same_twice_and_leaves_nothing_behind(tmp_path: Pa
     assert once.stdout == again.stdout
     report = json.loads(once.stdout)
     assert report["start"] == "2027-01-04T05:00:00Z"
-    assert {one["provider"] for one in report["providers"]} == {"edgar", "feeds", "perplexity"}
+    assert {one["provider"] for one in report["providers"]} == {"edgar", "feeds", "finnhub", "perplexity"}
     assert list(tmp_path.iterdir()) == []
 
 

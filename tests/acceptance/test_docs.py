@@ -25,6 +25,7 @@ NEED_THE_SERVICE = {"status", "reload", "pause", "resume"}
 QUICK = {
     "SCHEDULER_PROVIDERS__FEEDS__REQUESTS_PER_MINUTE": "6000",
     "SCHEDULER_PROVIDERS__EDGAR__REQUESTS_PER_SECOND": "10",
+    "SCHEDULER_PROVIDERS__FINNHUB__REQUESTS_PER_MINUTE": "6000",
     "SCHEDULER_PROVIDERS__PERPLEXITY__REQUESTS_PER_MINUTE": "6000",
     "SCHEDULER_PROVIDERS__SANDBOX__LATENCY": "1ms",
 }
@@ -51,9 +52,9 @@ def plain(text: str) -> str:
 async def test_the_readme_shows_what_happens_and_its_commands_work(tmp_path: Path) -> None:
     settings = QUICK | {"SCHEDULER_HTTP__PORT": str(free_port())}
     async with running(tmp_path, settings=settings) as service:
-        for domain in ("news", "earnings", "fundamentals"):
+        for domain in ("news", "earnings", "fundamentals", "quotes"):
             await service.until_it_says(f"initial {domain}: done")
-        await until(lambda: len(documents(tmp_path / "data")) == 24, "all documents")
+        await until(lambda: len(documents(tmp_path / "data")) == 32, "all documents")
         for arguments in commands():
             told = await said(tmp_path, *arguments, settings=settings)
             assert told.code == 0, (arguments, told)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.acceptance.commands import Service
 
 SYMBOLS = {company.profile.symbol for company in bundled()}
-DOMAINS = {"news", "earnings", "fundamentals"}
+DOMAINS = {"news", "earnings", "fundamentals", "quotes"}
 SOURCES = {
     ("news", "feeds"),
     ("news", "edgar_filings"),
@@ -28,6 +28,7 @@ SOURCES = {
     ("earnings", "edgar"),
     ("fundamentals", "edgar"),
     ("fundamentals", "perplexity"),
+    ("quotes", "finnhub"),
 }
 """Those that are always asked."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
@@ -47,6 +47,8 @@ APPLE = stock("AAPL", 320193, "0000320193-25-000079")
 NVIDIA = stock("NVDA", 1045810, None)
 ALLOWED_HEADERS = {"accept", "accept-encoding", "accept-language", "content-type", "user-agent"}
 """Credentials are added at the last moment, validators by the gates: neither is a client's to write."""
+SHORTEST_AGE = MINUTE // 2
+"""What is asked for in the same run is asked for once, and what comes round each minute each time."""
 LARGEST_BODY = 100_000_000
 LONGEST_TIMEOUT = 300.0
 
@@ -110,7 +112,7 @@ def test_its_resources_have_names_and_limits(provider: str) -> None:
         assert resource.key.startswith(f"{provider}:")
         assert resource.key.isprintable()
         assert len(resource.key) <= 200
-        assert MINUTE <= resource.max_age <= 90 * DAY
+        assert SHORTEST_AGE <= resource.max_age <= 90 * DAY
         assert 0 < resource.limits.max_bytes <= LARGEST_BODY
         assert 0 < resource.limits.timeout <= LONGEST_TIMEOUT
         assert 0 <= resource.limits.redirects <= 3
@@ -141,12 +143,9 @@ def test_a_name_with_strange_characters_stays_within_its_place_in_the_address(pr
     before = resources(made(provider), APPLE)
     for plain, strange in zip(before, resources(made(provider), APPLE | {"symbol": Symbol(evil)}), strict=True):
         one, other = urlsplit(plain.request.url), urlsplit(strange.request.url)
-        assert (one.scheme, one.netloc, one.query, one.fragment) == (
-            other.scheme,
-            other.netloc,
-            other.query,
-            other.fragment,
-        )
+        assert (one.scheme, one.netloc, one.fragment) == (other.scheme, other.netloc, other.fragment)
+        named = [(key, evil if value == "AAPL" else value) for key, value in parse_qsl(one.query)]
+        assert parse_qsl(other.query, strict_parsing=bool(named)) == named
         assert one.path.count("/") == other.path.count("/")
         assert strange.request.url.isprintable()
         assert strange.key.isprintable()

@@ -64,7 +64,7 @@ def test_the_command_prints_it_without_a_configuration(flags: list[str], tmp_pat
 def test_an_unknown_domain_is_told_with_the_known_ones() -> None:
     result = CliRunner().invoke(cli, ["schema", "nws"])
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "there is no domain 'nws'; known here: earnings, fundamentals, news" in result.stderr
+    assert "there is no domain 'nws'; known here: earnings, fundamentals, news, quotes" in result.stderr
 
 
 def test_a_domain_of_its_own_has_a_schema_at_once() -> None:

@@ -26,6 +26,8 @@ providers:
   edgar: {user_agent: "Jane Doe jane.doe@example.com"}
   perplexity: {api_keys: [pplx-a-key-of-the-user-0123456789], budget: {usd_per_day: 50}}
   feeds: {urls: ["https://feeds.test/all.rss", "https://feeds.test/{symbol}.rss"]}
+  finnhub: {api_keys: [a-key-of-the-user-0123456789]}
+  quotes_file: {path: quotes.csv}
 """
 SHARED = """
 domains:
@@ -49,6 +51,10 @@ schedules:
   - {id: n, domain: news, trigger: {every: 5m}, during: {hours: "08:00-12:00"}}
   - {id: f, domain: fundamentals, trigger: {every: 1h}}
 """
+IN_SESSIONS = """
+domains: {quotes: {sources: [{use: finnhub, fresh_for: 5m}, {use: file, fresh_for: 10m}]}}
+schedules: [{id: q, domain: quotes, trigger: {every: 5m}}]
+"""
 
 
 def settings_of(folder: Path, text: str) -> Settings:
@@ -58,7 +64,11 @@ def settings_of(folder: Path, text: str) -> Settings:
     return load([config], {}, providers=providers, sources=source_providers())
 
 
-@pytest.mark.parametrize("text", [SHARED, KEPT, EAGER], ids=["shared answers", "kept answers", "eager schedules"])
+@pytest.mark.parametrize(
+    "text",
+    [SHARED, KEPT, EAGER, IN_SESSIONS],
+    ids=["shared answers", "kept answers", "eager schedules", "in sessions alone"],
+)
 def test_the_estimate_of_a_day_is_what_a_simulated_day_asks(tmp_path: Path, text: str) -> None:
     settings = settings_of(tmp_path, HEAD + text)
     report = simulate(settings, Plan(START, 2))
@@ -66,3 +76,9 @@ def test_the_estimate_of_a_day_is_what_a_simulated_day_asks(tmp_path: Path, text
     estimated = {one.provider: one for one in estimate(settings, source_providers(), START + DAY)}
     wanted = {name: one.calls_per_day for name, one in estimated.items()}
     assert {name: counted.get(name, 0) for name in wanted} == pytest.approx(wanted, rel=0.2)
+
+
+def test_a_domain_that_ages_in_sessions_and_has_no_schedule_asks_nothing(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, HEAD + IN_SESSIONS.split("schedules", maxsplit=1)[0])
+    estimated = estimate(settings, source_providers(), START)
+    assert {one.provider: one.calls_per_day for one in estimated} == {"finnhub": 0, "quotes_file": 0}

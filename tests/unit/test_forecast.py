@@ -198,3 +198,15 @@ def test_a_long_watchlist_is_foreseen_in_a_moment(tmp_path: Path, monkeypatch: p
     scattered = {(f"S{n}", "news", "perplexity"): StockState(checked_for=NOW - n * MINUTE) for n in range(2_000)}
     (found,) = forecasts(read(Found((path,), "")), source_providers(), Known(states=scattered), NOW)
     assert found.calls["news"] == pytest.approx(2_000 * 24 * 7.4, rel=0.02), "an answer serves two slots"
+
+
+def test_what_ages_in_sessions_alone_is_asked_in_them_alone(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("""
+watchlist: [AAPL, {symbol: "7203", exchange: XTKS}]
+providers: {sandbox: {enabled: true}, finnhub: {budget: {calls_per_day: 5000}}}
+domains: {quotes: {sources: [{use: finnhub, fresh_for: 5m}]}}
+schedules: [{id: q, domain: quotes, trigger: {every: 5m}}]
+""")
+    (found,) = forecasts(read(Found((path,), "")), source_providers(), Known(), NOW)
+    assert found.calls["quotes"] == pytest.approx(6.5 * 12 + 5.5 * 12, abs=4), "Tokyo rests for an hour at noon"

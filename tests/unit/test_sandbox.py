@@ -194,7 +194,9 @@ def test_its_urls_point_every_provider_at_it() -> None:
     assert urls("http://127.0.0.1:1234") == {
         "edgar": {"base_url": "http://127.0.0.1:1234", "www_base_url": "http://127.0.0.1:1234"},
         "feeds": {"urls": ["http://127.0.0.1:1234/feeds/{symbol}.rss"]},
+        "finnhub": {"base_url": "http://127.0.0.1:1234", "api_keys": (SecretStr(ANY_KEY),)},
         "perplexity": {"base_url": "http://127.0.0.1:1234", "api_keys": (SecretStr(ANY_KEY),)},
+        "quotes_file": {"base_url": "http://127.0.0.1:1234"},
     }
 
 

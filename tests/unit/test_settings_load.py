@@ -267,6 +267,8 @@ def test_the_packaged_sandbox_loads_without_a_warning_from_any_folder(tmp_path: 
         ("news", "news"),
         ("earnings-morning", "earnings"),
         ("fundamentals-evening", "fundamentals"),
+        ("quotes", "quotes"),
+        ("quotes-close", "quotes"),
     ]
 
 
