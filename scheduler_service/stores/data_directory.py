@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import glob
 import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SANDBOX, LIVE = "sandbox", "live"
+RESTORING = ".restoring-"
+"""After the directory's name: what a restore has made and not yet put in its place."""
 
 
 class DataDirectory:
@@ -42,6 +45,10 @@ class DataDirectory:
         return self.root / "raw"
 
     @property
+    def backups(self) -> Path:
+        return self.root / "backups"
+
+    @property
     def calendars(self) -> Path:
         return self.root / "calendars"
 
@@ -51,7 +58,20 @@ class DataDirectory:
 
     def take(self) -> None:
         """Makes the folders and locks them. Raises ``AlreadyRunning`` or ``DataDirectoryError``."""
+        self.hold()
         try:
+            self._check_ledger_is_there()
+        except OSError as error:
+            self.release()
+            raise self._unusable(error) from error
+        except DataDirectoryError:
+            self.release()
+            raise
+
+    def hold(self) -> None:
+        """As ``take``, but for a directory whose ledger may be missing: to put one into it."""
+        try:
+            self._finish_restore()
             for folder in (self.root, self.documents, self.raw):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -67,14 +87,6 @@ class DataDirectory:
         with suppress(OSError):  # a full disk must not keep the service from starting; the lock holds all the same
             os.ftruncate(lock, 0)
             os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-        try:
-            self._check_ledger_is_there()
-        except OSError as error:
-            self.release()
-            raise self._unusable(error) from error
-        except DataDirectoryError:
-            self.release()
-            raise
 
     def release(self) -> None:
         """Gives the directory free."""
@@ -108,6 +120,14 @@ class DataDirectory:
             f"the data directory {self.root} cannot be used: {error.strerror}; make it writable for this user, "
             "or set service.data_dir to another one"
         )
+
+    def _finish_restore(self) -> None:
+        """A restore that was cut off between its two renames has left the directory under another name, whole."""
+        if os.path.lexists(self.root) or not self.root.parent.is_dir():
+            return
+        complete = sorted(self.root.parent.glob(f"{glob.escape(self.root.name)}{RESTORING}*"))
+        if complete:
+            complete[-1].rename(self.root)
 
     def _check_ledger_is_there(self) -> None:
         published = next(self.documents.rglob("*.json"), None)
