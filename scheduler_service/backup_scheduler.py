@@ -114,7 +114,7 @@ class BackupScheduler:
                 await self._note(known)
             except (BackupFailed, StoreError) as error:
                 if not self._stopping.is_set():
-                    self._failed(f"no backup was made: {error}")
+                    self._failed(f"no backup was made: {error}", usual=to is None)
                 raise error if isinstance(error, BackupFailed) else BackupFailed(str(error)) from error
             finally:
                 pool.shutdown(wait=False)
@@ -160,7 +160,9 @@ class BackupScheduler:
         message = f"backup made and read back: {made.path} ({made.size:,} bytes){rest}"
         self._publish(Event("backup.completed", message, fields))
 
-    def _failed(self, message: str) -> None:
-        self._retry_at = self._clock.now() + RETRY_AFTER
-        self.problem = f"{message}; since {to_iso_seconds(self._clock.now())}"
+    def _failed(self, message: str, *, usual: bool = True) -> None:
+        """Where a person named another directory, it is theirs to name a better one."""
+        if usual:
+            self._retry_at = self._clock.now() + RETRY_AFTER
+            self.problem = f"{message} (at {to_iso_seconds(self._clock.now())}); it is tried again within the hour"
         self._publish(Event("backup.failed", message, {"reason": message}, "ERROR"))

@@ -137,6 +137,8 @@ _CARRIED_OVER = (
     " SELECT provider, name, until_at, reason, set_at FROM old.gate_state WHERE true"
     " ON CONFLICT (provider, name) DO UPDATE SET until_at = excluded.until_at, reason = excluded.reason,"
     " set_at = excluded.set_at WHERE excluded.set_at > set_at",
+    "INSERT INTO main.sqlite_sequence (name, seq) SELECT name, 0 FROM old.sqlite_sequence"
+    " WHERE name NOT IN (SELECT name FROM main.sqlite_sequence)",
     "UPDATE main.sqlite_sequence SET seq = max(seq, coalesce("
     "(SELECT o.seq FROM old.sqlite_sequence AS o WHERE o.name = sqlite_sequence.name), 0))",
 )
