@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 from scheduler_service import __version__
 from scheduler_service.backups.archive import ArchiveWriter, verify
 from scheduler_service.backups.contents import Item, configuration_files, data_files, log_files, open_plain
+from scheduler_service.backups.directories import sync_folder
 from scheduler_service.backups.manifest import LEDGER, BackupRefused, Manifest
 from scheduler_service.backups.rotation import name_for, superseded
 from scheduler_service.clock import to_iso_seconds
@@ -162,7 +163,7 @@ class Maker:
                 raise BackupRefused("it is not what was written")
             path = self._folder / name_for(identity, self._now, _names(self._folder))
             temporary.rename(path)
-            _sync(self._folder)
+            sync_folder(self._folder)
         finally:
             _remove(temporary)
         return Made(path, size, manifest, self._rotate(identity, path.name))
@@ -270,11 +271,3 @@ def _remove(path: Path) -> bool:
     except OSError:
         return False
     return True
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -6,7 +6,6 @@ left of the other is swept by the next restore, or kept under a name that says w
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import hashlib
 import os
@@ -16,11 +15,20 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from scheduler_service.backups.archive import unpack, verify
+from scheduler_service.backups.directories import (
+    exchange,
+    free_name,
+    link_or_copy,
+    own_as,
+    remove_if_empty,
+    sync_folder,
+)
 from scheduler_service.backups.manifest import LEDGER, BackupRefused, Manifest, check_fits
 from scheduler_service.clock import to_datetime
 from scheduler_service.errors import DataDirectoryError, LedgerDamaged
 from scheduler_service.stores import schema
-from scheduler_service.stores.data_directory import RESTORING, DataDirectory
+from scheduler_service.stores.data_directory import DataDirectory
+from scheduler_service.stores.half_restored import BEFORE, RESTORING, finish_within
 from scheduler_service.stores.snapshot import carry_over, check_copy
 
 if TYPE_CHECKING:
@@ -30,15 +38,11 @@ if TYPE_CHECKING:
     from scheduler_service.clock import Instant
 
 LEFT_FREE = 50_000_000
-BEFORE = ".before-restore-"
 UNPACKING = ".unpacking-"
 MARKER = "restored"
 """A file in the restored directory: of which restore it is."""
 ASIDE = "restored_from_backup"
 """Where in the data directory the configuration and the logs of the backup are put, for people to look at."""
-
-_EXCHANGE = 2
-_AT_FDCWD = -100
 
 
 class Restored(NamedTuple):
@@ -99,13 +103,14 @@ class Restorer:
             there_before = self._root.is_dir()
             try:
                 held.hold()
-                return self._replace(file, manifest)
+                within = os.path.ismount(self._root) or not os.access(self._root.parent, os.W_OK)
+                return self._replace_within(file, manifest) if within else self._replace(file, manifest)
             except OSError as error:
                 raise DataDirectoryError(self._explain(error)) from error
             finally:
                 held.release()
                 if not there_before:
-                    _remove_if_only_locked(self._root)
+                    remove_if_empty(self._root)
 
     def _check(self, file: IO[bytes]) -> Manifest:
         manifest = verified(file, self._archive, self._telling("verify", file))
@@ -118,14 +123,9 @@ class Restorer:
     def _replace(self, file: IO[bytes], manifest: Manifest) -> Restored:
         parent, name = self._root.parent, self._root.name
         self._sweep()
-        free = shutil.disk_usage(parent).free
-        if free < manifest.size + LEFT_FREE:
-            raise BackupRefused(
-                f"{self._archive} is not restored: it needs {manifest.size:,} bytes beside {self._root}, and "
-                f"{free:,} are free; make room"
-            )
+        self._look_for_room(parent, manifest)
         unpacking, ready = parent / f".{name}{UNPACKING}{self._stamp}", parent / f"{name}{RESTORING}{self._stamp}"
-        old = _free_name(parent / f"{name}{BEFORE}{self._stamp}")
+        old = free_name(parent / f"{name}.{BEFORE}{self._stamp}")
         held = DataDirectory(unpacking)
         try:
             self._unpack(file, manifest, unpacking)
@@ -135,14 +135,14 @@ class Restorer:
             self._take_along(unpacking)
             (unpacking / MARKER).write_text(f"{self._stamp}\n")
             held.hold()  # whoever starts in the middle of the swap finds the directory in use
-            _own_as(self._root, unpacking)
+            own_as(self._root, unpacking)
             os.sync()
             self._reached("complete")
             unpacking.rename(ready)
-            _sync(parent)
+            sync_folder(parent)
             self._reached("ready")
             self._swap(ready, old)
-            _remove_if_only_locked(old)
+            remove_if_empty(old)
         except BaseException:
             shutil.rmtree(unpacking, ignore_errors=True)
             if old.is_dir() and not self._root.exists():
@@ -153,6 +153,43 @@ class Restorer:
         finally:
             held.release()
         return Restored(manifest, self._root, old if old.exists() else None, carried)
+
+    def _replace_within(self, file: IO[bytes], manifest: Manifest) -> Restored:
+        """Where the directory itself cannot be renamed, as a mount point cannot: entry by entry. What is cut off once
+        all is ready, whoever takes the directory next brings to its end.
+        """
+        root = self._root
+        for left in root.glob(f"{UNPACKING}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        self._look_for_room(root, manifest)
+        old = free_name(root / f"{BEFORE}{self._stamp}")
+        unpacking, ready = (root / f"{kind}{old.name.removeprefix(BEFORE)}" for kind in (UNPACKING, RESTORING))
+        try:
+            self._unpack(file, manifest, unpacking)
+            for name in ("strategy_log", "calendars"):  # so that the old ones go, where the backup has none
+                (unpacking / name).mkdir(mode=0o700, exist_ok=True)
+            self._reached("unpacked")
+            carried = carry_over(root / "ledger.sqlite", unpacking / "ledger.sqlite")
+            own_as(root, unpacking)
+            os.sync()
+            self._reached("complete")
+        except BaseException:
+            shutil.rmtree(unpacking, ignore_errors=True)
+            raise
+        unpacking.rename(ready)
+        self._reached("ready")
+        finish_within(root)
+        sync_folder(root)
+        self._reached("done")
+        return Restored(manifest, root, old, carried)
+
+    def _look_for_room(self, folder: Path, manifest: Manifest) -> None:
+        free = shutil.disk_usage(folder).free
+        if free < manifest.size + LEFT_FREE:
+            raise BackupRefused(
+                f"{self._archive} is not restored: it needs {manifest.size:,} bytes in {folder}, and "
+                f"{free:,} are free; make room"
+            )
 
     def _unpack(self, file: IO[bytes], manifest: Manifest, folder: Path) -> None:
         folder.mkdir(mode=0o700)
@@ -195,17 +232,17 @@ class Restorer:
             (folder / backups.name).mkdir(mode=0o700)
             for path in backups.iterdir():
                 if path.is_file() and not path.is_symlink() and not path.name.startswith("."):
-                    _link_or_copy(path, folder / backups.name / path.name)
+                    link_or_copy(path, folder / backups.name / path.name)
         for path in self._keep:
             with suppress(ValueError):
                 inner = path.resolve().relative_to(self._root)
                 if path.is_file() and not (folder / inner).exists():
                     (folder / inner).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                    _link_or_copy(path, folder / inner)
+                    link_or_copy(path, folder / inner)
 
     def _swap(self, ready: Path, old: Path) -> None:
         try:
-            _exchange(ready, self._root)
+            exchange(ready, self._root)
         except OSError as error:
             if error.errno not in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
                 raise
@@ -216,7 +253,7 @@ class Restorer:
         else:
             self._reached("swapped")
             ready.rename(old)
-        _sync(self._root.parent)
+        sync_folder(self._root.parent)
         self._reached("done")
 
     def _sweep(self) -> None:
@@ -229,7 +266,7 @@ class Restorer:
                 if self._is_new(path):
                     shutil.rmtree(path, ignore_errors=True)
                 else:
-                    path.rename(_free_name(parent / f"{name}{BEFORE}{path.name.removeprefix(f'{name}{RESTORING}')}"))
+                    path.rename(free_name(parent / f"{name}.{BEFORE}{path.name.removeprefix(f'{name}{RESTORING}')}"))
 
     def _is_new(self, path: Path) -> bool:
         """Whether a directory that stands ready is the restored one, and not the old one after the exchange."""
@@ -249,12 +286,6 @@ class Restorer:
         return passed
 
     def _explain(self, error: OSError) -> str:
-        if error.errno in (errno.EBUSY, errno.EXDEV, errno.EACCES, errno.EPERM, errno.EROFS):
-            return (
-                f"{self._root} cannot be replaced: {error.strerror}. A restore makes a directory beside it, so that "
-                f"{self._root.parent} must be writable, and it must not be a mount point itself; set service.data_dir "
-                "to a folder within it and restore into that one"
-            )
         return f"{self._root} cannot be restored: {error.filename or ''} {error.strerror or error}"
 
 
@@ -278,56 +309,3 @@ def verified(file: IO[bytes], path: Path, passed: Callable[[int], None] = lambda
         raise BackupRefused(f"{path} is not a good backup: {error}") from error
     except OSError as error:
         raise BackupRefused(f"{path} cannot be read: {error.strerror}") from error
-
-
-def _exchange(one: Path, other: Path) -> None:
-    """Both names for each other's directory, in one step (renameat2(2)). Raises ``OSError``."""
-    function = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    if function is None:
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    arguments = (_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _EXCHANGE)
-    if function(*arguments) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), str(other))
-
-
-def _link_or_copy(path: Path, target: Path) -> None:
-    try:
-        target.hardlink_to(path)
-    except OSError:
-        shutil.copy2(path, target)
-
-
-def _own_as(like: Path, folder: Path) -> None:
-    """What root restores belongs to whom the directory belonged."""
-    status = like.stat()
-    if os.geteuid() != 0 or status.st_uid == 0:
-        return
-    for inner, folders, names in os.walk(folder):
-        for path in (Path(inner), *(Path(inner) / name for name in (*folders, *names))):
-            os.chown(path, status.st_uid, status.st_gid, follow_symlinks=False)
-
-
-def _free_name(path: Path) -> Path:
-    number, free = 1, path
-    while os.path.lexists(free):
-        number, free = number + 1, path.with_name(f"{path.name}-{number}")
-    return free
-
-
-def _remove_if_only_locked(root: Path) -> None:
-    """A directory that a refused restore has made goes again, if nothing was put into it."""
-    with suppress(OSError):
-        if {path.name for path in root.iterdir()} <= {"lock", "documents", "raw"}:
-            for name in ("documents", "raw"):
-                (root / name).rmdir()
-            (root / "lock").unlink()
-            root.rmdir()
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

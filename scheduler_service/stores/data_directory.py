@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import glob
 import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -11,14 +10,13 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, insert, select
 
 from scheduler_service.errors import AlreadyRunning, DataDirectoryError
+from scheduler_service.stores.half_restored import finish_beside, finish_within
 from scheduler_service.stores.schema import meta
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 SANDBOX, LIVE = "sandbox", "live"
-RESTORING = ".restoring-"
-"""After the directory's name: what a restore has made and not yet put in its place."""
 
 
 class DataDirectory:
@@ -71,9 +69,8 @@ class DataDirectory:
     def hold(self) -> None:
         """As ``take``, but for a directory whose ledger may be missing: to put one into it."""
         try:
-            self._finish_restore()
-            for folder in (self.root, self.documents, self.raw):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            finish_beside(self.root)
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise self._unusable(error) from error
@@ -87,6 +84,13 @@ class DataDirectory:
         with suppress(OSError):  # a full disk must not keep the service from starting; the lock holds all the same
             os.ftruncate(lock, 0)
             os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        try:
+            finish_within(self.root)
+            for folder in (self.documents, self.raw):
+                folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            self.release()
+            raise self._unusable(error) from error
 
     def release(self) -> None:
         """Gives the directory free."""
@@ -120,14 +124,6 @@ class DataDirectory:
             f"the data directory {self.root} cannot be used: {error.strerror}; make it writable for this user, "
             "or set service.data_dir to another one"
         )
-
-    def _finish_restore(self) -> None:
-        """A restore that was cut off between its two renames has left the directory under another name, whole."""
-        if os.path.lexists(self.root) or not self.root.parent.is_dir():
-            return
-        complete = sorted(self.root.parent.glob(f"{glob.escape(self.root.name)}{RESTORING}*"))
-        if complete:
-            complete[-1].rename(self.root)
 
     def _check_ledger_is_there(self) -> None:
         published = next(self.documents.rglob("*.json"), None)

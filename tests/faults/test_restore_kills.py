@@ -36,7 +36,7 @@ def reached(name):
 def cannot(one, other):
     raise OSError(errno.ENOSYS, "")
 if exchange == "no":
-    restore._exchange = cannot
+    restore.exchange = cannot
 restore.Restorer(Path(archive), Path(root), mode="sandbox", now={now}, reached=reached).restore()
 """
 
@@ -86,3 +86,52 @@ def test_a_kill_leaves_one_or_the_other(tmp_path: Path, step: str, exchange: str
         archive.name,
         *(path.name for path in kept),
     }
+
+
+WITHIN = """\
+import os, signal, sys
+from pathlib import Path
+from scheduler_service.backups.restore import Restorer
+archive, root, at = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+os.path.ismount = lambda path: True
+renames, rename = 0, Path.rename
+def dies(self, target):
+    global renames
+    renames += 1
+    if renames == at:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return rename(self, target)
+Path.rename = dies
+Restorer(archive, root, mode="sandbox", now={now}).restore()
+"""
+
+
+def test_a_kill_before_any_rename_within_a_mount_point_leaves_one_or_the_other(tmp_path: Path) -> None:
+    restored = 0
+    for at in range(1, 30):
+        folder = tmp_path / str(at)
+        folder.mkdir()
+        archive, root = prepare(folder), folder / "data"
+        done = subprocess.run(
+            [sys.executable, "-c", WITHIN.format(now=NOW), str(archive), str(root), str(at)],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            check=False,
+        )
+        started = DataDirectory(root)
+        started.take()
+        started.release()
+        check_copy(root / "ledger.sqlite")
+        new = (root / "documents/news/AAPL.json").read_text() == "{}"
+        assert new == (at > 1)  # from the moment on at which all is ready
+        if new:
+            old = root / "before-restore-20261124T100000Z"
+            assert (old / "documents/news/AAPL.json").read_text() == '{"newer": 1}'
+            check_copy(old / "ledger.sqlite")
+        assert not [path.name for path in root.iterdir() if path.name.startswith(".restoring-")]
+        if done.returncode == 0:
+            break
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        restored += new
+    assert done.returncode == 0
+    assert restored > 5

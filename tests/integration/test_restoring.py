@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -70,7 +71,7 @@ async def test_a_backup_takes_the_place_of_the_directory(
     archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, can_exchange: bool
 ) -> None:
     if not can_exchange:
-        monkeypatch.setattr(restoring, "_exchange", cannot)
+        monkeypatch.setattr(restoring, "exchange", cannot)
     root = tmp_path / "data"
     done = restore(archive, keep=[root / "token", tmp_path / "scheduler.yaml"])
     assert (root / "documents/news/AAPL.json").read_text() == "{}"
@@ -173,20 +174,36 @@ async def test_a_swap_that_breaks_in_the_middle_is_taken_back(
         if reached == "old one moved":
             raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(restoring, "_exchange", cannot)
+    monkeypatch.setattr(restoring, "exchange", cannot)
     before = state(tmp_path)
     with pytest.raises(DataDirectoryError, match="Input/output"):
         restore(archive, reached=fails)
     assert state(tmp_path) == before
 
 
-async def test_a_mount_point_is_told_to_be_one(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def busy(one: Path, other: Path) -> None:
-        raise OSError(errno.EBUSY, "Device or resource busy", str(other))
-
-    monkeypatch.setattr(restoring, "_exchange", busy)
+async def test_a_mount_point_is_restored_from_within(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "data"
+    monkeypatch.setattr(os.path, "ismount", lambda path: str(path) == str(root))
+    (root / "jobs.sqlite").write_bytes(b"jobs of now")
+    inode = root.stat().st_ino
+    done = restore(archive)
+    assert root.stat().st_ino == inode
+    assert done.old == root / "before-restore-20261124T100000Z"
+    assert (root / "documents/news/AAPL.json").read_text() == "{}"
+    assert (done.old / "documents/news/AAPL.json").read_text() == '{"newer": 1}'
+    assert (root / "token").read_text() == "sesame"
+    assert archive.exists()
+    assert not (root / "jobs.sqlite").exists()
+    assert rows(root, "SELECT usd_micros FROM spend") == [(250,)]
+    assert {path.name for path in root.iterdir()} - {"ledger.sqlite-wal", "ledger.sqlite-shm"} == {
+        *("backups", "calendars", "documents", "ledger.sqlite", "lock", "raw", "restored_from_backup"),
+        *("strategy_log", "token", done.old.name),
+    }
     before = state(tmp_path)
-    with pytest.raises(DataDirectoryError, match=r"set service\.data_dir to a folder within it"):
+    monkeypatch.setattr(restoring, "LEFT_FREE", 10**18)
+    with pytest.raises(BackupRefused, match="free; make room"):
         restore(archive)
     assert state(tmp_path) == before
 
