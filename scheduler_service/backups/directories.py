@@ -54,7 +54,7 @@ def remove_if_empty(root: Path) -> None:
         if {path.name for path in root.iterdir()} <= {"lock", "documents", "raw"}:
             for name in ("documents", "raw"):
                 (root / name).rmdir()
-            (root / "lock").unlink()
+            (root / "lock").unlink(missing_ok=True)
             root.rmdir()
 
 

@@ -181,14 +181,15 @@ class Restorer:
         finish_within(root)
         sync_folder(root)
         self._reached("done")
-        return Restored(manifest, root, old, carried)
+        remove_if_empty(old)
+        return Restored(manifest, root, old if old.exists() else None, carried)
 
     def _look_for_room(self, folder: Path, manifest: Manifest) -> None:
         free = shutil.disk_usage(folder).free
         if free < manifest.size + LEFT_FREE:
             raise BackupRefused(
-                f"{self._archive} is not restored: it needs {manifest.size:,} bytes in {folder}, and "
-                f"{free:,} are free; make room"
+                f"{self._archive} is not restored: it needs {manifest.size:,} bytes in {folder} and leaves "
+                f"{LEFT_FREE:,} free, and there are {free:,}; make room"
             )
 
     def _unpack(self, file: IO[bytes], manifest: Manifest, folder: Path) -> None:
