@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from scheduler_service import __version__
 from scheduler_service.announcements import caught_up, first_fetches, ready, to_come
+from scheduler_service.backing_up import follow_backup, view_of
 from scheduler_service.clock import SECOND, SystemClock
 from scheduler_service.engine import Engine
 from scheduler_service.errors import SchedulerServiceError, StoreError
@@ -91,6 +92,7 @@ class BackgroundScheduler:
             swept=self._after_sweep,
             patience=patience,
         )
+        self.backups = self._watching.backups
         self._web: WebServer | None = None
         self._stop = asyncio.Event()
         self._hasten = asyncio.Event()
@@ -195,6 +197,7 @@ class BackgroundScheduler:
             self._say("service.stopping", self.summary)
         self._stop.set()
         self.rounds.stop()
+        await self.backups.stop()
         late = await self._drain()
         if self._web is not None:
             await self._web.stop()
@@ -215,7 +218,8 @@ class BackgroundScheduler:
         return seen if seen.problem else seen.model_copy(update={"problem": self.dispatcher.problem})
 
     async def status(self) -> views.Status:
-        return await overview(self.engine, self.readiness(), self._started_at, self._impaired())
+        seen = await overview(self.engine, self.readiness(), self._started_at, self._impaired())
+        return seen.model_copy(update={"backup": await view_of(self.backups, self.clock.now())})
 
     async def fetch(self, request: views.FetchRequest) -> AsyncGenerator[views.TaskReport, None]:
         check_request(request, self.engine.processors)
@@ -223,6 +227,9 @@ class BackgroundScheduler:
         async with aclosing(follow(self.engine, self._bus, run, self._problem)) as reports:
             async for report in reports:
                 yield report
+
+    def backup(self, request: views.BackupRequest) -> AsyncGenerator[views.BackupReport, None]:
+        return follow_backup(self.backups, request)
 
     async def pause(self, request: views.PauseRequest) -> views.PauseReport:
         return await pause(self.engine, request)
@@ -277,7 +284,14 @@ class BackgroundScheduler:
     def _impaired(self) -> list[str]:
         """What does not work at the moment, though the service lives."""
         problems = [
-            p.problem for p in (self.dispatcher, self.engine.ledger, self.engine.publisher, self.rounds, self._watching)
+            part.problem
+            for part in (
+                self.dispatcher,
+                self.engine.ledger,
+                self.engine.publisher,
+                self.rounds,
+                self._watching,
+            )
         ]
         reload = self.last_reload()
         if reload is not None and reload.outcome == "rejected":

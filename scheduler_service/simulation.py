@@ -27,6 +27,7 @@ from scheduler_service.rounds import SWEEP_EVERY
 from scheduler_service.sandbox.bundle import with_stand_ins
 from scheduler_service.sandbox.stand_in import StandIn
 from scheduler_service.sandbox.upstream import SandboxUpstream
+from scheduler_service.settings.model import Backup
 from scheduler_service.settings.providers import KeyedOptions
 from scheduler_service.simulation_faults import RESTARTS_AFTER, ClockStep, Crash, Outage, Storm
 from scheduler_service.simulation_report import Heard, Report, report
@@ -84,7 +85,12 @@ def simulate(
 def alone(settings: Settings, folder: Path) -> Settings:
     """The configuration, with its data in a folder of its own, and keys that nobody has."""
     service = settings.service.model_copy(update={"data_dir": folder})
-    return replace(settings, service=service, providers={n: _without_keys(o) for n, o in settings.providers.items()})
+    return replace(
+        settings,
+        service=service,
+        backup=Backup(),
+        providers={n: _without_keys(o) for n, o in settings.providers.items()},
+    )
 
 
 def _without_keys(options: T) -> T:

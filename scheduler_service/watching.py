@@ -1,9 +1,10 @@
-"""What notices, tells and remembers beside the fetching: follow-ups, the strategy log, and what is told of it."""
+"""What notices, tells and remembers beside the fetching: follow-ups, the strategy log, what is told of it, backups."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from scheduler_service.backup_scheduler import BackupScheduler
 from scheduler_service.events.event_handler import reactions
 from scheduler_service.following_up import FollowUps
 from scheduler_service.noticing import NoticeReader
@@ -28,6 +29,9 @@ class Watching:
             patience=patience,
         )
         engine.noticed = self._notices.notify
+        self.backups = BackupScheduler(
+            engine.settings, engine.ledger, engine.clock, engine.publish, engine.calendars.calendar
+        )
 
     async def plan_follow_ups(self) -> None:
         """Those that the documents want, after a start or a change of configuration."""
@@ -35,8 +39,10 @@ class Watching:
 
     def start(self, owned: OwnedTasks) -> None:
         owned.start("notices", self._notices.read_forever())
+        if self.backups.scheduled:
+            owned.start("backups", self.backups.run_forever())
 
     @property
     def problem(self) -> str | None:
         """What of it does not work at the moment."""
-        return self._notices.problem
+        return self._notices.problem or self.backups.problem

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from scheduler_service import __version__
+from scheduler_service.cli.backup_commands import register_backups
 from scheduler_service.errors import AlreadyRunning, ConfigurationError, NotRunning, SchedulerServiceError
 from scheduler_service.redaction import escape, redact
 
@@ -330,14 +331,14 @@ def reload(paths: tuple[Path, ...], as_json: bool) -> int:
 @click.argument("domain")
 @as_json
 def schema(domain: str, as_json: bool) -> int:
-    """Print the JSON Schema of a domain's documents.
-
-    It is JSON with and without --json, and needs no configuration.
-    """
+    """Print the JSON Schema of a domain's documents, with and without --json."""
     from scheduler_service.cli.schema import schema as print_schema
 
     del as_json
     return print_schema(domain)
+
+
+register_backups(cli)
 
 
 @cli.command()

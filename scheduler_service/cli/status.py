@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from scheduler_service.cli.configuration import data_dir_of
 from scheduler_service.cli.figures import span
 from scheduler_service.cli.terminal import line, print_json, table
-from scheduler_service.clock import from_iso
+from scheduler_service.clock import MILLISECOND, from_iso
 from scheduler_service.web.client import ControlClient
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from scheduler_service.web.views import ProviderState, Readiness, Status
+    from scheduler_service.web.views import BackupView, ProviderState, Readiness, Status
 
 SLOTS_SHOWN = 8
 
@@ -58,6 +58,8 @@ def print_status(said: Status) -> None:
         until = f"until {pause.until}" if pause.until else "until someone resumes"
         why = f": {pause.reason}" if pause.reason else ""
         line(f"Paused: {pause.schedule_id or 'everything'} since {pause.since}, {until}{why}")
+    if said.backup is not None:
+        line(_backup(said.backup))
     if not said.readiness.ready:
         for step in said.readiness.steps:
             line(f"  {step.name}: {step.state}{f', {step.error}' if step.error else ''}")
@@ -96,6 +98,14 @@ def print_status(said: Status) -> None:
     for model in said.models:
         told = f"{model.verified:,} verified, {model.conflicting:,} conflicting, {model.unverified:,} unverified"
         line(f"Figures stated by {model.source}, beside the filings: {told}")
+
+
+def _backup(backup: BackupView) -> str:
+    """``Last backup: 3 h ago, 12,345 bytes, /...; the next at 2026-11-24T02:00:00Z``."""
+    said = "Last backup: none so far"
+    if backup.age_ms is not None:
+        said = f"Last backup: {span(backup.age_ms * MILLISECOND)} ago, {backup.bytes or 0:,} bytes, {backup.path}"
+    return f"{said}; the next at {backup.next_at}" if backup.next_at else said
 
 
 def _local(iso: str) -> str:

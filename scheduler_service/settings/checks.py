@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from scheduler_service.settings.providers import ProviderOptions
     from scheduler_service.settings.report import Report
 
-NOT_YET = ("monitors", "backup", "alerts")
+NOT_YET = ("monitors", "alerts")
 _SAMPLE_FROM = from_iso("2024-01-01T00:00:00Z")
 _SAMPLE_UNTIL = from_iso("2026-01-01T00:00:00Z")
 _SAMPLE_SLOTS = 400

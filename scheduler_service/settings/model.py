@@ -311,14 +311,14 @@ class KeptBackups(Section):
 
 
 class Backup(Section):
-    """No effect in this version yet."""
+    """Archives of everything the service knows. See [backups.md](backups.md)."""
 
     trigger: TriggerSpec | None = None
-    """When; as in schedules."""
+    """When; as in schedules, such as `{cron: "0 2 * * *"}`. null: only when someone says `backup`."""
     keep: KeptBackups = KeptBackups()
-    """How many stay."""
+    """How many stay: the newest of each of the last days and weeks that have one."""
     directory: LocalPath | None = None
-    """Where to; null: `backups` in the data directory."""
+    """Where to; null: `backups` in the data directory. Another disk is better; its parent folder must be there."""
 
 
 class Alerts(Section):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, insert, select
 
 from scheduler_service.errors import AlreadyRunning, DataDirectoryError
+from scheduler_service.stores.half_restored import finish_beside, finish_within
 from scheduler_service.stores.schema import meta
 
 if TYPE_CHECKING:
@@ -46,6 +47,10 @@ class DataDirectory:
         return self.root / "strategy_log"
 
     @property
+    def backups(self) -> Path:
+        return self.root / "backups"
+
+    @property
     def calendars(self) -> Path:
         return self.root / "calendars"
 
@@ -55,9 +60,21 @@ class DataDirectory:
 
     def take(self) -> None:
         """Makes the folders and locks them. Raises ``AlreadyRunning`` or ``DataDirectoryError``."""
+        self.hold()
         try:
-            for folder in (self.root, self.documents, self.raw):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._check_ledger_is_there()
+        except OSError as error:
+            self.release()
+            raise self._unusable(error) from error
+        except DataDirectoryError:
+            self.release()
+            raise
+
+    def hold(self) -> None:
+        """As ``take``, but for a directory whose ledger may be missing: to put one into it."""
+        try:
+            finish_beside(self.root)
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise self._unusable(error) from error
@@ -72,13 +89,12 @@ class DataDirectory:
             os.ftruncate(lock, 0)
             os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
         try:
-            self._check_ledger_is_there()
+            finish_within(self.root)
+            for folder in (self.documents, self.raw):
+                folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             self.release()
             raise self._unusable(error) from error
-        except DataDirectoryError:
-            self.release()
-            raise
 
     def release(self) -> None:
         """Gives the directory free."""

@@ -14,7 +14,7 @@ import os
 import sqlite3
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from sqlalchemy import URL, Connection, create_engine, event, insert, inspect, select, update
@@ -26,6 +26,8 @@ from scheduler_service.stores import schema
 from scheduler_service.stores.migrations import MIGRATIONS
 from scheduler_service.stores.notice_schema import METADATA
 from scheduler_service.stores.prepared import PreparedConnection
+from scheduler_service.stores.snapshot import copy_aside, copy_ledger
+from scheduler_service.stores.writer_thread import WriterThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,7 +59,7 @@ class Ledger:
         self._waiting: deque[_Unit] = deque()
         self._wake = asyncio.Event()
         self._closing = False
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="ledger-writer")
+        self._writer = WriterThread("ledger-writer")
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="ledger-reader")
         self._write_connection: PreparedConnection | None = None
         self._read_connection: PreparedConnection | None = None
@@ -113,6 +115,21 @@ class Ledger:
             for _, future in (*batch, *self._waiting):
                 _resolve(future, None, StoreError("the ledger's writer has ended; whether this was stored is unknown"))
             self._waiting.clear()
+
+    async def copy_to(self, target: Path, step: Callable[[int, int], None]) -> None:
+        """A copy of what is committed when it ends. What is to be committed meanwhile goes first, after every step.
+
+        ``step`` hears on another thread how many pages are done, of how many; what it raises ends the copy.
+        """
+
+        def between(done: int, total: int) -> None:
+            self._writer.let_others_go_first()
+            step(done, total)
+
+        if self._closing or self._write_connection is None:
+            raise StoreError("the ledger is closing")
+        raw = cast("sqlite3.Connection", self._write_connection.connection.dbapi_connection)
+        await asyncio.get_running_loop().run_in_executor(self._writer, copy_ledger, raw, target, between)
 
     def stop_writing(self) -> None:
         """No unit is accepted from now on; what has queued up is still committed."""
@@ -319,22 +336,12 @@ def _migrate(connection: Connection, path: Path) -> None:
         return
     if version == schema.VERSION:
         return
-    _copy_aside(path, version)
+    copy_aside(path, version)
     for step in range(version, schema.VERSION):
         MIGRATIONS[step](connection)
     connection.execute(
         update(schema.meta).where(schema.meta.c.key == "schema_version").values(value=str(schema.VERSION))
     )
-
-
-def _copy_aside(path: Path, version: int) -> None:
-    """A full copy before the first forward step; made through SQLite, so that it is whole."""
-    folder = path.parent / "backups"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    copy = folder / f"{path.stem}-schema-{version}.sqlite"
-    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
-        source.backup(target)
-    copy.chmod(0o600)
 
 
 def _close(connection: Connection) -> None:

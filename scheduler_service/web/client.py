@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import aiohttp
@@ -13,13 +13,29 @@ from scheduler_service.errors import ConfigurationError, NotAnswering, NotRunnin
 from scheduler_service.models import Record
 from scheduler_service.stores.data_directory import DataDirectory
 from scheduler_service.web.control_socket import short_path
-from scheduler_service.web.views import PauseReport, Refusal, ReleaseReport, ReloadReport, Status, TaskReport, TryReport
+from scheduler_service.web.views import (
+    BackupReport,
+    PauseReport,
+    Refusal,
+    ReleaseReport,
+    ReloadReport,
+    Status,
+    TaskReport,
+    TryReport,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
     from pathlib import Path
 
-    from scheduler_service.web.views import FetchRequest, PauseRequest, ReleaseRequest, ResumeRequest, TryRequest
+    from scheduler_service.web.views import (
+        BackupRequest,
+        FetchRequest,
+        PauseRequest,
+        ReleaseRequest,
+        ResumeRequest,
+        TryRequest,
+    )
 
 SECONDS_FOR_AN_ANSWER = 10.0
 
@@ -28,6 +44,7 @@ R = TypeVar("R", bound=Record)
 _BASE = "http://localhost"
 _NOBODY = (errno.ENOENT, errno.ENOTDIR, errno.ECONNREFUSED)
 _LINE: TypeAdapter[TaskReport | Refusal] = TypeAdapter(TaskReport | Refusal)
+_BACKUP_LINE: TypeAdapter[BackupReport | Refusal] = TypeAdapter(BackupReport | Refusal)
 
 
 class ControlClient:
@@ -81,13 +98,22 @@ class ControlClient:
 
         Raises ``ConfigurationError`` where the service does not fetch what is asked for.
         """
-        async with (
-            self._session() as session,
-            session.post("/control/fetch", data=request.model_dump_json().encode()) as response,
-        ):
+        async with aclosing(self._follow("/control/fetch", request, _LINE)) as reports:
+            async for report in reports:
+                yield report
+
+    async def backup(self, request: BackupRequest) -> AsyncGenerator[BackupReport, None]:
+        """How far it is, until it is done. Raises ``SchedulerServiceError`` where none could be made."""
+        async with aclosing(self._follow("/control/backup", request, _BACKUP_LINE)) as reports:
+            async for report in reports:
+                yield report
+
+    async def _follow(self, path: str, request: Record, lines: TypeAdapter[R | Refusal]) -> AsyncGenerator[R, None]:
+        body = request.model_dump_json().encode()
+        async with self._session() as session, session.post(path, data=body) as response:
             await _check(response)
             async for line in response.content:
-                said = _LINE.validate_json(line)
+                said = lines.validate_json(line)
                 if isinstance(said, Refusal):
                     raise SchedulerServiceError(said.error)
                 yield said

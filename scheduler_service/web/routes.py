@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from scheduler_service.errors import ConfigurationError, SchedulerServiceError
 from scheduler_service.settings.providers import is_loopback
 from scheduler_service.web.views import (
+    BackupRequest,
     FetchRequest,
     PauseRequest,
     Refusal,
@@ -27,10 +28,10 @@ from scheduler_service.web.views import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncGenerator, Mapping
 
     from scheduler_service.models import Record
-    from scheduler_service.web.views import Facade, TaskReport
+    from scheduler_service.web.views import BackupReport, Facade, TaskReport
 
 NDJSON = "application/x-ndjson"
 MOST_BODY = 1_000_000
@@ -38,9 +39,10 @@ MOST_BODY = 1_000_000
 SECONDS_FOR_A_BODY = 10.0
 ALWAYS_OPEN = "/healthz"
 
-R = TypeVar("R", FetchRequest, PauseRequest, ReleaseRequest, ResumeRequest, TryRequest)
+R = TypeVar("R", BackupRequest, FetchRequest, PauseRequest, ReleaseRequest, ResumeRequest, TryRequest)
 
 _KINDS = {
+    BackupRequest: "backup",
     FetchRequest: "fetch",
     PauseRequest: "pause",
     ReleaseRequest: "release",
@@ -113,19 +115,12 @@ def _control(facade: Facade) -> list[web.RouteDef]:
     async def fetch(request: web.Request) -> web.StreamResponse:
         wanted = await _wanted(request, FetchRequest)
         _needs_ready(facade)
-        async with aclosing(facade.fetch(wanted)) as reports:
-            first = await anext(reports, None)  # what is wrong with the request shows here
-            response = web.StreamResponse(headers={**_HEADERS, "Content-Type": NDJSON})
-            await response.prepare(request)
-            try:
-                if first is not None:
-                    await response.write(_line(first))
-                async for report in reports:
-                    await response.write(_line(report))
-            except SchedulerServiceError as error:
-                await response.write(_line(Refusal(error=str(error))))
-        await response.write_eof()
-        return response
+        return await _follow(request, facade.fetch(wanted))
+
+    async def backup(request: web.Request) -> web.StreamResponse:
+        wanted = await _wanted(request, BackupRequest)
+        _needs_ready(facade)
+        return await _follow(request, facade.backup(wanted))
 
     return [
         web.get("/control/status", status),
@@ -136,7 +131,27 @@ def _control(facade: Facade) -> list[web.RouteDef]:
         web.post("/control/release", release),
         web.post("/control/try", try_provider),
         web.post("/control/fetch", fetch),
+        web.post("/control/backup", backup),
     ]
+
+
+async def _follow(
+    request: web.Request, following: AsyncGenerator[TaskReport, None] | AsyncGenerator[BackupReport, None]
+) -> web.StreamResponse:
+    """A line for each report, and one that says why where they end before their time."""
+    async with aclosing(following) as reports:
+        first = await anext(reports, None)  # what is wrong with the request shows here
+        response = web.StreamResponse(headers={**_HEADERS, "Content-Type": NDJSON})
+        await response.prepare(request)
+        try:
+            if first is not None:
+                await response.write(_line(first))
+            async for report in reports:
+                await response.write(_line(report))
+        except SchedulerServiceError as error:
+            await response.write(_line(Refusal(error=str(error))))
+    await response.write_eof()
+    return response
 
 
 def _needs_ready(facade: Facade) -> None:
@@ -158,7 +173,7 @@ async def _wanted(request: web.Request, kind: type[R]) -> R:
         raise web.HTTPBadRequest(reason=f"this is not a {_KINDS[kind]} request: see {places}"[:200]) from None
 
 
-def _line(record: TaskReport | Refusal) -> bytes:
+def _line(record: Record) -> bytes:
     return record.model_dump_json().encode() + b"\n"
 
 

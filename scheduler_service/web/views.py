@@ -150,6 +150,7 @@ class Status(Record):
     providers: tuple[ProviderState, ...]
     models: tuple[ModelTrust, ...] = ()
     pauses: tuple[PauseView, ...] = ()
+    backup: BackupView | None = None
     problems: tuple[str, ...]
     warnings: tuple[str, ...] = ()
 
@@ -222,6 +223,37 @@ class TaskReport(Record):
     duration_ms: int | None = None
 
 
+class BackupRequest(Record):
+    """``directory``: another than the configured one, absolute; nothing is rotated there."""
+
+    directory: str | None = Field(default=None, pattern="^/")
+
+
+class BackupReport(Record):
+    """How far a backup is: ``phase`` is ``ledger`` (in pages), ``archive`` or ``verify`` (in bytes). The last report is
+    ``done``, with the file that was made and the names of those that were removed for it.
+    """
+
+    phase: Literal["ledger", "archive", "verify", "done"]
+    done: int
+    total: int
+    path: str | None = None
+    members: int = 0
+    removed: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
+class BackupView(Record):
+    """The last good backup of this directory; ``next_at``: when the next is due. None where there is none."""
+
+    made_at: str | None = None
+    age_ms: int | None = None
+    path: str | None = None
+    bytes: int | None = None
+    next_at: str | None = None
+    problem: str | None = None
+
+
 class ReloadReport(Record):
     """What became of the ``number``th reload of this process. ``restarting``: another report will follow.
 
@@ -261,6 +293,9 @@ class Facade(Protocol):
 
     async def try_provider(self, request: TryRequest) -> TryReport:
         """Raises ``ConfigurationError`` for a provider that is not in use."""
+
+    def backup(self, request: BackupRequest) -> AsyncGenerator[BackupReport, None]:
+        """Raises ``SchedulerServiceError`` where none could be made."""
 
     async def reload(self) -> ReloadReport:
         """Reads the configuration anew; where it has changed the service starts anew after this answer."""

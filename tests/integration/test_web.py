@@ -23,6 +23,8 @@ from scheduler_service.web.client import ControlClient
 from scheduler_service.web.control_socket import short_path
 from scheduler_service.web.server import WebServer
 from scheduler_service.web.views import (
+    BackupReport,
+    BackupRequest,
     DomainFreshness,
     FetchRequest,
     NextSlot,
@@ -161,6 +163,11 @@ class FakeFacade:
                 raise self.fails
         finally:
             self.closed.set()
+
+    async def backup(self, request: BackupRequest) -> AsyncGenerator[BackupReport, None]:
+        if self.fails:
+            raise self.fails
+        yield BackupReport(phase="done", done=1, total=1, path=f"{request.directory}/b.tar.zst")
 
 
 @pytest.fixture

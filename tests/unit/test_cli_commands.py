@@ -44,6 +44,8 @@ COMMANDS = [
     "budget",
     "reload",
     "schema",
+    "backup",
+    "restore",
     "version",
 ]
 

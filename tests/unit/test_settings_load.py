@@ -98,7 +98,6 @@ def test_what_has_no_effect_yet_gives_one_warning_each(tmp_path: Path) -> None:
         warning.removeprefix(f"{tmp_path}/c.yaml:").split(": no effect in this version yet")[0] for warning in warnings
     ] == [
         "3:11 monitors",
-        "4:9 backup",
         "5:9 alerts",
         "6:17 database.url",
     ]

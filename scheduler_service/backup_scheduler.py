@@ -1,0 +1,168 @@
+"""When to back up: by a trigger, once for all the slots that were missed, and whenever a person says so."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from scheduler_service.backups.making import BackupFailed, Maker
+from scheduler_service.clock import HOUR, MILLISECOND, SECOND, to_iso_seconds
+from scheduler_service.errors import StoreError
+from scheduler_service.models import Event
+from scheduler_service.stores.snapshot import backup_state, note_backup_state
+from scheduler_service.triggers import parse_trigger
+from scheduler_service.windows import usual_hours
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from scheduler_service.backups.making import Made, Progress
+    from scheduler_service.clock import Clock, Instant
+    from scheduler_service.models import Publish
+    from scheduler_service.settings.loaded import Settings
+    from scheduler_service.stores.database import Ledger
+    from scheduler_service.triggers import Trigger
+    from scheduler_service.windows import Calendars
+
+LOOK_EVERY = 30.0
+RETRY_AFTER = HOUR
+
+
+class Known(NamedTuple):
+    """What the ledger keeps: slots of the trigger so described are done up to ``cursor``; the last good backup."""
+
+    trigger: str = ""
+    cursor: int = 0
+    made_at: int | None = None
+    path: str | None = None
+    size: int | None = None
+
+
+class BackupScheduler:
+    """Backs up the directory of a running service. One backup at a time."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        ledger: Ledger,
+        clock: Clock,
+        publish: Publish,
+        calendars: Calendars = usual_hours,
+    ) -> None:
+        self._settings = settings
+        self._ledger = ledger
+        self._clock = clock
+        self._publish = publish
+        self._calendars = calendars
+        self._turn = asyncio.Lock()
+        self._stopping = threading.Event()
+        self._retry_at: Instant | None = None
+        self.problem: str | None = None
+        """Why the last backup was not made."""
+
+    @property
+    def scheduled(self) -> bool:
+        return self._settings.backup.trigger is not None
+
+    async def run_forever(self) -> None:
+        """Backs up when it is due. It never fails: a backup that was not made is told, and tried again in an hour."""
+        while not self._stopping.is_set():
+            try:
+                await self.look()
+            except StoreError as error:
+                self.problem = f"no backup is made: {error}"
+            except Exception as error:  # the service has other things to do than this
+                self._failed(f"no backup was made: {error!r}")
+            await self._clock.sleep(LOOK_EVERY)
+
+    async def look(self) -> None:
+        """Makes the backup that is due, if one is. A slot of the time before the trigger was set is none."""
+        trigger = self._trigger()
+        if trigger is None:
+            return
+        now, known = self._clock.now(), await self.known()
+        if known.trigger != trigger.canonical() or known.cursor > now:  # changed, or set by a clock that was wrong
+            await self._note(known._replace(trigger=trigger.canonical(), cursor=now))
+            return
+        if self._retry_at is not None and self._retry_at - RETRY_AFTER <= now < self._retry_at:
+            return
+        due = trigger.last(known.cursor, now)
+        if due is None:
+            return
+        try:
+            await self.back_up()
+        except BackupFailed:
+            return
+        await self._note((await self.known())._replace(cursor=due))
+
+    async def back_up(self, tell: Callable[[Progress], None] = lambda progress: None, to: Path | None = None) -> Made:
+        """Makes one now. ``tell`` is called on other threads. Raises ``BackupFailed``."""
+        async with self._turn:
+            started, now = self._clock.monotonic(), self._clock.now()
+            pool = ThreadPoolExecutor(1, thread_name_prefix="backup")
+            try:
+                maker = Maker(
+                    self._settings, self._ledger, now=now, tell=tell, stop=self._stopping.is_set, directory=to
+                )
+                made = await maker.make(pool)
+                known = (await self.known())._replace(made_at=now, path=str(made.path.absolute()), size=made.size)
+                await self._note(known)
+            except (BackupFailed, StoreError) as error:
+                if not self._stopping.is_set():
+                    self._failed(f"no backup was made: {error}", usual=to is None)
+                raise error if isinstance(error, BackupFailed) else BackupFailed(str(error)) from error
+            finally:
+                pool.shutdown(wait=False)
+            self._succeeded(made, self._clock.monotonic() - started)
+            return made
+
+    async def known(self) -> Known:
+        """Raises ``StoreError``."""
+        text = await self._ledger.read(backup_state)
+        return Known() if text is None else Known(**json.loads(text))
+
+    async def stop(self) -> None:
+        """Breaks off what is under way, and waits until it has cleaned up."""
+        self._stopping.set()
+        async with self._turn:
+            pass
+
+    def next_after(self, now: Instant) -> Instant | None:
+        """When the next one is due."""
+        trigger = self._trigger()
+        return None if trigger is None else trigger.next(now)
+
+    def _trigger(self) -> Trigger | None:
+        spec = self._settings.backup.trigger
+        if spec is None:
+            return None
+        bare = {key: str(value) if isinstance(value, str) else value for key, value in spec.items()}
+        return parse_trigger(bare, self._settings.service.timezone, self._calendars)
+
+    async def _note(self, known: Known) -> None:
+        await self._ledger.run(partial(note_backup_state, text=json.dumps(known._asdict())))
+
+    def _succeeded(self, made: Made, seconds: float) -> None:
+        self.problem, self._retry_at = None, None
+        fields = {
+            "path": str(made.path),
+            "bytes": made.size,
+            "members": len(made.manifest.members),
+            "duration_ms": round(seconds * SECOND / MILLISECOND),
+        }
+        rest = f"; {len(made.removed)} older removed" if made.removed else ""
+        rest += f"; left out: {'; '.join(made.manifest.left_out[:3])}" if made.manifest.left_out else ""
+        message = f"backup made and read back: {made.path} ({made.size:,} bytes){rest}"
+        self._publish(Event("backup.completed", message, fields))
+
+    def _failed(self, message: str, *, usual: bool = True) -> None:
+        """Where a person named another directory, it is theirs to name a better one."""
+        if usual:
+            self._retry_at = self._clock.now() + RETRY_AFTER
+            self.problem = f"{message} (at {to_iso_seconds(self._clock.now())}); it is tried again within the hour"
+        self._publish(Event("backup.failed", message, {"reason": message}, "ERROR"))

@@ -1,0 +1,264 @@
+"""Backups of a directory that is in use, when they are made, and what becomes of those that cannot be."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import sqlite3
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import insert
+
+from scheduler_service.backup_scheduler import BackupScheduler
+from scheduler_service.backups import making
+from scheduler_service.backups.archive import ArchiveWriter
+from scheduler_service.backups.making import BackupFailed, Maker, Progress
+from scheduler_service.backups.restore import open_archive, verified
+from scheduler_service.backups.rotation import parse_name
+from scheduler_service.clock import DAY, HOUR, MINUTE
+from scheduler_service.stores.schema import meta
+from scheduler_service.stores.snapshot import PAGES_PER_STEP
+from tests.backup_support import Heard, answered, lived_in, settings_in
+from tests.fakes import FakeClock
+from tests.ledger_support import open_ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from scheduler_service.backups.making import Made
+    from scheduler_service.settings.loaded import Settings
+    from scheduler_service.stores.database import Connection, Ledger
+
+NIGHTLY = 'backup: {trigger: {cron: "0 2 * * *", timezone: UTC}}\n'
+
+
+def write(key: str, size: int = 1) -> Callable[[Connection], None]:
+    def unit(conn: Connection) -> None:
+        conn.execute(insert(meta).values(key=key, value="x" * size))
+
+    return unit
+
+
+async def make(settings: Settings, ledger: Ledger, **changes: object) -> Made:
+    plain: dict[str, object] = {"now": FakeClock().now(), "tell": lambda progress: None}
+    with ThreadPoolExecutor(1) as pool:
+        return await Maker(settings, ledger, **(plain | changes)).make(pool)  # type: ignore[arg-type] # by name
+
+
+async def test_commits_do_not_wait_for_the_copy_and_are_in_it(tmp_path: Path) -> None:
+    async with open_ledger(tmp_path / "ledger.sqlite") as ledger:
+        for n in range(20):
+            await ledger.run(write(f"big {n}", 1_000_000))
+        loop, done, steps = asyncio.get_running_loop(), asyncio.Event(), 0
+        committed: list[int] = []
+
+        async def go_on() -> None:
+            n = 0
+            while not done.is_set():
+                await ledger.run(write(f"meanwhile {n}"))
+                committed.append(steps)
+                n += 1
+
+        def step(copied: int, total: int) -> None:
+            nonlocal steps
+            steps += 1
+            asyncio.run_coroutine_threadsafe(asyncio.sleep(0.002), loop).result()  # others get to the loop
+
+        going_on = asyncio.create_task(go_on())
+        await ledger.copy_to(tmp_path / "copy", step)
+        done.set()
+        await going_on
+    assert steps >= 20_000_000 / 4096 // PAGES_PER_STEP
+    assert len(set(committed)) > steps // 2  # about one after each step
+    with closing(sqlite3.connect(tmp_path / "copy")) as copy:
+        [(found,)] = copy.execute("SELECT count(*) FROM meta WHERE key LIKE 'meanwhile %'").fetchall()
+        assert found >= len(committed) - 2
+        assert copy.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert not (tmp_path / "copy-wal").exists()
+
+
+async def test_a_backup_holds_what_is_needed_and_no_more(tmp_path: Path) -> None:
+    secret = "providers: {sandbox: {enabled: true}, perplexity: {api_keys: [pplx-made-up-here]}}\n"
+    settings = settings_in(tmp_path, "logging: {file: {path: app.log}}\n")
+    (tmp_path / "scheduler.yaml").write_text((tmp_path / "scheduler.yaml").read_text() + f"# {secret}")
+    for name in ("app.log", "app.20261123T143000123456Z.log", "app.notes", "other.log"):
+        (tmp_path / name).write_text("line\n")
+    told: list[Progress] = []
+    async with lived_in(settings) as ledger:
+        (tmp_path / "data/documents/news/half.json.0a.tmp").write_text("{")
+        (tmp_path / "data/documents/news/link.json").symlink_to("/etc/hostname")
+        await ledger.run(lambda conn: answered(conn, 7))
+        made = await make(settings, ledger, tell=told.append)
+    assert [member.name for member in made.manifest.members] == [
+        "data/ledger.sqlite",
+        "data/documents/news/AAPL.json",
+        "data/strategy_log/2026-11.jsonl",
+        "data/raw/7.zst",
+        "configuration/1-scheduler.yaml",
+        "logs/app.20261123T143000123456Z.log",
+        "logs/app.log",
+    ]
+    assert [sentence.partition(" could")[0] for sentence in made.manifest.left_out] == ["data/documents/news/link.json"]
+    assert (made.manifest.mode, made.manifest.service) == ("sandbox", "stocks")
+    assert stat.S_IMODE(made.path.stat().st_mode) == 0o600
+    assert [path.name for path in made.path.parent.iterdir()] == [made.path.name]
+    assert {progress.phase for progress in told} == {"ledger", "archive", "verify"}
+    assert all(progress.done <= progress.total for progress in told)
+    with open_archive(made.path) as file:
+        assert verified(file, made.path) == made.manifest
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EDQUOT])
+async def test_a_disk_that_fails_leaves_no_half_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    settings = settings_in(tmp_path)
+    add, added = ArchiveWriter.add, 0
+
+    def fails(self: ArchiveWriter, *arguments: object) -> None:
+        nonlocal added
+        added += 1
+        if added == 3:
+            raise OSError(number, os.strerror(number))
+        add(self, *arguments)  # type: ignore[arg-type] # as they came
+
+    monkeypatch.setattr(ArchiveWriter, "add", fails)
+    async with lived_in(settings) as ledger:
+        with pytest.raises(BackupFailed, match=os.strerror(number)):
+            await make(settings, ledger)
+        await ledger.run(write("goes on"))
+    assert list((tmp_path / "data/backups").iterdir()) == []
+
+
+async def test_the_last_of_a_disk_is_left_to_others(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    async with lived_in(settings) as ledger:
+        with pytest.raises(BackupFailed, match="nearly full, and a backup leaves 100 MB free; make room"):
+            await make(settings, ledger, free=lambda path: 100_000_000)
+
+
+async def test_a_directory_whose_disk_is_absent_is_not_made(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path, "backup: {directory: mnt/backups}\n")
+    async with lived_in(settings) as ledger:
+        with pytest.raises(BackupFailed, match="mnt/backups: No such file or directory"):
+            await make(settings, ledger)
+    assert not (tmp_path / "mnt").exists()
+
+
+async def test_what_does_not_read_back_is_no_backup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, fsync = settings_in(tmp_path), os.fsync
+
+    def rots(descriptor: int) -> None:
+        fsync(descriptor)
+        if os.readlink(f"/proc/self/fd/{descriptor}").endswith(making.TEMPORARY):
+            os.pwrite(descriptor, b"rot", 20)
+
+    async with lived_in(settings) as ledger:
+        monkeypatch.setattr(os, "fsync", rots)
+        with pytest.raises(BackupFailed, match="what was written did not read back"):
+            await make(settings, ledger)
+    assert list((tmp_path / "data/backups").iterdir()) == []
+
+
+async def test_leftovers_of_a_crash_are_swept_but_not_those_of_others(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    async with lived_in(settings) as ledger:
+        first = await make(settings, ledger)
+        kept = parse_name(first.path.name)
+        assert kept is not None
+        ours = first.path.with_name(f".scheduler-backup-{kept.identity}-archive-00.tmp")
+        others = first.path.with_name(".scheduler-backup-00000000-archive-00.tmp")
+        for path in (ours, others):
+            path.write_bytes(b"half")
+        second = await make(settings, ledger)
+    assert {path.name for path in first.path.parent.iterdir()} == {first.path.name, second.path.name, others.name}
+
+
+async def test_in_another_directory_nothing_is_rotated(tmp_path: Path) -> None:
+    settings, clock = settings_in(tmp_path, "backup: {keep: {daily: 1, weekly: 0}}\n"), FakeClock()
+    (tmp_path / "else").mkdir()
+    async with lived_in(settings) as ledger:
+        for _ in range(3):
+            clock.advance(2 * DAY)
+            usual = await make(settings, ledger, now=clock.now())
+            await make(settings, ledger, now=clock.now(), directory=tmp_path / "else")
+    assert [path.name for path in usual.path.parent.iterdir()] == [usual.path.name]
+    assert len(list((tmp_path / "else").iterdir())) == 3
+
+
+async def test_missed_slots_are_caught_up_once(tmp_path: Path) -> None:
+    settings, clock = settings_in(tmp_path, NIGHTLY), FakeClock()
+    heard = Heard()
+    async with lived_in(settings) as ledger:
+
+        def started() -> BackupScheduler:
+            return BackupScheduler(settings, ledger, clock, heard)
+
+        await started().look()
+        assert heard.names == []  # slots of the time before count for nothing
+        clock.advance(5 * DAY)
+        for _ in range(2):
+            await started().look()
+        assert heard.names == ["backup.completed"]
+        clock.advance(HOUR)
+        await started().look()
+        assert len(heard.names) == 1
+        clock.advance(DAY)
+        await started().look()
+        assert len(heard.names) == 2
+        known = await started().known()
+        assert known.made_at == clock.now()
+        clock.advance(-400 * DAY)  # the clock was wrong
+        await started().look()
+        clock.advance(DAY)
+        await started().look()
+        assert len(heard.names) == 3
+
+
+async def test_a_backup_that_fails_is_told_and_tried_again_in_an_hour(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, clock = settings_in(tmp_path, NIGHTLY), FakeClock()
+    heard = Heard()
+    async with lived_in(settings) as ledger:
+        backups = BackupScheduler(settings, ledger, clock, heard)
+        await backups.look()
+        clock.advance(DAY)
+        (tmp_path / "data/backups").write_text("in the way")
+        for _ in range(3):
+            await backups.look()
+            clock.advance(MINUTE)
+        assert heard.names == ["backup.failed"]
+        assert backups.problem is not None
+        (tmp_path / "data/backups").unlink()
+        clock.advance(HOUR)
+        await backups.look()
+        assert heard.names == ["backup.failed", "backup.completed"]
+        assert backups.problem is None
+
+
+async def test_the_stop_of_the_service_breaks_a_backup_off(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    heard = Heard()
+    async with lived_in(settings) as ledger:
+        for n in range(10):
+            await ledger.run(write(f"big {n}", 1_000_000))
+        backups = BackupScheduler(settings, ledger, FakeClock(), heard)
+        loop, begun = asyncio.get_running_loop(), asyncio.Event()
+
+        def tell(progress: Progress) -> None:
+            loop.call_soon_threadsafe(begun.set)
+
+        making = asyncio.create_task(backups.back_up(tell))
+        await begun.wait()
+        await backups.stop()
+        with pytest.raises(BackupFailed, match="the service stops"):
+            await making
+    assert heard.names == []
+    assert list((tmp_path / "data/backups").iterdir()) == []

@@ -1,0 +1,218 @@
+"""A backup in the place of a data directory: what is taken over, what is refused, what stays."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from scheduler_service.backups import restore as restoring
+from scheduler_service.backups.making import Maker
+from scheduler_service.backups.manifest import BackupRefused
+from scheduler_service.backups.restore import Restorer
+from scheduler_service.errors import AlreadyRunning, DataDirectoryError
+from scheduler_service.stores.data_directory import DataDirectory
+from tests.backup_support import AT, lived_in, noticed, settings_in, spent
+from tests.fakes import FakeClock
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from scheduler_service.backups.restore import Restored
+
+LATER = FakeClock("2026-11-24T10:00:00Z").now()
+
+
+@pytest.fixture
+async def archive(tmp_path: Path) -> Path:
+    """A backup; since then the directory has gone on."""
+    settings = settings_in(tmp_path)
+    async with lived_in(settings) as ledger:
+        await ledger.run(partial(spent, usd_micros=100))
+        await ledger.run(partial(noticed, key="told later", handled_at=None))
+        with ThreadPoolExecutor(1) as pool:
+            made = await Maker(settings, ledger, now=FakeClock().now(), tell=lambda progress: None).make(pool)
+        await ledger.run(lambda conn: conn.exec_driver_sql("UPDATE spend SET usd_micros = 250, calls = 3"))
+        await ledger.run(lambda conn: conn.exec_driver_sql(f"UPDATE outbox SET handled_at = {AT}"))
+        await ledger.run(partial(noticed, key="new", handled_at=AT))
+        await ledger.run(partial(noticed, key="new and waiting", handled_at=None))
+        await ledger.run(lambda conn: conn.exec_driver_sql("INSERT INTO sqlite_sequence VALUES ('task', 77)"))
+    (tmp_path / "data/documents/news/AAPL.json").write_text('{"newer": 1}')
+    (tmp_path / "data/token").write_text("sesame")
+    return made.path
+
+
+def restore(archive: Path, **changes: Any) -> Restored:
+    plain: dict[str, Any] = {"root": archive.parents[1], "mode": "sandbox", "now": LATER}
+    return Restorer(archive, **(plain | changes)).restore()
+
+
+def rows(root: Path, sql: str) -> list[Any]:
+    with closing(sqlite3.connect(root / "ledger.sqlite")) as conn:
+        return conn.execute(sql).fetchall()
+
+
+def state(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in ("lock", "ledger.sqlite-shm", "ledger.sqlite-wal")
+    }
+
+
+@pytest.mark.parametrize("can_exchange", [True, False])
+async def test_a_backup_takes_the_place_of_the_directory(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, can_exchange: bool
+) -> None:
+    if not can_exchange:
+        monkeypatch.setattr(restoring, "exchange", cannot)
+    root = tmp_path / "data"
+    done = restore(archive, keep=[root / "token", tmp_path / "scheduler.yaml"])
+    assert (root / "documents/news/AAPL.json").read_text() == "{}"
+    assert done.old == tmp_path / "data.before-restore-20261124T100000Z"
+    assert (done.old / "documents/news/AAPL.json").read_text() == '{"newer": 1}'
+    assert (root / "token").read_text() == "sesame"
+    assert (root / "backups" / archive.name).samefile(done.old / "backups" / archive.name)
+    assert (root / "restored_from_backup/configuration/1-scheduler.yaml").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"scheduler.yaml", "data", done.old.name}
+    directory = DataDirectory(root)
+    directory.take()
+    directory.release()
+
+
+async def test_what_cannot_be_taken_back_is_taken_over(archive: Path, tmp_path: Path) -> None:
+    assert restore(archive).carried_over
+    root = tmp_path / "data"
+    assert rows(root, "SELECT calls, usd_micros FROM spend") == [(3, 250)]
+    told = dict(rows(root, "SELECT key, handled_at FROM outbox"))
+    assert told == {"told later": AT, "new": AT, "new and waiting": None}
+    assert rows(root, "SELECT seq FROM sqlite_sequence WHERE name = 'task'") == [(77,)]
+
+
+async def test_a_damaged_ledger_does_not_stand_in_the_way(archive: Path, tmp_path: Path) -> None:
+    ledger = tmp_path / "data/ledger.sqlite"
+    ledger.write_bytes(b"not a database" * 1000)
+    assert not restore(archive).carried_over
+    assert rows(tmp_path / "data", "SELECT usd_micros FROM spend") == [(100,)]
+
+
+async def test_a_missing_ledger_does_not_stand_in_the_way(archive: Path, tmp_path: Path) -> None:
+    (tmp_path / "data/ledger.sqlite").unlink()
+    assert not restore(archive).carried_over
+    assert rows(tmp_path / "data", "SELECT usd_micros FROM spend") == [(100,)]
+
+
+async def test_it_can_be_restored_where_nothing_was(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = restore(archive, root=tmp_path / "new")
+    assert done.old is None
+    assert rows(tmp_path / "new", "SELECT usd_micros FROM spend") == [(100,)]
+    assert {path.name for path in tmp_path.iterdir()} == {"scheduler.yaml", "data", "new"}
+    monkeypatch.setattr(os.path, "ismount", lambda path: True)
+    done = restore(archive, root=tmp_path / "mounted")
+    assert done.old is None
+    assert not list((tmp_path / "mounted").glob("before-restore-*"))
+
+
+async def test_a_directory_in_use_is_left_alone(archive: Path, tmp_path: Path) -> None:
+    held = DataDirectory(tmp_path / "data")
+    held.take()
+    before = state(tmp_path)
+    try:
+        with pytest.raises(AlreadyRunning):
+            restore(archive)
+    finally:
+        held.release()
+    assert state(tmp_path) == before
+
+
+async def test_what_is_refused_changes_nothing(archive: Path, tmp_path: Path) -> None:
+    body = archive.read_bytes()
+    for name, bad in (("cut", body[:-1]), ("changed", body[:500] + b"?" + body[501:]), ("empty", b"")):
+        (tmp_path / name).write_bytes(bad)
+    before = state(tmp_path)
+    for name in ("cut", "changed", "empty"):
+        with pytest.raises(BackupRefused, match=f"{name} is not a good backup: "):
+            restore(tmp_path / name, root=tmp_path / "data")
+    with pytest.raises(BackupRefused, match="it holds sandbox data, and this configuration is live"):
+        restore(archive, mode="live")
+    with pytest.raises(BackupRefused, match="absent cannot be read: No such file"):
+        restore(tmp_path / "absent", root=tmp_path / "data")
+    with pytest.raises(BackupRefused, match=r"is not a file|cannot be read"):
+        restore(tmp_path, root=tmp_path / "data")
+    assert state(tmp_path) == before
+    assert not (tmp_path / "elsewhere").exists()
+
+
+async def test_a_disk_without_room_is_told_before_anything_is_written(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restoring, "LEFT_FREE", 10**18)
+    before = state(tmp_path)
+    with pytest.raises(BackupRefused, match="make room"):
+        restore(archive)
+    assert state(tmp_path) == before
+
+
+@pytest.mark.parametrize("step", ["unpacked", "carried over", "complete", "ready"])
+async def test_an_error_on_the_way_leaves_nothing_behind(archive: Path, tmp_path: Path, step: str) -> None:
+    def fails(reached: str) -> None:
+        if reached == step:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = state(tmp_path)
+    with pytest.raises(DataDirectoryError, match="No space left"):
+        restore(archive, reached=fails)
+    assert state(tmp_path) == before
+
+
+async def test_a_swap_that_breaks_in_the_middle_is_taken_back(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(reached: str) -> None:
+        if reached == "old one moved":
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(restoring, "exchange", cannot)
+    before = state(tmp_path)
+    with pytest.raises(DataDirectoryError, match="Input/output"):
+        restore(archive, reached=fails)
+    assert state(tmp_path) == before
+
+
+async def test_a_mount_point_is_restored_from_within(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "data"
+    monkeypatch.setattr(os.path, "ismount", lambda path: str(path) == str(root))
+    (root / "jobs.sqlite").write_bytes(b"jobs of now")
+    inode = root.stat().st_ino
+    done = restore(archive)
+    assert root.stat().st_ino == inode
+    assert done.old == root / "before-restore-20261124T100000Z"
+    assert (root / "documents/news/AAPL.json").read_text() == "{}"
+    assert (done.old / "documents/news/AAPL.json").read_text() == '{"newer": 1}'
+    assert (root / "token").read_text() == "sesame"
+    assert archive.exists()
+    assert not (root / "jobs.sqlite").exists()
+    assert rows(root, "SELECT usd_micros FROM spend") == [(250,)]
+    assert {path.name for path in root.iterdir()} - {"ledger.sqlite-wal", "ledger.sqlite-shm"} == {
+        *("backups", "calendars", "documents", "ledger.sqlite", "lock", "raw", "restored_from_backup"),
+        *("strategy_log", "token", done.old.name),
+    }
+    before = state(tmp_path)
+    monkeypatch.setattr(restoring, "LEFT_FREE", 10**18)
+    with pytest.raises(BackupRefused, match="make room"):
+        restore(archive)
+    assert state(tmp_path) == before
+
+
+def cannot(one: Path, other: Path) -> None:
+    raise OSError(errno.ENOSYS, "Function not implemented")
