@@ -173,7 +173,7 @@ class Source(Protocol):
     kind: ClassVar[Kind]
     slow: ClassVar[bool]
 
-    def __init__(self, client: Any) -> None: ...
+    def __init__(self, client: Any, helper: Any = None) -> None: ...
 
     async def collect(self, ask: Ask, state: StockState, symbol: Symbol) -> Contribution[Any]:
         """What this source says now. Raises what ``ask`` raises."""

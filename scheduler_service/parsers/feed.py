@@ -53,7 +53,7 @@ _URL_CHARACTERS = "%/:?#[]@!$&'()*+,;=~-._"
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """One entry of a feed. ``symbols`` are those the feed itself names."""
+    """One entry of a feed. ``symbols`` are those the feed itself names, ``guid`` is what it calls the entry."""
 
     title: str
     url: str
@@ -61,6 +61,7 @@ class Story:
     published: Instant | None
     summary: str | None
     symbols: tuple[str, ...]
+    guid: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class ParsedFeed:
 
 
 def parse_feed(body: bytes) -> ParsedFeed:
-    """Raises ``ParseError`` for all that is not a whole feed, and for one with a DOCTYPE or entities of its own."""
+    """Raises ``ParseError`` for all that is not a whole feed, and for one with entities of its own."""
     utf8 = feed_text(body).encode()
     try:
         parsed = feedparser.parse(
@@ -113,6 +114,7 @@ def _story(entry: dict[str, Any]) -> Story | None:
         published=_published(entry),
         summary=None if repeats else summary or None,
         symbols=_symbols(_text(entry, "nasdaq_tickers")),
+        guid=plain_text(_text(entry, "id"), LONGEST_URL) or None,
     )
 
 

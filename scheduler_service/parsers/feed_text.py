@@ -39,6 +39,12 @@ _PLAIN = re.compile(
     re.I,
 )
 """Encodings in which a tag is a tag, in ASCII: what hides one (UTF-7, EBCDIC, escape sequences) is no feed's."""
+_HARMLESS_DOCTYPE = re.compile(
+    r"(\s*(?:<\?[^<>]{0,1000}\?>\s*|<!--(?:(?!--).){0,5000}-->\s*){0,20})<!DOCTYPE\s[^<>\[\]]{0,1000}>",
+    re.IGNORECASE | re.DOTALL,
+)
+"""One that names a DTD, as RSS 0.91 does, and declares nothing itself. Nobody reads what it names."""
+_QUOTED_PAGE = re.compile(r"<!\[CDATA\[.*?\]\]>", re.DOTALL)
 _DECLARATION = re.compile(r"<!\s*(?:DOCTYPE|ENTITY)", re.IGNORECASE)
 _LONG_TAG = re.compile(rf"<[A-Za-z/?](?>\"[^\"<]*+\"|'[^'<]*+'|[^<>]){{{LONGEST_TAG}}}")
 _TAG = re.compile(
@@ -51,8 +57,10 @@ _STORY = re.compile(r"<(?:\w+:)?(?:item|entry)\b")
 def feed_text(body: bytes) -> str:
     """The text of a feed. ``ParseError``: UNREADABLE, or TRUNCATED for one that breaks off before its end."""
     text = _decoded(body)
-    if _DECLARATION.search(text):
-        raise ParseError("the feed declares a DOCTYPE or entities, which is refused", Reason.UNREADABLE)
+    if (named := _HARMLESS_DOCTYPE.match(text)) is not None:
+        text = named[1] + text[named.end() :]
+    if _DECLARATION.search(_QUOTED_PAGE.sub("", text)):
+        raise ParseError("the feed declares entities, or a DOCTYPE that may, which is refused", Reason.UNREADABLE)
     root = _ROOT.search(text)
     if root is not None and _breaks_off(text, root[1]):
         raise ParseError("the feed breaks off before its end", Reason.TRUNCATED)

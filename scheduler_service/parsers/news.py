@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from scheduler_service.clock import DAY, HOUR, SECOND, from_iso, to_iso_seconds
 from scheduler_service.models import Kind, Provenance, Record
-from scheduler_service.parsers.feed import fingerprint
+from scheduler_service.parsers.feed import clean_url, fingerprint
 from scheduler_service.parsers.stock_names import speaks_of
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ CLOCK_TOLERANCE = HOUR
 """A story dated further than this after it was fetched has no believable date."""
 SHORTEST_TELLING_TITLE = 12
 """Fingerprints below this length name no story: "Market update" is many."""
+SHORTEST_GUID = 8
 SAME_STORY = 3 * DAY
 """Stories of one title closer than this are one, told again; further apart the title is a column's."""
 
@@ -86,7 +88,11 @@ class NewsItem(Record):
     published_at: str | None = None
     summary: str | None = None
     sentiment: str | None = None
+    sentiment_by: Provenance | None = None
+    """Who states it, where somebody does: not always who tells the story."""
     symbols: tuple[str, ...] = ()
+    guid: str | None = None
+    """What its feed calls it, after the feed's host unless it is an address; title and link may change, this stays."""
     fetched_at: str
     provenance: Provenance
 
@@ -109,6 +115,7 @@ def web_story(
     summary: str | None,
     symbols: Iterable[str],
     sentiment: str | None = None,
+    guid: str | None = None,
 ) -> NewsItem:
     """A story on the web as an item. Its provenance names the story, not where it was found, which may hold a token."""
     return NewsItem(
@@ -120,6 +127,8 @@ def web_story(
         published_at=_believable(published, answer.fetched_at),
         summary=summary,
         sentiment=sentiment,
+        sentiment_by=None if sentiment is None else answer.provenance(source, Kind.MODEL, url=url),
+        guid=None if guid is None else _guid(guid, answer.url),
         symbols=tuple(sorted(set(symbols))),
         fetched_at=to_iso_seconds(answer.fetched_at),
         provenance=answer.provenance(source, kind, url=url),
@@ -141,6 +150,7 @@ def items_from_feed(
             published=story.published,
             summary=story.summary,
             symbols=(symbol, *story.symbols),
+            guid=story.guid,
         )
         for story in answer.value.stories
         if about is None or _is_about(story, about)
@@ -186,30 +196,55 @@ def filing_title(company: str, filing: Filing) -> str:
 
 
 def news_of(items: Iterable[NewsItem]) -> NewsData:
-    """Items as a record: of two that tell one story the first stays; newest first."""
+    """Items as a record: of two that tell one story the first stays, with what only the other says of its sentiment;
+    newest first.
+    """
     kept: list[NewsItem] = []
-    addresses: set[str] = set()
-    told: dict[str, list[Instant]] = {}
+    places: dict[str, int] = {}
+    told: dict[str, list[tuple[Instant, int]]] = {}
     for item in items:
-        address, title, when = item.provenance.accession or _address(item.url), _title(item), from_iso(_when(item))
-        again = any(abs(when - before) < SAME_STORY for before in told.get(title, ())) if title else False
-        if again or address in addresses:
+        title, when = _title(item), from_iso(_when(item))
+        names = _names(item)
+        known = next((places[name] for name in names if name in places), None)
+        if known is None and title:
+            known = next((at for before, at in told.get(title, ()) if abs(when - before) < SAME_STORY), None)
+        if known is not None:
+            kept[known] = _with_sentiment(kept[known], item)
             continue
-        kept.append(item)
-        addresses.add(address)
+        places.update(dict.fromkeys(names, len(kept)))
         if title:
-            told.setdefault(title, []).append(when)
+            told.setdefault(title, []).append((when, len(kept)))
+        kept.append(item)
     return NewsData(items=tuple(sorted(kept, key=_newest, reverse=True)))
 
 
-def merge_news(contributions: Sequence[Contribution[NewsData]]) -> NewsData:
-    """All sources' items; a story told by several is taken from the best kind, then from who knows its hour, then from
-    who had it first.
+def _names(item: NewsItem) -> tuple[str, ...]:
+    """What tells a story apart: what it is called, and where it was first found; a filing's number alone does."""
+    if item.provenance.accession:
+        return (item.provenance.accession,)
+    names = (item.id, _address(item.url))
+    return names if item.guid is None else (*names, item.guid)
+
+
+def _with_sentiment(kept: NewsItem, other: NewsItem) -> NewsItem:
+    if kept.sentiment is not None or other.sentiment is None:
+        return kept
+    return kept.model_copy(update={"sentiment": other.sentiment, "sentiment_by": other.sentiment_by})
+
+
+def merge_news(
+    contributions: Sequence[Contribution[NewsData]], *, age: Micros | None = None, most: int | None = None
+) -> NewsData:
+    """All sources' items, at most ``most``; a story told by several is taken from the best kind, then from who knows
+    its hour, then from who had it first. What is older than ``age`` when the newest was fetched is left out: also of a
+    source that has been silent since.
     """
     ranks = {kind: rank for rank, kind in enumerate(Kind)}
     ranked = [(ranks[said.kind], item) for said in contributions for item in said.data.items]
     ranked.sort(key=lambda pair: (pair[0], not _has_hour(pair[1]), _when(pair[1]), *_named(pair[1])))
-    return news_of(item for _, item in ranked)
+    latest = max((item.fetched_at for _, item in ranked), default="")
+    items = _not_before(news_of(item for _, item in ranked).items, from_iso(latest) if latest else 0, age)
+    return NewsData(items=items[:most])
 
 
 def _has_hour(item: NewsItem) -> bool:
@@ -228,19 +263,27 @@ def accumulate_news(
 
     An item that has not changed stays as it was first fetched, so that saying the same again changes nothing.
     """
-    by_id = {item.id: item for item in new.items}
+    by_name = {item.id: item for item in new.items} | {item.guid: item for item in new.items if item.guid}
     old = previous.items if previous else ()
-    items = news_of([*(_newer(item, by_id.get(item.id)) for item in old), *new.items]).items
-    if age is not None:
-        earliest = to_iso_seconds(max(0, now - age))
-        items = tuple(item for item in items if _when(item) >= earliest)
+    known = (_newer(item, by_name.get(item.guid or "", by_name.get(item.id))) for item in old)
+    items = _not_before(news_of([*known, *new.items]).items, now, age)
     return NewsData(items=items[:most])
 
 
+def _not_before(items: tuple[NewsItem, ...], now: Instant, age: Micros | None) -> tuple[NewsItem, ...]:
+    if age is None:
+        return items
+    earliest = to_iso_seconds(max(0, now - age))
+    return tuple(item for item in items if _when(item) >= earliest)
+
+
 def _newer(old: NewsItem, new: NewsItem | None) -> NewsItem:
-    if new is None or new.model_copy(update={"fetched_at": old.fetched_at, "provenance": old.provenance}) == old:
+    """A story keeps its id, also where its feed has changed its address."""
+    if new is None:
         return old
-    return new
+    fetch = {"fetched_at": old.fetched_at, "provenance": old.provenance, "sentiment_by": old.sentiment_by}
+    same = {"id": old.id, **(fetch if new.sentiment == old.sentiment else {})}
+    return old if new.model_copy(update=same) == old else new.model_copy(update={"id": old.id})
 
 
 def _title(item: NewsItem) -> str:
@@ -260,6 +303,16 @@ def _title(item: NewsItem) -> str:
 
 def _address(url: str) -> str:
     return url.split("://", 1)[-1].rstrip("/")
+
+
+def _guid(given: str, feed: str) -> str | None:
+    """An address is one wherever it stands, anything else only at the host of its feed, and only where it is long
+    enough to be meant as a name: numbers from 1 on are every feed's.
+    """
+    address = clean_url(given)
+    if address is not None:
+        return _address(address)
+    return f"{urlsplit(feed).hostname} {given}" if len(given) >= SHORTEST_GUID else None
 
 
 def _id(name: str) -> str:

@@ -156,9 +156,7 @@ class Processor(ABC, Generic[D]):
         self.retention = retention
         self._calendars = calendars
         self._nothing_new: OrderedDict[tuple[bytes, bytes], Instant] = OrderedDict()
-        self._sources: dict[str, Source] = {
-            p.name: by_name[p.name](clients[by_name[p.name].provider]) for p in policies
-        }
+        self._sources: dict[str, Source] = {p.name: _built(by_name[p.name], clients) for p in policies}
 
         self._choosy = {name: source for name, source in self._sources.items() if isinstance(source, Choosy)}
 
@@ -287,6 +285,13 @@ class Processor(ABC, Generic[D]):
     def required(self) -> tuple[str, ...]:
         """The sources whose checks make the domain fresh."""
         return tuple(p.name for p in self.policies.values() if not p.only_when_missing)
+
+
+def _built(source: type[Source], clients: Mapping[str, Client]) -> Source:
+    """A source with its provider's client, and with that of the provider it is helped by, where that is on."""
+    mine = clients[source.provider]
+    helper: str | None = getattr(source, "helped_by", None)
+    return source(mine) if helper is None else source(mine, clients.get(helper))
 
 
 def discover(package: str = "scheduler_service.processors") -> dict[str, type[Processor[Any]]]:

@@ -31,7 +31,7 @@ from scheduler_service.parsers.news_search import (
 )
 from scheduler_service.parsers.stock_names import Stock
 from scheduler_service.processors.base import Processor, Rebuilding
-from scheduler_service.processors.company import PROVIDER, SUBMISSIONS, read_submissions
+from scheduler_service.processors.company import PROVIDER, SUBMISSIONS, read_name, read_submissions
 from scheduler_service.settings.units import format_usd
 
 if TYPE_CHECKING:
@@ -56,9 +56,12 @@ class Feeds:
     kind: ClassVar[Kind] = Kind.FEED
     slow: ClassVar[bool] = False
     kept_for: ClassVar[Micros] = feed_client.MAX_AGE
+    helped_by: ClassVar[str] = PROVIDER
+    """By what a company is called there its stories are told from others', where the watchlist names none."""
 
-    def __init__(self, client: FeedClient) -> None:
+    def __init__(self, client: FeedClient, edgar: EdgarClient | None = None) -> None:
         self._client = client
+        self._edgar = edgar
         self._built = Rebuilding[NewsData]()
 
     def serves(self, symbol: Symbol) -> bool:
@@ -68,9 +71,13 @@ class Feeds:
         del state
         answers: list[tuple[Answer[ParsedFeed], Stock | None]] = []
         failures: list[ClientError | ParseError | Held] = []
-        stock, resources = Stock(symbol.at(self.provider), symbol.name), self._client.feeds(symbol)
+        resources = self._client.feeds(symbol)
         if not resources and self._client.has_feeds:
             return Contribution(self.name, self.kind, news_of([]))  # only other companies have feeds of their own
+        name = symbol.name
+        if name is None and self._edgar is not None:
+            name = await read_name(ask, self._edgar, symbol)
+        stock = Stock(symbol.at(self.provider), name)
         for resource in resources:
             try:
                 answer = await ask(resource, parse_feed)
@@ -87,7 +94,7 @@ class Feeds:
                 item for answer, about in answers for item in items_from_feed(answer, self.name, symbol.symbol, about)
             )
 
-        said = self._built.of(symbol.symbol, [symbol, *(answer.value for answer, _ in answers)], news)
+        said = self._built.of(symbol.symbol, [symbol, name, *(answer.value for answer, _ in answers)], news)
         return Contribution(self.name, self.kind, said)
 
 
@@ -173,8 +180,9 @@ class NewsProcessor(Processor[NewsData]):
     sources = (Feeds, EdgarFilings, PerplexityNews)
 
     def merge(self, contributions: Sequence[Contribution[NewsData]]) -> NewsData:
-        merged = merge_news(contributions)
-        return merged if self.retention is None else NewsData(items=merged.items[: self.retention.items])
+        if self.retention is None:
+            return merge_news(contributions)
+        return merge_news(contributions, age=self.retention.age, most=self.retention.items)
 
     def notices(self, symbol: str, before: NewsData | None, after: NewsData, now: Instant) -> Sequence[Notice]:
         return news_notices(symbol, before, after, now)

@@ -53,17 +53,17 @@ class Bench:
         self.clock = clock
         self._engine = engine
         self._domain = domain
-        self._source = source
+        self.source = source
 
     async def fetch(self, symbol: str, *, force: bool = False) -> Outcome:
         """A person's fetch. What a processor must not do, raise, comes through."""
-        run = await self._engine.dispatcher.fetch(self._domain, [symbol], [self._source], force=force)
-        lane = lane_of(self.processor, self._source)
+        run = await self._engine.dispatcher.fetch(self._domain, [symbol], [self.source], force=force)
+        lane = lane_of(self.processor, self.source)
         now = self.clock.now()
         ledger, gates = self._engine.ledger, self._engine.gates
         (task,) = await ledger.run(partial(task_store.claim, lane=lane, now=now, most=9, run_id=run.id))
         ask = gates.for_task(task)
-        states = {self._source: await self.state(symbol)}
+        states = {self.source: await self.state(symbol)}
         said = await self.processor.process(task, states, self._engine.symbol(symbol), ask, now)
         outcome = replace(said, calls=tuple(ask.used), as_of=ask.as_of)
         now = self.clock.now()
@@ -72,12 +72,12 @@ class Bench:
 
     async def state(self, symbol: str) -> StockState:
         return await self._engine.ledger.read(
-            lambda conn: stock_state_store.get_state(conn, symbol, self._domain, self._source)
+            lambda conn: stock_state_store.get_state(conn, symbol, self._domain, self.source)
         )
 
     async def stored(self, symbol: str) -> Stored:
         def unit(conn: Connection) -> Stored:
-            said = document_store.contributions(conn, self._domain, symbol).get(self._source)
+            said = document_store.contributions(conn, self._domain, symbol).get(self.source)
             documents = document_store.documents(conn, domain=self._domain, symbol=symbol)
             data, changed_at = (documents[0].data, documents[0].changed_at) if documents else (None, None)
             return Stored(said.body if said else None, data, changed_at)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import re
 from contextlib import suppress
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from scheduler_service.parsers.news import (
     items_from_filings,
     merge_news,
     news_of,
+    web_story,
 )
 from scheduler_service.parsers.stock_names import Stock
 from scheduler_service.parsers.submissions import Filing, Submissions
@@ -31,7 +33,6 @@ from scheduler_service.parsers.submissions import Filing, Submissions
 FIXTURES = (Path(__file__).resolve().parents[2] / "../shared/fixtures").resolve()
 RECORDINGS = sorted([*FIXTURES.glob("rss/*"), *FIXTURES.glob("edgar/feeds/*")])
 NOT_FEEDS = {
-    "feedparser-always_strip_doctype.xml": Reason.UNREADABLE,
     "feedparser-rss_empty_document.xml": Reason.UNREADABLE,
     "feedparser-rss_incomplete_cdata.xml": Reason.TRUNCATED,
 }
@@ -143,8 +144,28 @@ def test_a_body_is_never_taken_for_a_file(tmp_path: Path) -> None:
         parse_feed(str(path).encode())
 
 
+@pytest.mark.parametrize(
+    "declaration",
+    [
+        '<!DOCTYPE rss PUBLIC "-//Netscape Communications//DTD RSS 0.91//EN" "http://my.netscape.com/rss-0.91.dtd">',
+        '<?xml version="1.0"?>\n<!-- made by hand -->\n<!DOCTYPE rss SYSTEM "rss.dtd">',
+        "<!doctype rss>",
+    ],
+)
+def test_a_dtd_that_is_only_named_is_passed_over(declaration: str) -> None:
+    assert parse_feed(declaration.encode() + rss(entry())) == parse_feed(rss(entry()))
+
+
+def test_a_page_in_a_story_may_have_a_doctype_of_its_own() -> None:
+    page = "<description><![CDATA[<!DOCTYPE html><p>Words</p>]]></description>"
+    (story,) = parse_feed(rss(entry(more=page))).stories
+    assert story.summary == "Words"
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le", "utf-32-be"])
-@pytest.mark.parametrize("declaration", ["<!DOCTYPE rss>", '<!doctype r [<!ENTITY a "b">]>', '<! ENTITY a "b">'])
+@pytest.mark.parametrize(
+    "declaration", ["<! DOCTYPE rss>", '<!doctype r [<!ENTITY a "b">]>', '<! ENTITY a "b">', "<!DOCTYPE r><!DOCTYPE r>"]
+)
 def test_declarations_are_refused_in_every_encoding(declaration: str, encoding: str) -> None:
     with pytest.raises(ParseError, match="DOCTYPE"):
         parse_feed((declaration + rss(entry()).decode()).encode(encoding))
@@ -408,6 +429,71 @@ def test_two_filings_of_one_day_are_two_stories_though_their_titles_agree() -> N
     assert len(news_of(filing_items(filing("8-K", 1, "8.01"), filing("8-K", 2, "8.01"))).items) == 2
 
 
+def told_by(feed: str, *stories: Story, fetched_at: Instant = NOW) -> tuple[NewsItem, ...]:
+    answer = Answer(ParsedFeed(stories), "call-1", feed, fetched_at, sandbox=False, asked=True)
+    return items_from_feed(answer, "feeds", "AAPL")
+
+
+def test_a_guid_is_one_story_whatever_its_feed_makes_of_title_and_link() -> None:
+    first = replace(story("Widgets explode everywhere", "https://a.example/1"), guid="a-guid-of-some-length")
+    second = replace(story("Nothing has exploded at all", "https://a.example/moved"), guid="a-guid-of-some-length")
+    before = accumulate_news(None, news_of(told_by("https://f.example/x", first)), NOW)
+    after = accumulate_news(before, news_of(told_by("https://f.example/y", second, fetched_at=NOW + DAY)), NOW + DAY)
+    assert titles(after) == ["Nothing has exploded at all"]
+    assert after.items[0].id == before.items[0].id, "it keeps its id"
+    again = accumulate_news(after, news_of(told_by("https://f.example/y", second, fetched_at=NOW + 2 * DAY)), NOW)
+    assert again == after
+    assert len(news_of([*told_by("https://f.example/x", first), *told_by("https://g.example/x", second)]).items) == 2
+
+
+def test_a_guid_that_is_an_address_is_the_same_at_every_feed_and_a_number_at_none() -> None:
+    first = replace(story("Widgets explode everywhere", "https://a.example/1"), guid="https://a.example/story?utm_x=1")
+    second = replace(story("Nothing has exploded at all", "https://b.example/2"), guid="http://a.example/story")
+    assert len(news_of([*told_by("https://f.example", first), *told_by("https://g.example", second)]).items) == 1
+    assert len(news_of(told_by("https://f.example", replace(first, guid="1"), replace(second, guid="1"))).items) == 2
+
+
+def test_what_one_says_of_the_mood_stays_with_who_said_it_when_another_tells_the_story() -> None:
+    headline = "Apple sells many widgets"
+    fed = items(story(headline, "https://a.example/1", "2026-11-20T10:00:00Z"))
+    answer = Answer(None, "call-9", "https://m.example", NOW, sandbox=False, asked=True)
+    model = web_story(
+        answer,
+        source="model",
+        kind=Kind.MODEL,
+        title=headline,
+        url="https://a.example/1",
+        publisher="A",
+        published=None,
+        summary=None,
+        symbols=["AAPL"],
+        sentiment="positive",
+    )
+    contributions = [
+        Contribution("feeds", Kind.FEED, news_of(fed)),
+        Contribution("model", Kind.MODEL, news_of([model])),
+    ]
+    [item] = merge_news(contributions).items
+    assert (item.source, item.sentiment) == ("feeds", "positive")
+    assert item.sentiment_by is not None
+    assert (item.sentiment_by.source, item.sentiment_by.kind, item.sentiment_by.call_id) == (
+        "model",
+        Kind.MODEL,
+        "call-9",
+    )
+    assert (fed[0].sentiment, fed[0].sentiment_by) == (None, None)
+    assert merge_news(contributions[::-1]) == merge_news(contributions)
+
+
+def test_what_a_silent_source_said_long_ago_is_left_out_of_the_document() -> None:
+    old = items(story("The older of the two", "https://a.example/1", "2026-08-20T10:00:00Z"), fetched_at=NOW - 95 * DAY)
+    new = items(story("The newer of the two", "https://a.example/2", "2026-11-21T10:00:00Z"))
+    said = [Contribution("a", Kind.FEED, news_of(old)), Contribution("b", Kind.FEED, news_of(new))]
+    assert titles(merge_news(said, age=90 * DAY)) == ["The newer of the two"]
+    assert len(merge_news(said).items) == 2
+    assert titles(merge_news(said, most=1)) == ["The newer of the two"]
+
+
 def test_a_merge_does_not_depend_on_the_order_of_sources() -> None:
     headline = "Apple sells many widgets"
     fed = items(
@@ -471,6 +557,7 @@ stories = st.builds(
     published=st.sampled_from([None, NOW - DAY, NOW - 2 * DAY]),
     summary=st.none(),
     symbols=st.just(()),
+    guid=st.sampled_from([None, "guid-number-one", "guid-number-two", "https://a.example/1"]),
 )
 
 

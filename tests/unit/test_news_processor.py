@@ -28,6 +28,8 @@ FIRST, SECOND = "https://one.example/AAPL.rss", "https://two.example/AAPL.rss"
 TICKERS = "https://www.sec.gov/files/company_tickers.json"
 SUBMISSIONS = "https://data.sec.gov/submissions/CIK0000320193.json"
 
+UNNAMED = NotFound("nobody says what companies are called", Reason.NO_DATA)
+
 
 class FakeAsk:
     """Answers by URL with a body, or raises the error it holds."""
@@ -36,7 +38,8 @@ class FakeAsk:
         self.answers = answers
 
     async def __call__(self, resource: Resource, parse: Callable[[bytes], T]) -> Answer[T]:
-        found = self.answers[resource.request.url]
+        found = self.answers.get(resource.request.url, UNNAMED if resource.request.url == TICKERS else None)
+        assert found is not None, resource.request.url
         if isinstance(found, Exception):
             raise found
         return Answer(parse(found), f"call of {resource.key}", resource.request.url, NOW, sandbox=False, asked=True)
@@ -77,6 +80,19 @@ async def test_a_feed_that_fails_does_not_silence_the_others(failure: Exception)
     ask = FakeAsk({FIRST: failure, SECOND: feed("Pears are ripe today")})
     outcome = await processor(FIRST, SECOND).process(task(), {}, APPLE, ask, NOW)
     assert outcome.state is TaskState.COMPLETED
+
+
+async def test_a_company_without_a_name_is_told_from_others_by_what_edgar_calls_it() -> None:
+    table = orjson.dumps({"0": {"cik_str": 320193, "ticker": "AAPL", "title": "Apple Inc."}})
+    ask = FakeAsk({TICKERS: table, FIRST: feed("Apple rests for a while", "Pears are ripe today")})
+    news = processor(FIRST)
+    outcome = await news.process(task(), {}, APPLE, ask, NOW)
+    assert outcome.contribution is not None
+    assert [item.title for item in news.read(outcome.contribution).items] == ["Apple rests for a while"]
+    named = Symbol("AAPL", "Pears Limited")
+    outcome = await news.process(task(), {}, named, ask, NOW)
+    assert outcome.contribution is not None
+    assert [item.title for item in news.read(outcome.contribution).items] == ["Pears are ripe today"]
 
 
 async def test_it_fails_when_every_feed_failed() -> None:
