@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-_as_json = click.option("--json", "as_json", is_flag=True, help="One JSON value on standard output.")
+from scheduler_service.cli.arguments import as_json
+
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -27,7 +28,7 @@ def register_backups(cli: click.Group) -> None:
 @click.option(
     "--verify", metavar="FILE", type=_FILE, help="Make none: read this one through, and say whether it is good."
 )
-@_as_json
+@as_json
 @click.pass_obj
 def backup(paths: tuple[Path, ...], directory: Path | None, verify: Path | None, as_json: bool) -> int:
     """Back up ledger, documents, logs and configuration into one file that was read back.
@@ -46,7 +47,7 @@ def backup(paths: tuple[Path, ...], directory: Path | None, verify: Path | None,
 @click.command()
 @click.argument("file", type=_FILE)
 @click.option("--dry-run", is_flag=True, help="Read it through, and say what would be restored.")
-@_as_json
+@as_json
 @click.pass_obj
 def restore(paths: tuple[Path, ...], file: Path, dry_run: bool, as_json: bool) -> int:
     """Put a backup in the place of the data directory; the old one is kept beside it.

@@ -15,17 +15,16 @@ from typing import Any
 import click
 
 from scheduler_service import __version__
+from scheduler_service.cli.arguments import TIMES, as_json
 from scheduler_service.cli.backup_commands import register_backups
+from scheduler_service.cli.looking_commands import register_looks
+from scheduler_service.cli.operating_commands import register_operations
 from scheduler_service.errors import AlreadyRunning, ConfigurationError, NotRunning, SchedulerServiceError
 from scheduler_service.redaction import escape, redact
 
 EXIT_CODES = ((ConfigurationError, 2), (NotRunning, 3), (AlreadyRunning, 4))
 """Every other error is 1."""
 INTERRUPTED = 130
-
-STATUSES = ("queued", "running", "completed", "skipped", "failed", "ran", "caught_up", "coalesced", "missed")
-"""States of tasks and outcomes of slots."""
-TIMES = "Such as 2027-01-04T09:00:00Z; by the clocks of service.timezone 2027-01-04T09:00, 2027-01-04 or 09:00; now."
 
 
 class Commands(click.Group):
@@ -54,9 +53,6 @@ class Commands(click.Group):
 def complain(sentence: str) -> None:
     """What went wrong, on standard error, without secrets and control characters."""
     click.echo(escape(redact(sentence), keep="\n"), err=True)
-
-
-as_json = click.option("--json", "as_json", is_flag=True, help="One JSON value on standard output.")
 
 
 @click.group(
@@ -162,59 +158,7 @@ def fetch(
     return fetch_now(paths, domain, symbols, source=source, force=force, reparse=reparse, wait=wait, as_json=as_json)
 
 
-@cli.command()
-@click.argument("symbol")
-@click.argument("domain", required=False)
-@as_json
-@click.pass_obj
-def show(paths: tuple[Path, ...], symbol: str, domain: str | None, as_json: bool) -> int:
-    """Show what is known of a stock."""
-    from scheduler_service.cli.show import show as show_documents
-
-    return show_documents(paths, symbol, domain, as_json=as_json)
-
-
-@cli.command()
-@click.option("--ready", "only_ready", is_flag=True, help="Only whether it is ready; degraded is ready too.")
-@as_json
-@click.pass_obj
-def status(paths: tuple[Path, ...], only_ready: bool, as_json: bool) -> int:
-    """Show how the running service is.
-
-    Exit code 1 when it is degraded (with --ready: when it is not ready), 3 when none runs.
-    """
-    from scheduler_service.cli.status import status as show_status
-
-    return show_status(paths, only_ready=only_ready, as_json=as_json)
-
-
-@cli.command()
-@click.option("--job", metavar="ID", help="Only of this schedule.")
-@click.option("--symbol", help="Only tasks of this symbol.")
-@click.option("--status", type=click.Choice(STATUSES), help="Only tasks in this state, and slots with this outcome.")
-@click.option("--last", metavar="DURATION", default="7d", show_default=True, help="How far back, such as 12h or 7d.")
-@as_json
-@click.pass_obj
-def history(
-    paths: tuple[Path, ...], job: str | None, symbol: str | None, status: str | None, last: str, as_json: bool
-) -> int:
-    """Show what happened: slots, runs and tasks, newest first."""
-    from scheduler_service.cli.history import history as show_history
-
-    return show_history(paths, job=job, symbol=symbol, status=status, last=last, as_json=as_json)
-
-
-@cli.command()
-@click.argument("name", metavar="JOB|DOMAIN")
-@click.argument("symbol", required=False)
-@click.option("--at", metavar="TIME", help="Of this time, past or future; now by default. " + TIMES)
-@as_json
-@click.pass_obj
-def why(paths: tuple[Path, ...], name: str, symbol: str | None, at: str | None, as_json: bool) -> int:
-    """Say why something was, is or will be fetched, or not, and which setting decided."""
-    from scheduler_service.cli.why import why as explain_why
-
-    return explain_why(paths, name, symbol, at=at, as_json=as_json)
+register_looks(cli)
 
 
 @cli.command()
@@ -240,104 +184,7 @@ def simulate(
     return simulate_configuration(paths, days=days, start=start, seed=seed, faults=faults, as_json=as_json)
 
 
-@cli.command()
-@click.argument("job", required=False)
-@click.option("--all", "everything", is_flag=True, help="All schedules.")
-@click.option("--for", "span", metavar="DURATION", help="So long, such as 2h or 7d; else until someone resumes.")
-@click.option("--reason", metavar="TEXT", help="Why, for whoever asks.")
-@as_json
-@click.pass_obj
-def pause(
-    paths: tuple[Path, ...], job: str | None, everything: bool, span: str | None, reason: str | None, as_json: bool
-) -> int:
-    """Have the running service pause a schedule, or all.
-
-    Slots are skipped and waiting tasks held; running tasks finish, and a person's fetch is not held. Exit code 3 when
-    none runs.
-    """
-    from scheduler_service.cli.pause import pause as pause_schedule
-
-    return pause_schedule(paths, job, everything=everything, span=span, reason=reason, as_json=as_json)
-
-
-@cli.command()
-@click.argument("job", required=False)
-@click.option("--all", "everything", is_flag=True, help="End every pause.")
-@as_json
-@click.pass_obj
-def resume(paths: tuple[Path, ...], job: str | None, everything: bool, as_json: bool) -> int:
-    """Have the running service end a pause.
-
-    Exit code 3 when none runs.
-    """
-    from scheduler_service.cli.pause import resume as resume_schedule
-
-    return resume_schedule(paths, job, everything=everything, as_json=as_json)
-
-
-@cli.command()
-@click.argument("symbol", required=False)
-@click.argument("domain", required=False)
-@click.option("--provider", metavar="NAME", help="Instead: have a provider that keeps failing tried at once.")
-@click.option("--reject", is_flag=True, help="Drop what was set aside as doubtful; the document stays as it is.")
-@as_json
-@click.pass_obj
-def release(
-    paths: tuple[Path, ...], symbol: str | None, domain: str | None, provider: str | None, reject: bool, as_json: bool
-) -> int:
-    """Have the running service ask again for a stock that it leaves alone, or believe what it set aside.
-
-    What failed before counts no more: its sources are asked at their next slot, quarantined or not. An answer that was
-    set aside as doubtful is accepted where its DOMAIN is named. With --provider one request finds out whether it works
-    again; Retry-After, rate and budget hold as before. Exit code 3 when none runs.
-    """
-    from scheduler_service.cli.release import release as release_stock
-    from scheduler_service.cli.release import try_provider
-
-    if (provider is None) == (symbol is None) or (provider is not None and reject):
-        raise click.UsageError("give a SYMBOL, or --provider NAME alone")
-    if symbol is None:
-        return try_provider(paths, str(provider), as_json=as_json)
-    return release_stock(paths, symbol, domain, as_json=as_json, reject=reject)
-
-
-@cli.command()
-@as_json
-@click.pass_obj
-def budget(paths: tuple[Path, ...], as_json: bool) -> int:
-    """Show what was spent at each provider, what is left, and how long it lasts.
-
-    Works beside the running service and without one.
-    """
-    from scheduler_service.cli.budget import budget as show_budget
-
-    return show_budget(paths, as_json=as_json)
-
-
-@cli.command()
-@as_json
-@click.pass_obj
-def reload(paths: tuple[Path, ...], as_json: bool) -> int:
-    """Have the running service read its configuration anew.
-
-    Exit code 2 when it is not valid: the service goes on with the one it has. 3 when none runs.
-    """
-    from scheduler_service.cli.reload import reload as reload_service
-
-    return reload_service(paths, as_json=as_json)
-
-
-@cli.command()
-@click.argument("domain")
-@as_json
-def schema(domain: str, as_json: bool) -> int:
-    """Print the JSON Schema of a domain's documents, with and without --json."""
-    from scheduler_service.cli.schema import schema as print_schema
-
-    del as_json
-    return print_schema(domain)
-
-
+register_operations(cli)
 register_backups(cli)
 
 

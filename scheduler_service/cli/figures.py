@@ -29,11 +29,16 @@ def amount(value: Decimal | None) -> str:
     return f"{value:,.2f}"
 
 
-def percent(fraction: Decimal | None, *, signed: bool = False) -> str:
+def percent(fraction: Decimal | None, *, signed: bool = False, digits: int = 1) -> str:
     """``24.3 %``, or with its sign."""
     if fraction is None:
         return UNKNOWN
-    return f"{fraction * 100:{'+' if signed else ''},.1f} %"
+    return f"{fraction * 100:{'+' if signed else ''},.{digits}f} %"
+
+
+def cut(text: str, longest: int) -> str:
+    """``A long sent…``."""
+    return text if len(text) <= longest else f"{text[: longest - 1].rstrip()}…"
 
 
 def growth(now: Decimal | None, before: Decimal | None) -> Decimal | None:

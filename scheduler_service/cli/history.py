@@ -69,7 +69,7 @@ def history(
     """0, also where nothing happened."""
     settings = settings_of(paths)
     now = (clock or SystemClock()).now()
-    since = now - _duration(last)
+    since = now - read_duration(last)
     wanted = Wanted(since, job, None if symbol is None else read_symbol(symbol), status)
     happened = look(settings, partial(_read, wanted=wanted))
     if as_json:
@@ -83,7 +83,7 @@ def history(
     return 0
 
 
-def _duration(last: str) -> int:
+def read_duration(last: str) -> int:
     try:
         return parse_duration(last)
     except ValueError as error:

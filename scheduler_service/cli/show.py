@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from scheduler_service.cli.configuration import choose, perhaps, read_symbol, settings_of, source_providers
-from scheduler_service.cli.document_view import print_data
+from scheduler_service.cli.document_view import print_data, print_story
 from scheduler_service.cli.figures import ago
 from scheduler_service.cli.ledger import look
 from scheduler_service.cli.terminal import line, print_json
@@ -59,10 +59,11 @@ def show(paths: Sequence[Path], symbol: str, domain: str | None, *, as_json: boo
         print_json(documents[domain] if domain is not None else documents)
         return 0
     now = (clock or SystemClock()).now()
-    for place, known in enumerate(found):
-        if place:
-            line()
-        _print(settings, known, now, whole=domain is not None)
+    if domain is None:
+        _tell(settings, found, now)
+    else:
+        for known in found:
+            _print(settings, known, now)
     return 0
 
 
@@ -107,10 +108,29 @@ def _nothing(settings: Settings, symbol: str, domain: str | None) -> str:
     return f"nothing is known of {what}: it is not on the watchlist{perhaps(symbol, watched)}"
 
 
-def _print(settings: Settings, known: Known, now: Instant, *, whole: bool) -> None:
+def _tell(settings: Settings, found: Sequence[Known], now: Instant) -> None:
+    """A stock's story, on one screen."""
+    symbol = found[0].row.symbol
+    line(f"{_named(settings, symbol)}{'   SANDBOX: not live data' if settings.sandbox else ''}")
+    print_story(_record(known.row) for known in found)
+    for known in found:
+        row = known.row
+        checked = min((state.checked_at for state in known.states.values() if state.checked_at), default=None)
+        failed = [name for name, state in known.states.items() if state.status == stock_state_store.FAILED]
+        trouble = f"; failing: {', '.join(sorted(failed))}" if failed else ""
+        line(f"{row.domain}: checked {ago(checked, now)}, changed {ago(row.changed_at, now)}{trouble}")
+        if known.doubtful:
+            line(f"  {', '.join(sorted(known.doubtful))}: set aside as doubtful; see show {symbol} {row.domain}")
+
+
+def _named(settings: Settings, symbol: str) -> str:
+    name = next((watched.name for watched in settings.watchlist if watched.symbol == symbol), None)
+    return f"{symbol} ({name})" if name else symbol
+
+
+def _print(settings: Settings, known: Known, now: Instant) -> None:
     row = known.row
-    name = next((watched.name for watched in settings.watchlist if watched.symbol == row.symbol), None)
-    line(f"{row.symbol}{f' ({name})' if name else ''}: {row.domain}")
+    line(f"{_named(settings, row.symbol)}: {row.domain}")
     if settings.sandbox:
         line("SANDBOX: not live data")
     for source, state in sorted(known.states.items()):
@@ -122,7 +142,7 @@ def _print(settings: Settings, known: Known, now: Instant, *, whole: bool) -> No
             line(f"    set aside as doubtful: {doubt.said}")
             line(f"    accept it: scheduler-service release {row.symbol} {row.domain}; drop it: the same with --reject")
     line(f"  changed {to_iso_seconds(row.changed_at)}{' (a wrong clock)' if row.changed_at > now else ''}")
-    print_data(_record(row), whole=whole)
+    print_data(_record(row), whole=True)
 
 
 def _record(row: DocumentRow) -> Record | bytes:

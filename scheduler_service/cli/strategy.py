@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from scheduler_service.cli.configuration import read_symbol, settings_of
+from scheduler_service.cli.history import read_duration
 from scheduler_service.cli.terminal import line, print_json, table
 from scheduler_service.clock import SystemClock, to_iso_seconds
 from scheduler_service.stores.data_directory import DataDirectory
@@ -15,19 +16,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from scheduler_service.clock import Clock, Instant, Micros
+    from scheduler_service.clock import Clock, Instant
     from scheduler_service.stores.strategy_log_store import StrategyEntry
 
 SHOWN = 50
 
 
-def strategy(
-    paths: Sequence[Path], *, symbol: str | None, last: Micros, as_json: bool, clock: Clock | None = None
-) -> int:
+def strategy(paths: Sequence[Path], *, symbol: str | None, last: str, as_json: bool, clock: Clock | None = None) -> int:
     """0, also where nothing was noticed; 1 where the log cannot be read."""
     settings = settings_of(paths)
     folder = DataDirectory(settings.service.data_dir).strategy_log
-    since = (clock or SystemClock()).now() - last
+    since = (clock or SystemClock()).now() - read_duration(last)
     wanted = None if symbol is None else read_symbol(symbol)
     try:
         entries = asyncio.run(_entries(folder, since))

@@ -34,7 +34,7 @@ MOST_IN_A_DAY = 20
 LEAP = 2
 MOST_SPLIT = 60
 """A share is split into at most so many, or so many become one: overnight, and the previous close is told anew."""
-_CENT_OF_A_PERCENT = Decimal("0.0001")
+_MILLIONTH = Decimal("0.000001")
 _PLAIN = re.compile(r"-?[0-9]{1,30}(?:\.[0-9]{1,30})?")
 _A_TIME: dict[str, Any] = {"format": "date-time", "pattern": "Z$"}
 
@@ -42,7 +42,7 @@ _A_TIME: dict[str, Any] = {"format": "date-time", "pattern": "Z$"}
 class QuotesData(Record):
     """A share's last price and the close of the session before it, in full units of ``currency`` (ISO 4217, or
     ``GBX`` for pence; null where nobody says it). ``as_of``: when that was its price. ``change`` is from the previous
-    close on, ``change_percent`` the same in percent: 1.25 is 1.25 %.
+    close on, ``change_ratio`` the same as a fraction of it: 0.0125 is 1.25 %.
     """
 
     price: Number
@@ -50,7 +50,7 @@ class QuotesData(Record):
     currency: str | None = None
     as_of: str = Field(json_schema_extra=_A_TIME)
     change: Number | None = None
-    change_percent: Number | None = None
+    change_ratio: Number | None = None
     provenance: Provenance
 
 
@@ -130,17 +130,17 @@ def quotes_of(quoted: Quoted, provenance: Provenance, fetched_at: Instant) -> Qu
         raise ParseError(
             f"this is no quote: its time is {to_iso_seconds(quoted.at)}, which has not come yet", Reason.NO_DATA
         )
-    change = percent = None
+    change = ratio = None
     if quoted.previous_close is not None:
         change = quoted.price - quoted.previous_close
-        percent = (change * 100 / quoted.previous_close).quantize(_CENT_OF_A_PERCENT)
+        ratio = (change / quoted.previous_close).quantize(_MILLIONTH)
     return QuotesData(
         price=quoted.price,
         previous_close=quoted.previous_close,
         currency=quoted.currency,
         as_of=to_iso(quoted.at),
         change=change,
-        change_percent=percent,
+        change_ratio=ratio,
         provenance=provenance,
     )
 

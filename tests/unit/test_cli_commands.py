@@ -12,7 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from scheduler_service import __version__
-from scheduler_service.cli.commands import STATUSES, Commands, cli
+from scheduler_service.cli.arguments import STATUSES
+from scheduler_service.cli.commands import Commands, cli
 from scheduler_service.errors import (
     AlreadyRunning,
     ConfigurationError,
@@ -37,13 +38,13 @@ COMMANDS = [
     "status",
     "history",
     "why",
+    "budget",
+    "schema",
     "simulate",
     "pause",
     "resume",
     "release",
-    "budget",
     "reload",
-    "schema",
     "backup",
     "restore",
     "version",

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from scheduler_service.cli import fetch as fetch_module
 from scheduler_service.cli.commands import cli
-from scheduler_service.cli.document_view import print_data
+from scheduler_service.cli.document_view import print_data, print_story
 from scheduler_service.clock import DAY, HOUR, from_iso
 from scheduler_service.errors import AlreadyRunning
 from scheduler_service.models import Reason, RunOrigin, ScheduleOrigin, SlotOutcome, TaskState
@@ -191,12 +191,46 @@ def test_news_can_neither_steer_the_terminal_nor_mark_itself_up(capsys: pytest.C
 def test_show_prints_every_document_of_a_stock(config: Path) -> None:
     code, out, _ = run(config, "show", "aapl")
     assert code == 0
-    assert [line for line in out.splitlines() if line.startswith("AAPL (Apple Inc.): ")] == [
-        f"AAPL (Apple Inc.): {domain}" for domain in ("earnings", "news", "weather")
-    ]
-    assert "SANDBOX" in out
-    assert "the last try failed (timeout), 1 in a row" in out
+    lines = out.splitlines()
+    assert lines[0] == "AAPL (Apple Inc.)   SANDBOX: not live data"
+    assert lines[1].startswith("Results of FY2025 Q3 to 2025-06-28, filed 2025-06-28, USD")
+    assert lines[2].split() == ["revenue", "94.04", "B", "+9.6", "%", "85.78", "B"]
+    assert lines.index("Latest news") > 2
+    assert sum("Paper" in line for line in lines) == 5
+    assert [line.partition(":")[0] for line in lines[-3:]] == ["earnings", "news", "weather"]
+    assert "failing: feeds" in lines[-2]
+    assert max(map(len, lines)) <= 80
+    assert len(lines) <= 40
     assert not {"\x1b", "\x9b", "\u202e"} & set(out)
+    for domain in ("earnings", "news", "weather"):
+        code, out, _ = run(config, "show", "aapl", domain)
+        assert (code, out.splitlines()[0]) == (0, f"AAPL (Apple Inc.): {domain}")
+        assert not {"\x1b", "\x9b", "\u202e"} & set(out)
+    assert "the last try failed (timeout), 1 in a row" in run(config, "show", "aapl", "news")[1]
+
+
+def test_key_figures_are_marked_by_what_models_say_of_them(capsys: pytest.CaptureFixture[str]) -> None:
+    def check(figure: str, verdict: str) -> dict[str, Any]:
+        of = {"source": "perplexity", "figure": figure, "period": "metric", "period_end": "2025-12-27", "unit": "ratio"}
+        said = {"stated": 0.5, "filed": 0.5, "difference": 0, "verdict": verdict}
+        return {**of, **said, "provenance": ORIGIN, "filing": ORIGIN}
+
+    def metric(value: float, how: str = "filing") -> dict[str, Any]:
+        return {"value": value, "unit": "ratio", "as_of": "2025-12-27", "provenance": ORIGIN, "check": how}
+
+    metrics = {
+        "gross_margin": metric(0.5),
+        "net_margin": metric(0.5),
+        "roe": metric(0.5),
+        "cash": metric(1, "unverified"),
+    }
+    checks = [check("gross_margin", "verified"), check("net_margin", "conflicting")]
+    print_story([FundamentalsData.model_validate({"metrics": metrics, "checks": checks})])
+    out = capsys.readouterr().out
+    for wanted in ("50.0 % ✓", "50.0 % ✗", "100.0 % ?"):
+        assert wanted in out
+    assert "stated by perplexity: 1 verified, 1 conflicting, 0 unverified" in out
+    assert all(len(line) <= 78 for line in out.splitlines())
 
 
 def test_show_in_json_is_the_document_or_all_of_them_by_domain(config: Path) -> None:

@@ -53,7 +53,7 @@ def finnhub(**changed: Any) -> Quoted:
 def test_finnhubs_answer_is_read_as_it_is_written() -> None:
     said = quotes_of(finnhub(), ORIGIN, NOW)
     assert (said.price, said.previous_close, said.currency) == (Decimal("189.25"), Decimal(188), None)
-    assert (said.change, said.change_percent) == (Decimal("1.25"), Decimal("0.6649"))
+    assert (said.change, said.change_ratio) == (Decimal("1.25"), Decimal("0.006649"))
     assert said.as_of == "2026-11-23T15:30:00Z"
 
 
@@ -79,7 +79,7 @@ def test_what_is_no_answer_is_a_parse_error(body: bytes) -> None:
 
 def test_a_share_that_never_closed_before_has_no_change() -> None:
     said = quotes_of(finnhub(pc=0), ORIGIN, NOW)
-    assert (said.previous_close, said.change, said.change_percent) == (None, None, None)
+    assert (said.previous_close, said.change, said.change_ratio) == (None, None, None)
 
 
 @pytest.mark.parametrize(
