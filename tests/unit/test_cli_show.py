@@ -202,7 +202,7 @@ def test_show_prints_every_document_of_a_stock(config: Path) -> None:
     assert max(map(len, lines)) <= 80
     assert len(lines) <= 40
     assert not {"\x1b", "\x9b", "\u202e"} & set(out)
-    for domain in ("earnings", "news", "weather"):
+    for domain in ("earnings", "news"):
         code, out, _ = run(config, "show", "aapl", domain)
         assert (code, out.splitlines()[0]) == (0, f"AAPL (Apple Inc.): {domain}")
         assert not {"\x1b", "\x9b", "\u202e"} & set(out)
