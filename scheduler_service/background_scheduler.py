@@ -80,7 +80,7 @@ class BackgroundScheduler:
         self.engine = Engine(settings, self.clock, self.publish, transport, compute_sessions, patience, durable)
         self._disconnect = connect(self._bus, log=log, works_again=self.engine.waker.works_again)
         self.dispatcher = self.engine.dispatcher
-        self._watching = Watching(self.engine, patience)
+        self._watching = Watching(self.engine, self.status, lambda: self._started_at, patience, pings=web)
         self._initialisation = Initialisation(STEPS)
         self._owned = OwnedTasks(self.died)
         self.rounds = Rounds(
@@ -219,7 +219,8 @@ class BackgroundScheduler:
 
     async def status(self) -> views.Status:
         seen = await overview(self.engine, self.readiness(), self._started_at, self._impaired())
-        return seen.model_copy(update={"backup": await view_of(self.backups, self.clock.now())})
+        watching = {"health": self._watching.health(), "markets": self._watching.markets()}
+        return seen.model_copy(update={"backup": await view_of(self.backups, self.clock.now()), **watching})
 
     async def fetch(self, request: views.FetchRequest) -> AsyncGenerator[views.TaskReport, None]:
         check_request(request, self.engine.processors)

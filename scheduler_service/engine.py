@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from scheduler_service.calendar_upkeep import CalendarUpkeep
+from scheduler_service.calls import Limits, Request
 from scheduler_service.clients.base import discover as discover_clients
 from scheduler_service.clients.file_transport import FileTransport
 from scheduler_service.clients.http import AiohttpTransport
 from scheduler_service.clients.retry_handler import RetryHandler
 from scheduler_service.clock import SECOND
+from scheduler_service.composing import allowed_hosts, build_processors, exchanges_needed, provider_options
 from scheduler_service.dispatcher import Dispatcher
+from scheduler_service.errors import TransientClientError
 from scheduler_service.executors import fundamental_executor, local_executor
 from scheduler_service.executors.fundamental_executor import FundamentalExecutor
 from scheduler_service.executors.local_executor import LocalExecutor, lane_of, lanes_of, provider_of
@@ -26,13 +29,10 @@ from scheduler_service.executors.reports import run_closed
 from scheduler_service.executors.waking import Waker
 from scheduler_service.gates.ask import Gates
 from scheduler_service.marks import window_warnings
-from scheduler_service.models import Event, Symbol
-from scheduler_service.processors.base import Processor, Retention, SourcePolicy, exchange_of
-from scheduler_service.processors.base import discover as discover_processors
-from scheduler_service.sandbox.memory import BASE
+from scheduler_service.models import Event, Reason, Symbol
 from scheduler_service.sandbox.routed import RoutedTransport
 from scheduler_service.sandbox.server import HOST, SandboxServer
-from scheduler_service.sandbox.upstream import SandboxUpstream, urls
+from scheduler_service.sandbox.upstream import SandboxUpstream
 from scheduler_service.stores import task_store
 from scheduler_service.stores.atomic_files import sweep
 from scheduler_service.stores.data_directory import LIVE, SANDBOX, DataDirectory, claim_mode
@@ -40,11 +40,9 @@ from scheduler_service.stores.database import Ledger
 from scheduler_service.stores.publisher import Publisher
 from scheduler_service.stores.raw_store import RawStore
 from scheduler_service.stores.strategy_log_store import StrategyLog
-from scheduler_service.triggers import exchanges_of
-from scheduler_service.windows import usual_hours
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable
 
     from scheduler_service.calendar_file import Compute
     from scheduler_service.calls import Client, Transport
@@ -54,13 +52,12 @@ if TYPE_CHECKING:
     from scheduler_service.initialisation import OwnedTasks
     from scheduler_service.models import Publish
     from scheduler_service.settings.loaded import Settings
-    from scheduler_service.settings.providers import ProviderOptions
-    from scheduler_service.windows import Calendars
 
 T = TypeVar("T")
 
 DISK_THREADS = 4
 PARSE_THREADS = 2
+MOST_OF_A_PING = 100_000
 
 
 class Engine:
@@ -263,6 +260,13 @@ class Engine:
         """Runs a function on the parsing pool."""
         return await asyncio.get_running_loop().run_in_executor(self._parsing, partial(function, *args))
 
+    async def ping(self, url: str) -> None:
+        """Asks an address that the configuration names, for nothing but that it was asked. Raises ``ClientError``."""
+        assert self._transport is not None
+        answer = await self._transport.send(Request(url), Limits(max_bytes=MOST_OF_A_PING, timeout=10.0))
+        if answer.status >= 400:
+            raise TransientClientError(f"it answered {answer.status}", Reason.PROVIDER_DOWN)
+
     def strategy_log(self) -> StrategyLog:
         """Where what was noticed is written down."""
         return StrategyLog(self.directory.strategy_log, self._disk)
@@ -285,7 +289,9 @@ class Engine:
         self.directory.release()
 
     async def _open_transport(self) -> Transport:
-        hosts = allowed_hosts(self.options.values())
+        ping_url = self.settings.monitors.health.ping_url
+        named = () if ping_url is None else (urlsplit(ping_url.get_secret_value()).hostname or "",)
+        hosts = (*allowed_hosts(self.options.values()), *filter(None, named))
         files = [path for options in self.options.values() for path in options.files()]
         if not self.sandboxed:
             return FileTransport(AiohttpTransport(hosts), files)
@@ -298,46 +304,3 @@ class Engine:
     def _clients(self) -> dict[str, Client]:
         found = discover_clients()
         return {name: found[name](options, self.clock) for name, options in self.options.items()}
-
-
-def provider_options(settings: Settings) -> dict[str, ProviderOptions]:
-    """The providers in use as they are asked: the sandbox's, where it answers, with its addresses and keys."""
-    known = {name: settings.providers[name] for name in sorted(settings.used_providers)}
-    return {
-        name: options.model_copy(update=urls(BASE).get(name, {})) if settings.uses_sandbox(name) else options
-        for name, options in known.items()
-    }
-
-
-def exchanges_needed(settings: Settings) -> set[str]:
-    """Those whose sessions decide when a schedule is due, or how old a stock's data is."""
-    domains = discover_processors()
-    of_triggers = {name for s in settings.schedules if s.enabled for name in exchanges_of(s.trigger)}
-    if not any(domains[domain].in_market_time for domain in settings.domains):
-        return of_triggers
-    return of_triggers | {exchange_of(symbol) for symbol in settings.watchlist}
-
-
-def build_processors(
-    settings: Settings, clients: Mapping[str, Client], calendars: Calendars = usual_hours
-) -> dict[str, Processor[Any]]:
-    """The configured domains, each with those of its sources that are enabled and whose provider is on."""
-    found = discover_processors()
-    built: dict[str, Processor[Any]] = {}
-    for domain, domain_settings in settings.domains.items():
-        providers = {source.name: source.provider for source in found[domain].sources}
-        policies = [
-            SourcePolicy(s.use, s.fresh_for, only_when_missing=s.when == "missing")
-            for s in domain_settings.enabled_sources
-            if providers[s.use] in clients
-        ]
-        kept = settings.retention.of(domain)
-        if policies:
-            built[domain] = found[domain](clients, policies, Retention(kept.age, kept.items), calendars)
-    return built
-
-
-def allowed_hosts(options: Iterable[ProviderOptions]) -> tuple[str, ...]:
-    """The hosts a user wrote: only they may be inside addresses."""
-    hosts = {urlsplit(url).hostname for provider in options for url in provider.addresses().values()}
-    return tuple(sorted(host for host in hosts if host))

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from scheduler_service.calls import Cost
 from scheduler_service.clock import StoppedClock
+from scheduler_service.composing import provider_options
 from scheduler_service.definitions import fingerprint, restore
-from scheduler_service.engine import provider_options
 from scheduler_service.gates.gate import Gate
 from scheduler_service.market_time import ELAPSED
 from scheduler_service.models import Reason, RunOrigin, ScheduleOrigin, StockState, Symbol, TaskState

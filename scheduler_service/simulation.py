@@ -20,7 +20,7 @@ from scheduler_service.background_scheduler import BackgroundScheduler
 from scheduler_service.calendar_file import path_of
 from scheduler_service.calendar_format import calendar_text
 from scheduler_service.clock import DAY, SECOND
-from scheduler_service.engine import provider_options
+from scheduler_service.composing import provider_options
 from scheduler_service.errors import CalendarsNotComputed
 from scheduler_service.market_time import ELAPSED
 from scheduler_service.rounds import SWEEP_EVERY

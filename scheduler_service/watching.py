@@ -1,23 +1,56 @@
-"""What notices, tells and remembers beside the fetching: follow-ups, the strategy log, what is told of it, backups."""
+"""What notices, tells and remembers beside the fetching: monitors, follow-ups, the strategy log, backups."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
 from scheduler_service.backup_scheduler import BackupScheduler
+from scheduler_service.clock import HOUR, to_iso_seconds
+from scheduler_service.errors import ClientError
 from scheduler_service.events.event_handler import reactions
 from scheduler_service.following_up import FollowUps
+from scheduler_service.models import Event
+from scheduler_service.monitors.base import Watch
+from scheduler_service.monitors.health_monitor import HealthMonitor
+from scheduler_service.monitors.market_monitor import MarketMonitor
+from scheduler_service.monitors.risk import Limits
+from scheduler_service.monitors.risk_monitor import EVERY, RiskMonitor
 from scheduler_service.noticing import NoticeReader
+from scheduler_service.processors.base import ageing_of
+from scheduler_service.vitals import vitals
+from scheduler_service.web import views
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from scheduler_service.clock import Instant, Micros
     from scheduler_service.engine import Engine
     from scheduler_service.initialisation import OwnedTasks
+    from scheduler_service.monitors.health_monitor import Vitals
+    from scheduler_service.monitors.market_monitor import MarketState
+
+SAY_AGAIN: Micros = HOUR
 
 
 class Watching:
-    """The parts that watch, wired to one engine."""
+    """The parts that watch, wired to one engine. ``status`` tells how the service is."""
 
-    def __init__(self, engine: Engine, patience: int = 1) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        status: Callable[[], Awaitable[views.Status]],
+        started_at: Callable[[], Instant],
+        patience: int = 1,
+        *,
+        pings: bool = True,
+    ) -> None:
+        """``pings``: whether it may tell the world outside that it lives."""
+        self._engine = engine
+        self._status = status
+        self._started_at = started_at
+        self._ping_failed_at: Instant | None = None
+        monitors = engine.settings.monitors
         self._follow_ups = FollowUps(engine.ledger, engine.processors, engine.dispatcher, engine.clock)
         self._notices = NoticeReader(
             ledger=engine.ledger,
@@ -32,6 +65,20 @@ class Watching:
         self.backups = BackupScheduler(
             engine.settings, engine.ledger, engine.clock, engine.publish, engine.calendars.calendar
         )
+        self._market = MarketMonitor(engine.calendars.exchanges, engine.calendars.calendar)
+        ping = self._ping if pings and monitors.health.ping_url is not None else None
+        self._health = HealthMonitor(self._look, monitors.health.every * patience, ping)
+        watched: list[Any] = [self._market, self._health]
+        risk = monitors.risk
+        if risk.portfolio is not None:
+            limits = Limits(Decimal(str(risk.stop_loss_percent)), Decimal(str(risk.max_position_percent)))
+            watched.append(
+                RiskMonitor(risk.portfolio, limits, engine.ledger, self._market_age, every=EVERY * min(patience, 10))
+            )
+        self._watches: dict[str, Watch[Any]] = {
+            monitor.name: Watch(monitor, engine.ledger, engine.clock, engine.publish, self._notices.notify)
+            for monitor in watched
+        }
 
     async def plan_follow_ups(self) -> None:
         """Those that the documents want, after a start or a change of configuration."""
@@ -39,10 +86,48 @@ class Watching:
 
     def start(self, owned: OwnedTasks) -> None:
         owned.start("notices", self._notices.read_forever())
+        for name, watch in self._watches.items():
+            owned.start(f"{name} monitor", watch.look_forever())
         if self.backups.scheduled:
             owned.start("backups", self.backups.run_forever())
 
     @property
     def problem(self) -> str | None:
         """What of it does not work at the moment."""
-        return self._notices.problem or self.backups.problem
+        monitors = (watch.problem for watch in self._watches.values())
+        return next((said for said in (self._notices.problem, self.backups.problem, *monitors) if said), None)
+
+    def health(self) -> views.HealthView:
+        seen = self._health.vitals
+        return views.HealthView(state=seen.state, reasons=seen.reasons)
+
+    def markets(self) -> tuple[views.MarketView, ...]:
+        return tuple(map(_market, self._market.markets(self._engine.clock.now())))
+
+    async def _look(self) -> Vitals:
+        floor = self._engine.settings.monitors.health.disk_floor
+        status = await self._status()
+        return await vitals(self._engine, status, status.readiness, self._started_at(), floor)
+
+    async def _ping(self) -> None:
+        """A ping that fails harms nothing, and is said once an hour."""
+        url = self._engine.settings.monitors.health.ping_url
+        assert url is not None
+        now = self._engine.clock.now()
+        try:
+            await self._engine.ping(url.get_secret_value())
+        except ClientError as error:
+            if self._ping_failed_at is None or now - self._ping_failed_at >= SAY_AGAIN:
+                self._ping_failed_at = now
+                said = f"health.ping_url was not reached ({error.reason})"  # its address is a secret
+                self._engine.publish(Event("health.ping_failed", said, {}, "WARNING"))
+
+    def _market_age(self, symbol: str, at: Instant) -> Micros:
+        watched = self._engine.symbol(symbol)
+        ageing = ageing_of(watched, self._engine.calendars.calendar, in_market_time=True)
+        return ageing.between(at, max(at, self._engine.clock.now()))
+
+
+def _market(state: MarketState) -> views.MarketView:
+    until = None if state.until is None else to_iso_seconds(state.until)
+    return views.MarketView(exchange=state.exchange, open=state.open, until=until, note=state.note)

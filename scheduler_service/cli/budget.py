@@ -13,7 +13,7 @@ from scheduler_service.cli.figures import bars, local_iso, several
 from scheduler_service.cli.ledger import look
 from scheduler_service.cli.terminal import line, print_json, table
 from scheduler_service.clock import DAY, HOUR, MINUTE, StoppedClock, SystemClock, to_iso_seconds
-from scheduler_service.engine import provider_options
+from scheduler_service.composing import provider_options
 from scheduler_service.forecast import Known, forecasts, in_words
 from scheduler_service.gates.budget import Period, Unit, amount
 from scheduler_service.gates.gate import Gate

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from scheduler_service.calendar_file import compute_calendars, merged, read_calendars, warnings_of
 from scheduler_service.cli.terminal import line
-from scheduler_service.engine import exchanges_needed
+from scheduler_service.composing import exchanges_needed
 from scheduler_service.exchanges import all_exchanges
 from scheduler_service.marks import window_warnings
 from scheduler_service.stores.data_directory import DataDirectory

@@ -19,7 +19,7 @@ from scheduler_service.cli.configuration import find, read
 from scheduler_service.cli.figures import bars, several
 from scheduler_service.cli.terminal import line, print_json, table
 from scheduler_service.clock import BUILT_AT, SystemClock, to_datetime
-from scheduler_service.engine import exchanges_needed
+from scheduler_service.composing import exchanges_needed
 from scheduler_service.errors import ConfigurationError
 from scheduler_service.settings.units import format_usd
 from scheduler_service.simulation import Plan, simulate

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from scheduler_service.web.views import BackupView, ProviderState, Readiness, Status
+    from scheduler_service.web.views import BackupView, MarketView, ProviderState, Readiness, Status
 
 SLOTS_SHOWN = 8
 
@@ -44,12 +44,24 @@ def _print_readiness(readiness: Readiness, *, as_json: bool) -> int:
     return 0 if readiness.ready else 1
 
 
+def _market(market: MarketView) -> str:
+    """``XNYS is closed until 2026-11-27T14:30:00Z (half day)``."""
+    state = {True: "is open", False: "is closed", None: "is not known"}[market.open]
+    until = f" until {market.until}" if market.until else ""
+    return f"{market.exchange} {state}{until}{f' ({market.note})' if market.note else ''}"
+
+
 def print_status(said: Status) -> None:
     up = span(from_iso(said.now) - from_iso(said.started_at))
     state = "degraded" if said.readiness.ready and said.problems else said.readiness.state
     line(f"{said.name} is {state}: version {said.version}, pid {said.pid}, up {up}")
     line(f"{'Sandbox data' if said.sandbox else 'Data'}: {said.data_dir}")
     line(f"Tasks: {said.running} running, {said.queued} waiting")
+    if said.health is not None:
+        why = f": {'; '.join(said.health.reasons)}" if said.health.reasons else ""
+        line(f"Health: {said.health.state}{why}")
+    for market in said.markets:
+        line(f"Market: {_market(market)}")
     for problem in said.problems:
         line(f"Problem: {problem}")
     for warning in said.warnings:

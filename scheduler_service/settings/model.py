@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import BeforeValidator, Discriminator, Field, SecretStr, Tag, field_validator, model_validator
 
 from scheduler_service.clock import DAY, HOUR, MINUTE, SECOND, Micros
+from scheduler_service.exchanges import find_exchange
 from scheduler_service.models import Symbol
 from scheduler_service.settings.section import LocalPath, Section
 from scheduler_service.settings.tree import Written
@@ -280,20 +281,25 @@ class HealthMonitor(Section):
 
 class MarketMonitor(Section):
     exchanges: tuple[str, ...] = ()
-    """Whose openings and closings are told."""
+    """Whose openings and closings are told, beside those that schedules, or domains that age in sessions, go by."""
+
+    @field_validator("exchanges")
+    @classmethod
+    def _are_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(find_exchange(name).name for name in names)
 
 
 class RiskMonitor(Section):
     portfolio: LocalPath | None = None
-    """A CSV file of positions."""
-    stop_loss_percent: float | None = Field(default=None, gt=0, le=100)
+    """A CSV file of positions: symbol, quantity, average_price and, where one is set, stop. null: no risk is judged."""
+    stop_loss_percent: float = Field(default=5, gt=0, le=100)
     """A loss from which a position is a breach."""
-    max_position_percent: float | None = Field(default=None, gt=0, le=100)
+    max_position_percent: float = Field(default=15, gt=0, le=100)
     """A share of the portfolio from which a position is one."""
 
 
 class Monitors(Section):
-    """No effect in this version yet."""
+    """What is looked at every so often, and told when it changes. See [watching.md](watching.md)."""
 
     health: HealthMonitor = HealthMonitor()
     """The service itself."""

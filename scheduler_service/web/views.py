@@ -130,6 +130,22 @@ class PauseReport(Record):
     pauses: tuple[PauseView, ...]
 
 
+class HealthView(Record):
+    """``healthy``, ``degraded`` or ``unhealthy``, and why."""
+
+    state: str
+    reasons: tuple[str, ...] = ()
+
+
+class MarketView(Record):
+    """An exchange: ``open`` is null where its calendar does not reach; ``until``: when that changes."""
+
+    exchange: str
+    open: bool | None
+    until: str | None = None
+    note: str = ""
+
+
 class Status(Record):
     """The whole state in one look. ``problems`` are sentences; none of them: not degraded. ``warnings`` are sentences
     of what is less exact than it could be.
@@ -151,6 +167,8 @@ class Status(Record):
     models: tuple[ModelTrust, ...] = ()
     pauses: tuple[PauseView, ...] = ()
     backup: BackupView | None = None
+    health: HealthView | None = None
+    markets: tuple[MarketView, ...] = ()
     problems: tuple[str, ...]
     warnings: tuple[str, ...] = ()
 

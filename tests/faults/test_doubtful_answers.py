@@ -51,7 +51,8 @@ def look(machine: Machine) -> Status:
         return await overview(engine, Readiness(ready=True, state="ready", steps=()), engine.clock.now(), [])
 
     status: Status = machine.live(then)
-    return status
+    said = tuple(warning for warning in status.warnings if "holidays and half days" not in warning)
+    return status.model_copy(update={"warnings": said})
 
 
 def companyfacts_of_apple(machine: Machine) -> Any:

@@ -13,8 +13,8 @@ from scheduler_service.cli.check import check
 from scheduler_service.cli.configuration import read
 from scheduler_service.cli.figures import bars
 from scheduler_service.clock import HOUR, MINUTE, from_iso
+from scheduler_service.composing import provider_options
 from scheduler_service.cost_change import Noted, daily, to_text
-from scheduler_service.engine import provider_options
 from scheduler_service.gates.gate import Gate
 from scheduler_service.models import Reason
 from scheduler_service.settings.load import Found

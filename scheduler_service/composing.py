@@ -1,0 +1,66 @@
+"""From settings to parts: who is asked and how, by which processors, and whose sessions matter."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from scheduler_service.exchanges import find_exchange
+from scheduler_service.processors.base import Processor, Retention, SourcePolicy, exchange_of
+from scheduler_service.processors.base import discover as discover_processors
+from scheduler_service.sandbox.memory import BASE
+from scheduler_service.sandbox.upstream import urls
+from scheduler_service.triggers import exchanges_of
+from scheduler_service.windows import usual_hours
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from scheduler_service.calls import Client
+    from scheduler_service.settings.loaded import Settings
+    from scheduler_service.settings.providers import ProviderOptions
+    from scheduler_service.windows import Calendars
+
+
+def provider_options(settings: Settings) -> dict[str, ProviderOptions]:
+    """The providers in use as they are asked: the sandbox's, where it answers, with its addresses and keys."""
+    known = {name: settings.providers[name] for name in sorted(settings.used_providers)}
+    return {
+        name: options.model_copy(update=urls(BASE).get(name, {})) if settings.uses_sandbox(name) else options
+        for name, options in known.items()
+    }
+
+
+def exchanges_needed(settings: Settings) -> set[str]:
+    """Those whose sessions decide when a schedule is due, or how old a stock's data is."""
+    domains = discover_processors()
+    of_triggers = {name for s in settings.schedules if s.enabled for name in exchanges_of(s.trigger)}
+    of_triggers |= {find_exchange(name).name for name in settings.monitors.market.exchanges}
+    if not any(domains[domain].in_market_time for domain in settings.domains):
+        return of_triggers
+    return of_triggers | {exchange_of(symbol) for symbol in settings.watchlist}
+
+
+def build_processors(
+    settings: Settings, clients: Mapping[str, Client], calendars: Calendars = usual_hours
+) -> dict[str, Processor[Any]]:
+    """The configured domains, each with those of its sources that are enabled and whose provider is on."""
+    found = discover_processors()
+    built: dict[str, Processor[Any]] = {}
+    for domain, domain_settings in settings.domains.items():
+        providers = {source.name: source.provider for source in found[domain].sources}
+        policies = [
+            SourcePolicy(s.use, s.fresh_for, only_when_missing=s.when == "missing")
+            for s in domain_settings.enabled_sources
+            if providers[s.use] in clients
+        ]
+        kept = settings.retention.of(domain)
+        if policies:
+            built[domain] = found[domain](clients, policies, Retention(kept.age, kept.items), calendars)
+    return built
+
+
+def allowed_hosts(options: Iterable[ProviderOptions]) -> tuple[str, ...]:
+    """The hosts a user wrote: only they may be inside addresses."""
+    hosts = {urlsplit(url).hostname for provider in options for url in provider.addresses().values()}
+    return tuple(sorted(host for host in hosts if host))

@@ -1,0 +1,117 @@
+"""Openings and closings of exchanges, each told once: also over restarts, and late where the service was down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Final
+
+from scheduler_service.clock import DAY, MINUTE, to_iso_seconds
+from scheduler_service.models import Notice
+from scheduler_service.monitors.base import Change
+from scheduler_service.stores.monitor_store import MonitorState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from scheduler_service.clock import Instant, Micros
+    from scheduler_service.market_calendar import Calendar, Session
+
+OPEN: Final = "open"
+CLOSED: Final = "closed"
+LATE: Micros = 2 * MINUTE
+FAR: Micros = 14 * DAY
+LONGEST_REST: Micros = 5 * MINUTE
+
+
+@dataclass(frozen=True, slots=True)
+class MarketState:
+    """How an exchange is at an instant. ``until``: when that ends; ``note``: what is special about the session that is,
+    or comes next. ``open`` is None where its calendar does not reach.
+    """
+
+    exchange: str
+    open: bool | None
+    until: Instant | None = None
+    note: str = ""
+
+
+class MarketMonitor:
+    """Of some exchanges."""
+
+    name = "market"
+
+    def __init__(self, exchanges: Collection[str], calendar: Callable[[str], Calendar]) -> None:
+        self._exchanges = sorted(exchanges)
+        self._calendar = calendar
+
+    def rest(self, now: Instant) -> Micros:
+        """Until the next of them opens or closes; a clock that is set is noticed within minutes."""
+        ends = [state.until for state in self.markets(now) if state.until is not None and state.until > now]
+        return min(LONGEST_REST, *(end - now for end in ends)) if ends else LONGEST_REST
+
+    async def observe(self) -> None:
+        """It goes by the calendars alone."""
+
+    def judge(self, before: Mapping[str, MonitorState], seen: None, now: Instant) -> Sequence[Change]:
+        del seen
+        return [
+            change
+            for exchange in self._exchanges
+            if (change := _change(exchange, before.get(exchange), self._calendar(exchange), now)) is not None
+        ]
+
+    def markets(self, now: Instant) -> list[MarketState]:
+        return [market(exchange, self._calendar(exchange), now) for exchange in self._exchanges]
+
+
+def market(exchange: str, calendar: Calendar, now: Instant) -> MarketState:
+    """How an exchange is, and what comes next."""
+    if not calendar.is_known(now):
+        return MarketState(exchange, None, note="its calendar does not reach so far")
+    session = calendar.session_at(now)
+    if session is not None:
+        return MarketState(exchange, True, session.close, "half day" if session.early else "")
+    coming = next(iter(s for s in calendar.sessions_between(now, now + FAR) if s.open > now), None)
+    if coming is None:
+        return MarketState(exchange, False)
+    return MarketState(exchange, False, coming.open, "half day" if coming.early else "")
+
+
+def _change(exchange: str, before: MonitorState | None, calendar: Calendar, now: Instant) -> Change | None:
+    if not calendar.is_known(now):
+        return None
+    session = calendar.session_at(now)
+    was_open = before is not None and before.state == OPEN
+    told = None if before is None else date.fromisoformat(before.body["day"])
+    if session is not None:
+        if was_open and told == session.day:
+            return None
+        notices = (*_closing(exchange, told if was_open else None, calendar, now), _opened(exchange, session, now))
+        return Change(exchange, MonitorState(OPEN, now, now, {"day": session.day.isoformat()}), notices)
+    if not was_open or told is None:
+        return None
+    return Change(
+        exchange, MonitorState(CLOSED, now, now, {"day": told.isoformat()}), _closing(exchange, told, calendar, now)
+    )
+
+
+def _opened(exchange: str, session: Session, now: Instant) -> Notice:
+    late = f", told {(now - session.open) // MINUTE} min late" if now - session.open > LATE else ""
+    half = " (a half day)" if session.early else ""
+    said = f"{exchange} is open{half} until {to_iso_seconds(session.close)}{late}"
+    facts = {"exchange": exchange, "open": to_iso_seconds(session.open), "close": to_iso_seconds(session.close)}
+    return Notice(f"market.opened:{exchange}:{session.day}", "market.opened", said, facts)
+
+
+def _closing(exchange: str, day: date | None, calendar: Calendar, now: Instant) -> tuple[Notice, ...]:
+    """Of the session that was told to be open."""
+    session = None if day is None else calendar.session_of(day)
+    if session is None or session.close > now:
+        return ()
+    late = f", told {(now - session.close) // MINUTE} min late" if now - session.close > LATE else ""
+    coming = market(exchange, calendar, now)
+    then = "" if coming.open or coming.until is None else f"; it opens {to_iso_seconds(coming.until)}"
+    said = f"{exchange} has closed{late}{then}{f', a {coming.note}' if then and coming.note else ''}"
+    facts = {"exchange": exchange, "close": to_iso_seconds(session.close)}
+    return (Notice(f"market.closed:{exchange}:{day}", "market.closed", said, facts),)

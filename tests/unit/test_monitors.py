@@ -1,0 +1,273 @@
+"""What monitors tell: each change once, again when it got worse or came back."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from scheduler_service.clock import DAY, HOUR, MINUTE, from_iso
+from scheduler_service.exchanges import find_exchange
+from scheduler_service.market_calendar import Calendar, Session
+from scheduler_service.monitors.health_monitor import HealthMonitor, Vitals
+from scheduler_service.monitors.market_monitor import MarketMonitor, market
+from scheduler_service.monitors.portfolio import Portfolio, Position
+from scheduler_service.monitors.risk import Limits, Price
+from scheduler_service.monitors.risk_monitor import RiskMonitor, Seen, read_price
+
+if TYPE_CHECKING:
+    from scheduler_service.clock import Instant
+    from scheduler_service.stores.monitor_store import MonitorState
+
+D = Decimal
+NOW = from_iso("2026-11-23T15:00:00Z")
+
+
+class Told:
+    """A monitor's memory, as the ledger keeps it: each key is told once."""
+
+    def __init__(self, monitor: Any) -> None:
+        self.monitor = monitor
+        self.states: dict[str, MonitorState] = {}
+        self.keys: set[str] = set()
+
+    def look(self, seen: Any, now: Instant) -> list[str]:
+        """The events of what is told at this look."""
+        events = []
+        for change in self.monitor.judge(dict(self.states), seen, now):
+            if change.state is None:
+                self.states.pop(change.subject, None)
+            else:
+                self.states[change.subject] = change.state
+            for notice in change.notices:
+                if notice.key not in self.keys:
+                    self.keys.add(notice.key)
+                    events.append(f"{notice.event}: {notice.message}")
+        assert all(not change.notices for change in self.monitor.judge(dict(self.states), seen, now)), "told twice"
+        return events
+
+
+def sessions(*days: str, early: bool = False) -> Calendar:
+    closing = "18" if early else "21"
+    made = tuple(
+        Session(date.fromisoformat(day), from_iso(f"{day}T14:30:00Z"), from_iso(f"{day}T{closing}:00:00Z"), (), early)
+        for day in days
+    )
+    return Calendar(find_exchange("XNYS"), made, date(2026, 11, 1), date(2026, 12, 31), NOW)
+
+
+class TestMarket:
+    CALENDAR = sessions("2026-11-23", "2026-11-24", "2026-11-27")
+
+    def monitor(self, calendar: Calendar | None = None) -> Told:
+        return Told(MarketMonitor(["XNYS"], lambda name: calendar or self.CALENDAR))
+
+    def test_it_opens_and_closes_once_each(self) -> None:
+        told, start = self.monitor(), from_iso("2026-11-22T00:00:00Z")
+        said = [event for minute in range(0, 3 * 24 * 60, 2) for event in told.look(None, start + minute * MINUTE)]
+        assert said == [
+            "market.opened: XNYS is open until 2026-11-23T21:00:00Z",
+            "market.closed: XNYS has closed; it opens 2026-11-24T14:30:00Z",
+            "market.opened: XNYS is open until 2026-11-24T21:00:00Z",
+            "market.closed: XNYS has closed; it opens 2026-11-27T14:30:00Z",
+        ]
+
+    def test_an_opening_that_was_missed_is_told_late_and_one_that_is_over_is_not(self) -> None:
+        told = self.monitor()
+        [said] = told.look(None, from_iso("2026-11-23T16:30:00Z"))
+        assert said == "market.opened: XNYS is open until 2026-11-23T21:00:00Z, told 120 min late"
+        assert self.monitor().look(None, from_iso("2026-11-23T22:00:00Z")) == []
+
+    def test_a_closing_that_was_slept_through_is_told_with_the_next_opening(self) -> None:
+        told = self.monitor()
+        told.look(None, from_iso("2026-11-23T15:00:00Z"))
+        said = told.look(None, from_iso("2026-11-24T14:30:00Z"))
+        assert [one.partition(":")[0] for one in said] == ["market.closed", "market.opened"]
+
+    def test_a_half_day_is_named_and_a_holiday_is_silent(self) -> None:
+        half = self.monitor(sessions("2026-11-27", early=True))
+        assert half.look(None, from_iso("2026-11-26T16:00:00Z")) == []
+        assert half.look(None, from_iso("2026-11-27T14:30:00Z")) == [
+            "market.opened: XNYS is open (a half day) until 2026-11-27T18:00:00Z"
+        ]
+
+    def test_where_the_calendar_does_not_reach_nothing_is_claimed(self) -> None:
+        unknown = Calendar(find_exchange("XNYS"))
+        assert self.monitor(unknown).look(None, NOW) == []
+        assert market("XNYS", unknown, NOW).open is None
+
+    def test_what_is_and_what_comes_next(self) -> None:
+        assert market("XNYS", self.CALENDAR, NOW).until == from_iso("2026-11-23T21:00:00Z")
+        closed = market("XNYS", self.CALENDAR, from_iso("2026-11-24T22:00:00Z"))
+        assert (closed.open, closed.until) == (False, from_iso("2026-11-27T14:30:00Z"))
+
+    def test_it_rests_until_something_happens(self) -> None:
+        monitor = MarketMonitor(["XNYS"], lambda name: self.CALENDAR)
+        assert monitor.rest(from_iso("2026-11-23T20:58:00Z")) == 2 * MINUTE
+        assert monitor.rest(from_iso("2026-11-23T16:00:00Z")) == 5 * MINUTE
+
+
+class TestRisk:
+    LIMITS = Limits(D(5), D(15))
+
+    def monitor(self) -> Told:
+        return Told(RiskMonitor(Path("p.csv"), self.LIMITS, None, lambda symbol, at: 0))  # type: ignore[arg-type]
+
+    def seen(
+        self,
+        prices: dict[str, str],
+        *positions: Position,
+        close: str | None = None,
+        stale: dict[str, str] | None = None,
+        day: str = "2026-11-23",
+    ) -> Seen:
+        of = {
+            symbol: Price(D(price), None if close is None else D(close), "USD", f"{day}T15:00:00Z", "finnhub")
+            for symbol, price in prices.items()
+        }
+        return Seen(Portfolio({p.symbol: p for p in positions}), of, stale or {})
+
+    def stops(self, said: list[str]) -> list[str]:
+        return [one for one in said if "stop" in one]
+
+    def test_a_stop_is_told_once_again_when_worse_and_again_after_it_cleared(self) -> None:
+        told, held = self.monitor(), Position("A", D(10), D(100), None, (2,))
+
+        def at(price: str, minute: int) -> list[str]:
+            return self.stops(told.look(self.seen({"A": price}, held), NOW + minute * MINUTE))
+
+        assert at("95.01", 0) == []
+        [said] = at("95", 1)
+        assert "risk.breach: A at 95 is past its stop of 95: the position bought at 100 has lost 5.0 %" in said
+        assert at("94.9", 2) == []
+        assert at("93", 3) == []
+        assert len(at("92.4", 4)) == 1, "half of the limit worse"
+        assert at("93", 5) == at("92.4", 6) == []
+        assert at("95.1", 7) == [], "within the hysteresis it has not cleared"
+        assert at("94", 8) == []
+        [cleared] = at("97", 9)
+        assert cleared.startswith("risk.cleared: stop of A has cleared")
+        assert len(at("94", 10)) == 1
+
+    @pytest.mark.parametrize(("price", "breach"), [("104.9", False), ("105", True), ("90", False)])
+    def test_a_short_position_loses_when_the_price_rises(self, price: str, breach: bool) -> None:
+        said = self.monitor().look(self.seen({"A": price}, Position("A", D(-10), D(100))), NOW)
+        assert bool(self.stops(said)) is breach
+
+    @pytest.mark.parametrize(("price", "breach"), [("80.1", False), ("80", True)])
+    def test_a_stop_of_its_own_counts_instead(self, price: str, breach: bool) -> None:
+        said = self.monitor().look(self.seen({"A": price}, Position("A", D(10), D(100), D(80))), NOW)
+        assert bool(self.stops(said)) is breach
+
+    def test_shares_of_the_whole_and_its_loss(self) -> None:
+        many = [Position(f"S{n}", D(10), D(100)) for n in range(9)]
+        prices = {p.symbol: "100" for p in many}
+        assert self.monitor().look(self.seen(prices, *many), NOW) == []
+        said = self.monitor().look(self.seen({**prices, "S0": "200"}, *many), NOW)
+        assert [one for one in said if "of the portfolio" in one] == [
+            "risk.breach: S0 is 20.0 % of the portfolio (2,000.00 of 10,000.00 USD)"
+        ]
+        said = self.monitor().look(self.seen({**prices, "S0": "500"}, *many), NOW)
+        assert any("38.5 % of the portfolio (very high" in one for one in said)
+        said = self.monitor().look(self.seen(dict.fromkeys(prices, "90"), *many), NOW)
+        assert any("the portfolio has lost 10.0 % of what it cost (900.00 of 9,000.00 USD)" in one for one in said)
+
+    def test_a_move_counts_by_the_day(self) -> None:
+        told, held = self.monitor(), Position("A", D(1), D(1))
+
+        def moves(price: str, day: str, minute: int) -> int:
+            said = told.look(self.seen({"A": price}, held, close="100", day=day), NOW + minute * MINUTE)
+            return sum("has moved" in one and "cleared" not in one for one in said)
+
+        assert [moves("102.9", "2026-11-23", 0), moves("103", "2026-11-23", 1), moves("104", "2026-11-23", 2)] == [
+            0,
+            1,
+            0,
+        ]
+        assert moves("105", "2026-11-23", 3) == 1
+        assert moves("97", "2026-11-24", 1440) == 1, "another day"
+
+    def test_old_quotes_are_told_once_and_nothing_is_judged_by_them(self) -> None:
+        told, held = self.monitor(), Position("A", D(1), D(100))
+        stale = self.seen({}, held, stale={"A": "2026-11-20T15:00:00Z"})
+        [said] = told.look(stale, NOW)
+        assert "no current quote of A (2026-11-20T15:00:00Z)" in said
+        assert told.look(stale, NOW + HOUR) == []
+        told.look(self.seen({"A": "100"}, held), NOW + 2 * HOUR)
+        assert len(told.look(stale, NOW + 3 * HOUR)) == 1
+
+    def test_the_whole_is_not_judged_while_a_part_is_not_known(self) -> None:
+        held = [Position("A", D(1), D(100)), Position("B", D(1), D(100))]
+        said = self.monitor().look(self.seen({"A": "99"}, *held, stale={"B": "never"}), NOW)
+        assert [one.partition(":")[0] for one in said] == ["risk.quotes_stale"]
+
+    def test_bad_lines_and_a_missing_file_are_told_once(self) -> None:
+        told = self.monitor()
+        bad = Seen(Portfolio({}, ("line 2: no",), 3), {}, {})
+        [said] = told.look(bad, NOW)
+        assert said == "risk.portfolio: p.csv: 3 lines are not used: line 2: no; and 2 more"
+        assert told.look(bad, NOW + HOUR) == []
+        gone = Seen(Portfolio({}), {}, {}, "p.csv cannot be read: No such file or directory")
+        assert len(told.look(gone, NOW + 2 * HOUR)) == 1
+        assert told.look(gone, NOW + 3 * HOUR) == []
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            b"",
+            b"[]",
+            b"{}",
+            b'{"price": 0, "as_of": "2026-11-23T15:00:00Z", "provenance": {"source": "x"}}',
+            b'{"price": "NaN", "as_of": "2026-11-23T15:00:00Z", "provenance": {"source": "x"}}',
+            b'{"price": 1, "as_of": "soon", "provenance": {"source": "x"}}',
+        ],
+    )
+    def test_what_is_no_price_is_none(self, data: bytes) -> None:
+        assert read_price(data) is None
+
+
+class TestHealth:
+    def monitor(self) -> Told:
+        async def look() -> Vitals:
+            raise AssertionError
+
+        return Told(HealthMonitor(look, MINUTE))
+
+    def test_a_flip_is_told_when_it_was_seen_twice_and_reminded_of(self) -> None:
+        told, bad, good = self.monitor(), Vitals(troubles=("the disk is full",)), Vitals()
+
+        def at(seen: Vitals, minute: int) -> list[str]:
+            return told.look(seen, NOW + minute * MINUTE)
+
+        assert at(good, 0) == at(bad, 1) == at(good, 2) == at(bad, 3) == []
+        assert at(bad, 4) == ["health.changed: the service is degraded: the disk is full"]
+        assert at(bad, 5) == at(bad, 300) == []
+        [said] = at(bad, 365)
+        assert said.startswith("health.changed: still degraded since 2026-11-23T15:04:00Z: the disk is full")
+        assert at(good, 366) == []
+        assert at(good, 367) == ["health.changed: the service is healthy again; it was degraded"]
+        assert at(good, 368) == []
+
+    def test_faults_are_worse_than_troubles(self) -> None:
+        told = self.monitor()
+        worst = Vitals(("a task died",), ("slow",))
+        told.look(worst, NOW)
+        assert told.look(worst, NOW + MINUTE) == ["health.changed: the service is unhealthy: a task died; slow"]
+
+    async def test_the_ping_is_sent_only_while_all_is_well_and_fresh(self) -> None:
+        pings: list[int] = []
+        seen = [Vitals(), Vitals(is_fresh=False), Vitals(troubles=("x",)), Vitals(faults=("y",)), Vitals()]
+
+        async def look() -> Vitals:
+            return seen.pop(0)
+
+        async def ping() -> None:
+            pings.append(len(seen))
+
+        monitor = HealthMonitor(look, DAY, ping)
+        for _ in range(5):
+            await monitor.observe()
+        assert pings == [4, 0]
