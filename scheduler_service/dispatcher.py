@@ -148,8 +148,9 @@ class Dispatcher:
         if await self._ledger.read(partial(wrong_clock.is_ahead, now=self._clock.now())):
             await self.clock_stepped()
         await self.expand_unfinished()
-        for schedule_id in list(self.everything):
-            await self.reconcile(schedule_id)
+        now = self._clock.now()  # of a follow-up nothing can be due but its one slot
+        for due in [s.id for s in self.everything.values() if s.id in self.schedules or s.trigger.last(0, now)]:
+            await self.reconcile(due)
         await self._settle_pauses()
         if self._initial_waits:
             self._initial_waits = False

@@ -13,7 +13,7 @@ from scheduler_service.following_up import FollowUps
 from scheduler_service.models import Event
 from scheduler_service.monitors.base import Watch
 from scheduler_service.monitors.health_monitor import HealthMonitor
-from scheduler_service.monitors.market_monitor import MarketMonitor
+from scheduler_service.monitors.market_monitor import LONGEST_REST, MarketMonitor
 from scheduler_service.monitors.risk import Limits
 from scheduler_service.monitors.risk_monitor import EVERY, RiskMonitor
 from scheduler_service.noticing import NoticeReader
@@ -65,16 +65,17 @@ class Watching:
         self.backups = BackupScheduler(
             engine.settings, engine.ledger, engine.clock, engine.publish, engine.calendars.calendar
         )
-        self._market = MarketMonitor(engine.calendars.exchanges, engine.calendars.calendar)
+        longest_rest = LONGEST_REST * min(patience, 12)
+        self._market = MarketMonitor(engine.calendars.exchanges, engine.calendars.calendar, longest_rest)
         ping = self._ping if pings and monitors.health.ping_url is not None else None
         self._health = HealthMonitor(self._look, monitors.health.every * patience, ping)
         watched: list[Any] = [self._market, self._health]
         risk = monitors.risk
         if risk.portfolio is not None:
             limits = Limits(Decimal(str(risk.stop_loss_percent)), Decimal(str(risk.max_position_percent)))
-            watched.append(
-                RiskMonitor(risk.portfolio, limits, engine.ledger, self._market_age, every=EVERY * min(patience, 10))
-            )
+            every = EVERY * min(patience, 10)
+            age = self._market_age
+            watched.append(RiskMonitor(risk.portfolio, limits, engine.ledger, engine.clock, age, every=every))
         self._watches: dict[str, Watch[Any]] = {
             monitor.name: Watch(monitor, engine.ledger, engine.clock, engine.publish, self._notices.notify)
             for monitor in watched

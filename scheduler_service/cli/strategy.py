@@ -41,7 +41,7 @@ def strategy(paths: Sequence[Path], *, symbol: str | None, last: str, as_json: b
         line(f"nothing was noticed since {to_iso_seconds(since)}", err=True)
         return 0
     rows = [(to_iso_seconds(entry.at), entry.event, entry.message) for entry in found[:SHOWN]]
-    table("", ("when (UTC)", "event", "what was noticed"), rows)
+    table("", ("when (UTC)", "event", "what was noticed"), rows, long=("what was noticed",))
     if len(found) > SHOWN:
         line(f"and {len(found) - SHOWN:,} more; --json shows all, with the facts each rests on")
     return 0

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Final
+from zoneinfo import ZoneInfo
 
-from scheduler_service.clock import DAY, MINUTE, to_iso_seconds
+from scheduler_service.clock import DAY, MINUTE, to_datetime, to_iso_seconds
 from scheduler_service.models import Notice
 from scheduler_service.monitors.base import Change
 from scheduler_service.stores.monitor_store import MonitorState
@@ -22,6 +23,7 @@ CLOSED: Final = "closed"
 LATE: Micros = 2 * MINUTE
 FAR: Micros = 14 * DAY
 LONGEST_REST: Micros = 5 * MINUTE
+UNKNOWN_REST: Micros = MINUTE // 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +43,20 @@ class MarketMonitor:
 
     name = "market"
 
-    def __init__(self, exchanges: Collection[str], calendar: Callable[[str], Calendar]) -> None:
+    def __init__(
+        self, exchanges: Collection[str], calendar: Callable[[str], Calendar], longest_rest: Micros = LONGEST_REST
+    ) -> None:
+        self._longest_rest = longest_rest
         self._exchanges = sorted(exchanges)
         self._calendar = calendar
 
     def rest(self, now: Instant) -> Micros:
         """Until the next of them opens or closes; a clock that is set is noticed within minutes."""
-        ends = [state.until for state in self.markets(now) if state.until is not None and state.until > now]
-        return min(LONGEST_REST, *(end - now for end in ends)) if ends else LONGEST_REST
+        markets = self.markets(now)
+        if any(state.open is None for state in markets):
+            return UNKNOWN_REST  # its calendar is being made
+        ends = [state.until for state in markets if state.until is not None and state.until > now]
+        return min([self._longest_rest, *(end - now for end in ends)])
 
     async def observe(self) -> None:
         """It goes by the calendars alone."""
@@ -75,7 +83,10 @@ def market(exchange: str, calendar: Calendar, now: Instant) -> MarketState:
     coming = next(iter(s for s in calendar.sessions_between(now, now + FAR) if s.open > now), None)
     if coming is None:
         return MarketState(exchange, False)
-    return MarketState(exchange, False, coming.open, "half day" if coming.early else "")
+    today = to_datetime(now).astimezone(ZoneInfo(calendar.timezone)).date()
+    days = [today + timedelta(days=n) for n in range((coming.day - today).days)]
+    notes = [f"holiday on {day}" for day in days if calendar.is_holiday(day)] + ["then a half day"] * coming.early
+    return MarketState(exchange, False, coming.open, ", ".join(notes))
 
 
 def _change(exchange: str, before: MonitorState | None, calendar: Calendar, now: Instant) -> Change | None:
@@ -107,11 +118,11 @@ def _opened(exchange: str, session: Session, now: Instant) -> Notice:
 def _closing(exchange: str, day: date | None, calendar: Calendar, now: Instant) -> tuple[Notice, ...]:
     """Of the session that was told to be open."""
     session = None if day is None else calendar.session_of(day)
-    if session is None or session.close > now:
-        return ()
+    if session is None or not session.close <= now < session.close + DAY:
+        return ()  # one that is long past is told by nobody
     late = f", told {(now - session.close) // MINUTE} min late" if now - session.close > LATE else ""
     coming = market(exchange, calendar, now)
     then = "" if coming.open or coming.until is None else f"; it opens {to_iso_seconds(coming.until)}"
-    said = f"{exchange} has closed{late}{then}{f', a {coming.note}' if then and coming.note else ''}"
+    said = f"{exchange} has closed{late}{then}{f' ({coming.note})' if then and coming.note else ''}"
     facts = {"exchange": exchange, "close": to_iso_seconds(session.close)}
     return (Notice(f"market.closed:{exchange}:{day}", "market.closed", said, facts),)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from scheduler_service.clock import Instant, Micros
+    from scheduler_service.clock import Clock, Instant, Micros
     from scheduler_service.stores.database import Ledger
 
 QUOTES: Final = "quotes"
@@ -31,6 +31,8 @@ EVERY: Micros = MINUTE // 2
 LARGEST_FILE = 10_000_000
 OLD_AFTER: Micros = 30 * MINUTE
 """Of the exchange's own time; delayed quotes are a quarter of an hour behind."""
+AFTER_A_START: Micros = 10 * MINUTE
+"""So long quotes may take to come in before their absence is told."""
 _FILE = "portfolio"
 
 
@@ -55,6 +57,7 @@ class RiskMonitor:
         path: Path,
         limits: Limits,
         ledger: Ledger,
+        clock: Clock,
         age: Callable[[str, Instant], Micros],
         old_after: Micros = OLD_AFTER,
         every: Micros = EVERY,
@@ -62,6 +65,8 @@ class RiskMonitor:
         self._path = path
         self._limits = limits
         self._ledger = ledger
+        self._clock = clock
+        self._since: Instant | None = None
         self._age = age
         self._old_after = old_after
         self._every = every
@@ -74,6 +79,8 @@ class RiskMonitor:
     async def observe(self) -> Seen:
         problem = await self._renew()
         portfolio = Portfolio({}) if self._read is None else self._read[1]
+        now = self._clock.now()
+        self._since = now if self._since is None else min(self._since, now)
         prices: dict[str, Price] = {}
         stale: dict[str, str] = {}
         for symbol in portfolio.positions:
@@ -85,7 +92,7 @@ class RiskMonitor:
                 stale[symbol] = price.as_of
             else:
                 prices[symbol] = price
-        return Seen(portfolio, prices, stale, problem)
+        return Seen(portfolio, prices, stale if now - self._since >= AFTER_A_START else {}, problem)
 
     def judge(self, before: Mapping[str, MonitorState], seen: Seen, now: Instant) -> Sequence[Change]:
         changes = [*_of_the_file(self._path, before.get(_FILE), seen, now), *_of_quotes(before, seen, now)]
@@ -137,7 +144,8 @@ def _of_the_file(path: Path, before: MonitorState | None, seen: Seen, now: Insta
     if said is None and seen.portfolio.bad_lines:
         rest = seen.portfolio.bad_lines - len(seen.portfolio.problems)
         more = f"; and {rest:,} more" if rest else ""
-        said = f"{path}: {seen.portfolio.bad_lines:,} lines are not used: {'; '.join(seen.portfolio.problems)}{more}"
+        unused = "1 line is" if seen.portfolio.bad_lines == 1 else f"{seen.portfolio.bad_lines:,} lines are"
+        said = f"{path}: {unused} not used: {'; '.join(seen.portfolio.problems)}{more}"
     if said == (before.state if before is not None else None):
         return
     if said is None:

@@ -1,0 +1,180 @@
+"""A monitor at work on a real ledger: each change is told once, over kills, restarts and broken looks."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from decimal import Decimal
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from scheduler_service.clock import DAY, MINUTE, to_iso
+from scheduler_service.models import Event, Notice
+from scheduler_service.monitors.base import Change, Watch
+from scheduler_service.monitors.risk import Limits
+from scheduler_service.monitors.risk_monitor import RiskMonitor
+from scheduler_service.stores import document_store
+from scheduler_service.stores.monitor_store import MonitorState
+from tests.ledger_support import open_ledger
+from tests.virtual_time import VirtualClock, run, run_until_killed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from scheduler_service.clock import Instant, Micros
+    from scheduler_service.stores.database import Ledger
+
+
+class Lamp:
+    """Is on or off, and tells when that changes."""
+
+    name = "lamp"
+
+    def __init__(self) -> None:
+        self.is_on = True
+        self.fails = False
+
+    def rest(self, now: Instant) -> Micros:
+        del now
+        return MINUTE
+
+    async def observe(self) -> str:
+        if self.fails:
+            raise ValueError("no light")
+        return "on" if self.is_on else "off"
+
+    def judge(self, before: Mapping[str, MonitorState], seen: str, now: Instant) -> Sequence[Change]:
+        last = before.get("it")
+        if last is not None and last.state == seen:
+            return []
+        notice = Notice(f"lamp:{seen}:{now}", f"lamp.{seen}", f"the lamp is {seen}")
+        return [Change("it", MonitorState(seen, now, now, {}), (notice,))]
+
+
+def outbox(path: Path) -> list[str]:
+    with closing(sqlite3.connect(path)) as conn:
+        return [event for (event,) in conn.execute("SELECT event FROM outbox ORDER BY id")]
+
+
+def watch(monitor: Any, ledger: Ledger, clock: VirtualClock, events: list[Event], noticed: list[int]) -> Watch[Any]:
+    def hear(event: Event) -> None:
+        events.append(event)
+
+    return Watch(monitor, ledger, clock, hear, lambda: noticed.append(1))
+
+
+def test_a_change_is_told_once_also_by_the_next_process(tmp_path: Path) -> None:
+    path, clock, lamp = tmp_path / "ledger.sqlite", VirtualClock(), Lamp()
+    events: list[Event] = []
+    noticed: list[int] = []
+
+    async def life(clock: VirtualClock) -> None:
+        async with open_ledger(path) as ledger:
+            one = watch(lamp, ledger, clock, events, noticed)
+            for _ in range(3):
+                await one.look()
+
+    run(life, clock=clock)
+    run(life, clock=clock)
+    assert (outbox(path), len(noticed)) == (["lamp.on"], 1)
+    lamp.is_on = False
+    clock.pass_by(MINUTE)
+    run(life, clock=clock)
+    assert (outbox(path), len(noticed)) == (["lamp.on", "lamp.off"], 2)
+
+
+def test_wherever_it_is_killed_state_and_notice_are_both_there_or_neither(tmp_path: Path) -> None:
+    killed = 0
+    for hop in range(1, 12):
+        path, clock = tmp_path / f"{hop}.sqlite", VirtualClock()
+
+        async def life(clock: VirtualClock, path: Path = path) -> None:
+            async with open_ledger(path) as ledger:
+                await watch(Lamp(), ledger, clock, [], []).look()
+
+        killed += run_until_killed(life, hop=hop, clock=clock, seed=hop)
+        run(life, clock=clock)
+        assert outbox(path) == ["lamp.on"]
+    assert killed
+
+
+def test_what_a_clock_that_was_ahead_has_told_is_void(tmp_path: Path) -> None:
+    path, clock = tmp_path / "ledger.sqlite", VirtualClock()
+
+    async def life(clock: VirtualClock, back: int = 0) -> None:
+        clock.pass_by(-back)
+        async with open_ledger(path) as ledger:
+            await watch(Lamp(), ledger, clock, [], []).look()
+
+    clock.pass_by(30 * DAY)
+    run(life, clock=clock)
+    run(partial(life, back=30 * DAY), clock=clock)
+    assert outbox(path) == ["lamp.on", "lamp.on"]
+
+
+def test_a_look_that_fails_is_said_once_and_the_next_goes_on(tmp_path: Path) -> None:
+    lamp, events = Lamp(), []  # type: ignore[var-annotated]
+
+    async def life(clock: VirtualClock) -> None:
+        import asyncio
+
+        async with open_ledger(tmp_path / "ledger.sqlite") as ledger:
+            one = watch(lamp, ledger, clock, events, [])
+            lamp.fails = True
+            work = asyncio.create_task(one.look_forever())
+            await clock.sleep(150)
+            assert one.problem is not None
+            lamp.fails = False
+            await clock.sleep(60)
+            assert not one.problem
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+
+    run(life)
+    assert [event.name for event in events] == ["monitor.failed"]
+    assert outbox(tmp_path / "ledger.sqlite") == ["lamp.on"]
+
+
+def test_a_portfolio_is_judged_by_the_documents_and_read_anew_when_it_changes(tmp_path: Path) -> None:
+    path, file = tmp_path / "ledger.sqlite", tmp_path / "portfolio.csv"
+    ages: dict[str, int] = {}
+
+    async def life(clock: VirtualClock) -> None:
+        async with open_ledger(path) as ledger:
+            limits = Limits(Decimal(5), Decimal(100))
+            monitor = RiskMonitor(file, limits, ledger, clock, lambda symbol, at: ages.get(symbol, 0))
+            one = watch(monitor, ledger, clock, [], [])
+
+            async def quoted(price: str) -> None:
+                data = {"price": float(price), "currency": "USD", "as_of": to_iso(clock.now())}
+                body = json.dumps({**data, "provenance": {"source": "finnhub"}}).encode()
+                put = partial(document_store.put_document, domain="quotes", symbol="A", data=body, now=clock.now())
+                await ledger.run(put)
+
+            await one.look()
+            file.write_text("symbol,quantity,average_price\nA,10,100\nB,x,1\n")
+            await quoted("94")
+            await clock.sleep(60)
+            await one.look()
+            await one.look()
+            file.write_text("symbol,quantity,average_price\nA,10,80\n")
+            await clock.sleep(60)
+            await one.look()
+            ages["A"] = DAY
+            await clock.sleep(3600)
+            await one.look()
+            await one.look()
+
+    run(life)
+    assert outbox(path) == [
+        "risk.portfolio",
+        "risk.portfolio",
+        "risk.breach",
+        "risk.breach",
+        "risk.breach",
+        "risk.cleared",
+        "risk.cleared",
+        "risk.quotes_stale",
+    ]
