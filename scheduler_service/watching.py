@@ -75,7 +75,10 @@ class Watching:
             limits = Limits(Decimal(str(risk.stop_loss_percent)), Decimal(str(risk.max_position_percent)))
             every = EVERY * min(patience, 10)
             age = self._market_age
-            watched.append(RiskMonitor(risk.portfolio, limits, engine.ledger, engine.clock, age, every=every))
+            priced_by = next((name for name, domain in engine.processors.items() if domain.tells_prices), None)
+            watched.append(
+                RiskMonitor(risk.portfolio, limits, priced_by, engine.ledger, engine.clock, age, every=every)
+            )
         self._watches: dict[str, Watch[Any]] = {
             monitor.name: Watch(monitor, engine.ledger, engine.clock, engine.publish, self._notices.notify)
             for monitor in watched

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import aiofiles
 import orjson
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from scheduler_service.clock import Clock, Instant, Micros
     from scheduler_service.stores.database import Ledger
 
-QUOTES: Final = "quotes"
 EVERY: Micros = MINUTE // 2
 LARGEST_FILE = 10_000_000
 OLD_AFTER: Micros = 30 * MINUTE
@@ -48,7 +47,9 @@ class Seen:
 
 
 class RiskMonitor:
-    """Of one portfolio file. ``age``: how long ago an instant is in the time of a symbol's exchange."""
+    """Of one portfolio file. ``priced_by``: the domain whose documents tell prices. ``age``: how long ago an instant is
+    in the time of a symbol's exchange.
+    """
 
     name = "risk"
 
@@ -56,6 +57,7 @@ class RiskMonitor:
         self,
         path: Path,
         limits: Limits,
+        priced_by: str | None,
         ledger: Ledger,
         clock: Clock,
         age: Callable[[str, Instant], Micros],
@@ -64,6 +66,7 @@ class RiskMonitor:
     ) -> None:
         self._path = path
         self._limits = limits
+        self._priced_by = priced_by
         self._ledger = ledger
         self._clock = clock
         self._since: Instant | None = None
@@ -84,8 +87,7 @@ class RiskMonitor:
         prices: dict[str, Price] = {}
         stale: dict[str, str] = {}
         for symbol in portfolio.positions:
-            data = await self._ledger.read(partial(document_store.data, domain=QUOTES, symbol=symbol))
-            price = None if data is None else read_price(data)
+            price = await self._price(symbol)
             if price is None:
                 stale[symbol] = "never"
             elif self._age(symbol, from_iso(price.as_of)) > self._old_after:
@@ -100,6 +102,12 @@ class RiskMonitor:
             changes.extend(_of_finding(before.get(found.subject), found, seen, now))
         changes.extend(_of_the_gone(before, seen))
         return changes
+
+    async def _price(self, symbol: str) -> Price | None:
+        if self._priced_by is None:
+            return None
+        data = await self._ledger.read(partial(document_store.data, domain=self._priced_by, symbol=symbol))
+        return None if data is None else read_price(data)
 
     async def _renew(self) -> str | None:
         """Reads the file where it has changed; what is wrong with it as a whole. The last good one holds."""
@@ -164,7 +172,7 @@ def _of_quotes(before: Mapping[str, MonitorState], seen: Seen, now: Instant) -> 
         more = f" and {len(new) - 10} more" if len(new) > 10 else ""
         said = f"no current quote of {listed}{more}: their risk is not judged"
         key = f"risk.quotes_stale:{next(iter(new))}:{to_iso_seconds(now)}"
-        notice = Notice(key, "risk.quotes_stale", said, {"quotes": new}, level="WARNING", is_alert=True)
+        notice = Notice(key, "risk.quotes_stale", said, {"as_of": new}, level="WARNING", is_alert=True)
         for place, symbol in enumerate(new):
             yield Change(f"stale:{symbol}", _state("stale", now), () if place else (notice,))
     for symbol in seen.prices:

@@ -141,6 +141,8 @@ class Processor(ABC, Generic[D]):
     record: ClassVar[type[Record]]
     sources: ClassVar[tuple[type[Source], ...]]
     in_market_time: ClassVar[bool] = False
+    tells_prices: ClassVar[bool] = False
+    """Whether its documents say what a share costs: ``price``, ``previous_close``, ``currency`` and ``as_of``."""
     due_on: ClassVar[frozenset[str]] = frozenset()
     """The events, noticed or expected, that make a stock due in this domain."""
 

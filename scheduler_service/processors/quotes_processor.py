@@ -86,6 +86,7 @@ class QuotesProcessor(Processor[QuotesData]):
     record = QuotesData
     sources = (FinnhubQuotes, FileQuotes)
     in_market_time = True
+    tells_prices = True
 
     def merge(self, contributions: Sequence[Contribution[QuotesData]]) -> QuotesData:
         return merge_quotes(contributions)

@@ -144,7 +144,7 @@ def test_a_portfolio_is_judged_by_the_documents_and_read_anew_when_it_changes(tm
     async def life(clock: VirtualClock) -> None:
         async with open_ledger(path) as ledger:
             limits = Limits(Decimal(5), Decimal(100))
-            monitor = RiskMonitor(file, limits, ledger, clock, lambda symbol, at: ages.get(symbol, 0))
+            monitor = RiskMonitor(file, limits, "quotes", ledger, clock, lambda symbol, at: ages.get(symbol, 0))
             one = watch(monitor, ledger, clock, [], [])
 
             async def quoted(price: str) -> None:

@@ -129,7 +129,7 @@ class TestRisk:
     LIMITS = Limits(D(5), D(15))
 
     def monitor(self) -> Told:
-        return Told(RiskMonitor(Path("p.csv"), self.LIMITS, None, FakeClock(), lambda symbol, at: 0))  # type: ignore[arg-type]
+        return Told(RiskMonitor(Path("p.csv"), self.LIMITS, None, None, FakeClock(), lambda symbol, at: 0))  # type: ignore[arg-type]
 
     def seen(
         self,
