@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 QUARTER_DAYS = range(80, 101)
 YEAR_DAYS = range(350, 381)
+FIRST_QUARTER_DAYS = range(105, 121)
+"""Of grocers whose fiscal year begins with a quarter of 16 weeks; only where it does follow a fiscal year."""
 LAST_QUARTER_DAYS = range(80, 126)
 """What a year leaves for its last quarter; retailers with quarters of 12 weeks have one of 16 or 17."""
 _DAY = timedelta(days=1)
@@ -101,6 +103,7 @@ class Series:
         for tag in ordered:
             facts = sorted(tag.values(), key=lambda f: f.filings[-1], reverse=True)
             _fill(quarters, (Figure.reported(f) for f in facts if f.days in QUARTER_DAYS))
+            _fill(quarters, (Figure.reported(f) for f in _long_first_quarters(facts)))
             if additive:
                 _fill(quarters, _remainders(facts))
             _fill(years, (Figure.reported(f) for f in facts if f.days in YEAR_DAYS and f.annual))
@@ -162,6 +165,13 @@ def is_rounding(one: Decimal, other: Decimal) -> bool:
 
 def _carries(tag: Mapping[Period, Fact], parts: Sequence[Fact]) -> bool:
     return all(tag.get((part.start, part.end)) == part for part in parts)
+
+
+def _long_first_quarters(facts: Sequence[Fact]) -> Iterator[Fact]:
+    year_ends = {f.end for f in facts if f.days in YEAR_DAYS and f.annual}
+    for fact in facts:
+        if fact.days in FIRST_QUARTER_DAYS and fact.start is not None and fact.start - _DAY in year_ends:
+            yield fact
 
 
 def _newest(tag: Mapping[Period, Fact]) -> date:
