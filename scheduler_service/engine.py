@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from scheduler_service.calendar_file import Compute
-    from scheduler_service.calls import Client, Transport
+    from scheduler_service.calls import Client, Response, Transport
     from scheduler_service.clock import Clock
     from scheduler_service.executors.base import Executor
     from scheduler_service.executors.commit import Committed
@@ -262,10 +262,14 @@ class Engine:
 
     async def ping(self, url: str) -> None:
         """Asks an address that the configuration names, for nothing but that it was asked. Raises ``ClientError``."""
-        assert self._transport is not None
-        answer = await self._transport.send(Request(url), Limits(max_bytes=MOST_OF_A_PING, timeout=10.0))
+        answer = await self.send(Request(url), Limits(max_bytes=MOST_OF_A_PING, timeout=10.0))
         if answer.status >= 400:
             raise TransientClientError(f"it answered {answer.status}", Reason.PROVIDER_DOWN)
+
+    async def send(self, request: Request, limits: Limits) -> Response:
+        """One request to nobody's provider, by the transport's rules. Raises ``ClientError``."""
+        assert self._transport is not None
+        return await self._transport.send(request, limits)
 
     def strategy_log(self) -> StrategyLog:
         """Where what was noticed is written down."""
@@ -289,8 +293,8 @@ class Engine:
         self.directory.release()
 
     async def _open_transport(self) -> Transport:
-        ping_url = self.settings.monitors.health.ping_url
-        named = () if ping_url is None else (urlsplit(ping_url.get_secret_value()).hostname or "",)
+        told = (self.settings.monitors.health.ping_url, *self.settings.alerts.urls)
+        named = [urlsplit(url.get_secret_value()).hostname or "" for url in told if url is not None]
         hosts = (*allowed_hosts(self.options.values()), *filter(None, named))
         files = [path for options in self.options.values() for path in options.files()]
         if not self.sandboxed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from scheduler_service.alerts.webhooks import Webhooks
 from scheduler_service.backup_scheduler import BackupScheduler
 from scheduler_service.clock import HOUR, to_iso_seconds
 from scheduler_service.errors import ClientError
@@ -18,6 +19,7 @@ from scheduler_service.monitors.risk import Limits
 from scheduler_service.monitors.risk_monitor import EVERY, RiskMonitor
 from scheduler_service.noticing import NoticeReader
 from scheduler_service.processors.base import ageing_of
+from scheduler_service.settings.model import Alerts
 from scheduler_service.vitals import vitals
 from scheduler_service.web import views
 
@@ -52,11 +54,20 @@ class Watching:
         self._ping_failed_at: Instant | None = None
         monitors = engine.settings.monitors
         self._follow_ups = FollowUps(engine.ledger, engine.processors, engine.dispatcher, engine.clock)
+        self._webhooks = Webhooks(
+            engine.settings.alerts if pings else Alerts(),
+            engine.settings.service.timezone,
+            sandbox=engine.settings.sandbox,
+            ledger=engine.ledger,
+            clock=engine.clock,
+            publish=engine.publish,
+            send=engine.send,
+        )
         self._notices = NoticeReader(
             ledger=engine.ledger,
             log=engine.strategy_log(),
             react=reactions(fetch_again=self._follow_ups.fetch_again, renew_follow_ups=self._follow_ups.renew),
-            queue=lambda conn, rows, now: None,
+            queue=self._webhooks.queue,
             clock=engine.clock,
             publish=engine.publish,
             patience=patience,
@@ -92,6 +103,8 @@ class Watching:
         owned.start("notices", self._notices.read_forever())
         for name, watch in self._watches.items():
             owned.start(f"{name} monitor", watch.look_forever())
+        for name in self._webhooks.channels:
+            owned.start(name, self._webhooks.deliver_forever(name))
         if self.backups.scheduled:
             owned.start("backups", self.backups.run_forever())
 

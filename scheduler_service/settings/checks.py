@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from scheduler_service.settings.providers import ProviderOptions
     from scheduler_service.settings.report import Report
 
-NOT_YET = ("monitors", "alerts")
 _SAMPLE_FROM = from_iso("2024-01-01T00:00:00Z")
 _SAMPLE_UNTIL = from_iso("2026-01-01T00:00:00Z")
 _SAMPLE_SLOTS = 400
@@ -169,9 +168,6 @@ def _warn_of_what_is_to_come(configuration: Configuration, report: Report) -> No
     for setting in ("retention.history", "retention.raw", "retention.raw_size"):
         if report.written(setting):
             report.warn(setting, "no effect in this version yet: nothing is pruned")
-    for section in NOT_YET:
-        if report.written(section):
-            report.warn(section, "no effect in this version yet")
     if configuration.database.url is not None:
         report.warn("database.url", "no effect in this version yet: the ledger is SQLite in the data directory")
 

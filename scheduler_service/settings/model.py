@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Discriminator, Field, SecretStr, Tag, field_validator, model_validator
 
@@ -15,6 +16,7 @@ from scheduler_service.settings.section import LocalPath, Section
 from scheduler_service.settings.tree import Written
 from scheduler_service.settings.units import Duration, Size
 from scheduler_service.triggers import parse_trigger
+from scheduler_service.windows import parse_window
 
 LONGEST_SYMBOL = 64
 
@@ -328,11 +330,27 @@ class Backup(Section):
 
 
 class Alerts(Section):
-    """No effect in this version yet."""
+    """What is told to people elsewhere. See [watching.md](watching.md)."""
 
     urls: tuple[SecretStr, ...] = ()
-    """Where alerts go."""
+    """Webhooks, `https://...`: each alert is posted there as JSON."""
     cool_down: Duration = HOUR
-    """The same is not told again within this time."""
+    """Another of the same event and symbol is not told within this time."""
     quiet_hours: str | None = None
-    """When nothing is told."""
+    """`22:00-07:00`, by `service.timezone`: what is noticed then is told at their end, unless it is critical."""
+
+    @field_validator("urls")
+    @classmethod
+    def _are_webhooks(cls, urls: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for url in urls:
+            parts = urlsplit(url.get_secret_value())
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError("an alert's url begins with https:// or http:// and names a host")
+        return urls
+
+    @field_validator("quiet_hours")
+    @classmethod
+    def _is_a_span(cls, hours: str | None) -> str | None:
+        if hours is not None:
+            parse_window({"hours": hours}, "UTC")
+        return hours

@@ -184,5 +184,5 @@ def test_a_secret_never_stands_in_a_problem(tmp_path: Path, text: str) -> None:
 
 
 def test_a_secret_never_stands_in_the_text_of_the_settings(tmp_path: Path) -> None:
-    text = "providers: {perplexity: {api_keys: [SEKRIT]}}\ndatabase: {url: 'postgresql://u:SEKRIT@h/d'}\nalerts: {urls: [x://SEKRIT]}\n"
+    text = "providers: {perplexity: {api_keys: [SEKRIT]}}\ndatabase: {url: 'postgresql://u:SEKRIT@h/d'}\nalerts: {urls: ['https://h/SEKRIT']}\n"
     assert "SEKRIT" not in repr(load_text(tmp_path, text))

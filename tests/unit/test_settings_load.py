@@ -92,15 +92,22 @@ def test_every_documented_key_loads(tmp_path: Path) -> None:
 
 
 def test_what_has_no_effect_yet_gives_one_warning_each(tmp_path: Path) -> None:
-    text = SANDBOX + "watchlist: [A]\nmonitors: {}\nbackup: {}\nalerts: {urls: [x]}\ndatabase: {url: postgresql://x}\n"
+    text = (
+        SANDBOX
+        + "watchlist: [A]\nmonitors: {}\nbackup: {}\nalerts: {urls: ['https://h/x']}\ndatabase: {url: postgresql://x}\n"
+    )
     warnings = load_text(tmp_path, text).warnings
     assert [
         warning.removeprefix(f"{tmp_path}/c.yaml:").split(": no effect in this version yet")[0] for warning in warnings
-    ] == [
-        "3:11 monitors",
-        "5:9 alerts",
-        "6:17 database.url",
-    ]
+    ] == ["6:17 database.url"]
+
+
+@pytest.mark.parametrize(
+    "said", ["{urls: [x]}", "{urls: ['mailto:a@b.test']}", "{urls: ['https://']}", "{quiet_hours: night}"]
+)
+def test_alerts_that_cannot_be_sent_are_told(tmp_path: Path, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"c.yaml:\d+:\d+ alerts\."):
+        load_text(tmp_path, f"{SANDBOX}alerts: {said}\n")
 
 
 def test_defaults_need_no_line(tmp_path: Path) -> None:
