@@ -52,7 +52,12 @@ class FollowUps:
             await self._renew(notice.symbol)
 
     async def renew_all(self) -> None:
-        """Of all that is watched; those of stocks that no longer are, or of domains that are gone, are closed."""
+        """Of all that is watched; those of stocks that no longer are, or of domains that are gone, are closed.
+
+        While the clock is impossible those of before stay.
+        """
+        if self._dispatcher.problem is not None:
+            return
         for symbol in sorted(self._dispatcher.watchlist):
             await self._renew(symbol)
         watched = {_mark(symbol) for symbol in self._dispatcher.watchlist}

@@ -256,7 +256,8 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something that was noticed, and is told once for ever: a second one with the same ``key`` is none.
+    """Something that was noticed, and is told once for ever: a second one with the same ``key`` is none. What may come
+    again has a time behind an ``@``; before it stands what it is about.
 
     ``facts`` are plain JSON, each number with its origin beside it. ``is_alert``: people are told, too.
     """

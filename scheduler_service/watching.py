@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from scheduler_service.alerts.webhooks import Webhooks
 from scheduler_service.backup_scheduler import BackupScheduler
 from scheduler_service.clock import HOUR, to_iso_seconds
-from scheduler_service.errors import ClientError
+from scheduler_service.errors import ClientError, StoreError
 from scheduler_service.events.event_handler import reactions
 from scheduler_service.following_up import FollowUps
 from scheduler_service.models import Event
@@ -96,8 +97,11 @@ class Watching:
         }
 
     async def plan_follow_ups(self) -> None:
-        """Those that the documents want, after a start or a change of configuration."""
-        await self._follow_ups.renew_all()
+        """Those that the documents want, after a start or a change of configuration. A ledger that cannot be written is
+        told of by itself, and keeps nothing from starting.
+        """
+        with suppress(StoreError):
+            await self._follow_ups.renew_all()
 
     def start(self, owned: OwnedTasks) -> None:
         owned.start("notices", self._notices.read_forever())

@@ -87,6 +87,6 @@ class HealthMonitor:
 def _told(seen: Vitals, now: Instant, since: Instant, said: str) -> Change:
     level = {UNHEALTHY: "CRITICAL", DEGRADED: "WARNING"}.get(seen.state, "INFO")
     facts = {"state": seen.state, "reasons": list(seen.reasons), "since": to_iso_seconds(since)}
-    key = f"health.changed:{seen.state}:{to_iso_seconds(now)}"
+    key = f"health.changed:{seen.state}@{to_iso_seconds(now)}"
     notice = Notice(key, "health.changed", said, facts, level=level, is_alert=True)
     return Change(_SUBJECT, MonitorState(seen.state, since, now, {}), (notice,))

@@ -159,7 +159,7 @@ def _of_the_file(path: Path, before: MonitorState | None, seen: Seen, now: Insta
     if said is None:
         yield Change(_FILE, None)
         return
-    key = f"risk.portfolio:{to_iso_seconds(now)}"
+    key = f"risk.portfolio@{to_iso_seconds(now)}"
     notice = Notice(key, "risk.portfolio", said, {"path": str(path)}, level="WARNING", is_alert=True)
     yield Change(_FILE, _state(said, now), (notice,))
 
@@ -171,7 +171,7 @@ def _of_quotes(before: Mapping[str, MonitorState], seen: Seen, now: Instant) -> 
         listed = ", ".join(f"{symbol} ({as_of})" for symbol, as_of in list(new.items())[:10])
         more = f" and {len(new) - 10} more" if len(new) > 10 else ""
         said = f"no current quote of {listed}{more}: their risk is not judged"
-        key = f"risk.quotes_stale:{next(iter(new))}:{to_iso_seconds(now)}"
+        key = f"risk.quotes_stale:{next(iter(new))}@{to_iso_seconds(now)}"
         notice = Notice(key, "risk.quotes_stale", said, {"as_of": new}, level="WARNING", is_alert=True)
         for place, symbol in enumerate(new):
             yield Change(f"stale:{symbol}", _state("stale", now), () if place else (notice,))
@@ -187,13 +187,13 @@ def _of_finding(before: MonitorState | None, found: Finding, seen: Seen, now: In
     told = 0 if before is None else int(before.body["level"])
     if found.level > told:
         level = "ERROR" if found.level > 1 else "WARNING"
-        key = f"risk.breach:{found.subject}:{found.level}:{to_iso_seconds(now)}"
+        key = f"risk.breach:{found.subject}:{found.level}@{to_iso_seconds(now)}"
         notice = Notice(key, "risk.breach", found.message, found.facts, found.symbol, level, is_alert=True)
         since = None if before is None else before.since
         yield Change(found.subject, _state("breach", now, since, level=found.level, day=day), (notice,))
     elif told and found.is_over:
         said = f"{found.subject.partition(':')[0]} of {found.symbol or 'the portfolio'} has cleared: {found.message}"
-        key = f"risk.cleared:{found.subject}:{to_iso_seconds(now)}"
+        key = f"risk.cleared:{found.subject}@{to_iso_seconds(now)}"
         yield Change(found.subject, None, (Notice(key, "risk.cleared", said, found.facts, found.symbol),))
 
 

@@ -63,7 +63,7 @@ def _date_found(symbol: str, before: EarningsData | None, after: EarningsData, n
         "before": former and former.model_dump(mode="json"),
         "last_releases": [told.model_dump(mode="json") for told in after.releases if told.about == "results"][:4],
     }
-    key = f"{DATE_FOUND}:{symbol}:{due.date.isoformat()}:{to_iso_seconds(now)}"
+    key = f"{DATE_FOUND}:{symbol}:{due.date.isoformat()}@{to_iso_seconds(now)}"
     yield Notice(key, DATE_FOUND, said + moved, facts, symbol)
 
 

@@ -335,7 +335,7 @@ class Alerts(Section):
     urls: tuple[SecretStr, ...] = ()
     """Webhooks, `https://...`: each alert is posted there as JSON."""
     cool_down: Duration = HOUR
-    """Another of the same event and symbol is not told within this time."""
+    """Another of the same event and symbol is not told within this time, unless it is of another limit or worse."""
     quiet_hours: str | None = None
     """`22:00-07:00`, by `service.timezone`: what is noticed then is told at their end, unless it is critical."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, func, insert, select, true, update
 
 from scheduler_service.stores.notice_schema import WAITING_DELIVERY, delivery, outbox
 from scheduler_service.stores.notice_store import NoticeRow, notice
@@ -44,15 +44,18 @@ def add(conn: Connection, row: NoticeRow, channel: str, state: str, not_before: 
 
 
 def was_told(conn: Connection, row: NoticeRow, channel: str, since: Instant) -> bool:
-    """Whether one of the same event and symbol is on its way to the channel, or came there, since then."""
+    """Whether one of the same event and symbol, about the same, is on its way to the channel, or came there, since
+    then. A breach of another limit, or a worse one, is about something else.
+    """
     told = (
-        select(delivery.c.notice_id)
+        select(outbox.c.key)
         .join(outbox, outbox.c.id == delivery.c.notice_id)
         .where(delivery.c.channel == channel, delivery.c.state.in_([WAITING, DELIVERED]))
         .where(outbox.c.event == row.notice.event, outbox.c.symbol.is_not_distinct_from(row.notice.symbol))
         .where(outbox.c.created_at > since, outbox.c.id != row.id)
     )
-    return conn.execute(told.limit(1)).first() is not None
+    about, again, _ = row.notice.key.partition("@")
+    return any(not again or key.partition("@")[0] == about for (key,) in conn.execute(told))
 
 
 def first_waiting(conn: Connection, channel: str) -> Delivery | None:
@@ -63,7 +66,9 @@ def first_waiting(conn: Connection, channel: str) -> Delivery | None:
     if found is None:
         return None
     row = notice(conn, found.notice_id)
-    like = (outbox.c.event == row.notice.event, outbox.c.symbol.is_not_distinct_from(row.notice.symbol))
+    about = f"{row.notice.key.partition('@')[0]}@"
+    of_it = func.substr(outbox.c.key, 1, len(about)) == about if about in row.notice.key else true()
+    like = (outbox.c.event == row.notice.event, outbox.c.symbol.is_not_distinct_from(row.notice.symbol), of_it)
     before = (
         select(func.max(delivery.c.notice_id))
         .join(outbox, outbox.c.id == delivery.c.notice_id)

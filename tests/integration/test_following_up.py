@@ -138,3 +138,16 @@ def test_a_filing_makes_a_watched_stock_due_in_the_domains_that_ask_for_it(bench
     assert runs == [("numbers", "follow_up")]
     tasks = bench.sql("select distinct symbol from task join run on run.id = run_id where origin = 'follow_up'")
     assert tasks == [("AAPL",)]
+
+
+def test_while_the_clock_is_impossible_those_of_before_stay(bench: Bench) -> None:
+    bench.boot(HOURLY)
+    desk, soon = Desk(bench), bench.now + DAY
+    desk.says("AAPL", soon)
+    desk.says("MSFT", soon)
+    bench.do(bench.dispatcher.close_follow_up("follow-up:MSFT:numbers:look"))
+    bench.clock.pass_by(-50 * 365 * DAY)
+    bench.sweep()
+    assert bench.dispatcher.problem is not None
+    bench.do(desk.parts.renew_all())
+    assert desk.open == {AAPL: soon}

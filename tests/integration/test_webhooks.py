@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -218,6 +219,29 @@ async def test_the_same_is_not_told_again_within_the_cool_down_and_the_next_says
     await deliver(webhooks)
     assert bench.hook.taken[-1][1]["message"] == "SANDBOX: words 5 (and 2 like it since)"
     assert await bench.states() == [DELIVERED, SUPPRESSED, SUPPRESSED, DELIVERED, DELIVERED]
+
+
+async def test_another_limit_or_a_worse_breach_is_not_the_same(bench: Bench) -> None:
+    def breach(about: str, minute: int) -> Notice:
+        return replace(notice(0), key=f"risk.breach:{about}@2026-11-23T15:{minute:02}:00Z")
+
+    webhooks = bench.webhooks()
+    await bench.tell(
+        webhooks, breach("stop:A:1", 0), breach("move:A:1", 0), breach("stop:A:2", 1), breach("stop:A:1", 2)
+    )
+    await deliver(webhooks, 4)
+    assert bench.hook.keys == [
+        "risk.breach:stop:A:1@2026-11-23T15:00:00Z",
+        "risk.breach:move:A:1@2026-11-23T15:00:00Z",
+        "risk.breach:stop:A:2@2026-11-23T15:01:00Z",
+    ]
+    bench.clock.advance(2 * HOUR)
+    await bench.tell(webhooks, breach("move:A:1", 50), breach("stop:A:1", 50))
+    await deliver(webhooks, 2)
+    assert [body["message"] for _, body in bench.hook.taken[-2:]] == [
+        "SANDBOX: words 0",
+        "SANDBOX: words 0 (and 1 like it since)",
+    ]
 
 
 async def test_quiet_hours_hold_what_is_not_critical_until_their_end(bench: Bench) -> None:
