@@ -27,8 +27,8 @@ from scheduler_service.rounds import SWEEP_EVERY
 from scheduler_service.sandbox.bundle import with_stand_ins
 from scheduler_service.sandbox.stand_in import StandIn
 from scheduler_service.sandbox.upstream import SandboxUpstream
-from scheduler_service.settings.model import Backup
 from scheduler_service.settings.providers import KeyedOptions
+from scheduler_service.settings.watching import Backup
 from scheduler_service.simulation_faults import RESTARTS_AFTER, ClockStep, Crash, Outage, Storm
 from scheduler_service.simulation_report import Heard, Report, report
 from scheduler_service.stores.database import Ledger

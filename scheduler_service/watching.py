@@ -20,7 +20,7 @@ from scheduler_service.monitors.risk import Limits
 from scheduler_service.monitors.risk_monitor import EVERY, RiskMonitor
 from scheduler_service.noticing import NoticeReader
 from scheduler_service.processors.base import ageing_of
-from scheduler_service.settings.model import Alerts
+from scheduler_service.settings.watching import Alerts
 from scheduler_service.vitals import vitals
 from scheduler_service.web import views
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from scheduler_service.calls import Response
     from scheduler_service.clock import Clock, Instant, Micros
     from scheduler_service.models import Publish
-    from scheduler_service.settings.model import Alerts
+    from scheduler_service.settings.watching import Alerts
     from scheduler_service.stores.database import Connection, Ledger
     from scheduler_service.stores.delivery_store import Delivery
     from scheduler_service.stores.notice_store import NoticeRow

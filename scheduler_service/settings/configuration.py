@@ -14,15 +14,12 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from scheduler_service.settings.explain import explain
 from scheduler_service.settings.model import (
-    Alerts,
-    Backup,
     Database,
     DomainSettings,
     Executor,
     Http,
     Kept,
     Logging,
-    Monitors,
     Retention,
     ScheduleSettings,
     Service,
@@ -31,6 +28,7 @@ from scheduler_service.settings.model import (
 from scheduler_service.settings.providers import ProviderOptions, SandboxOptions
 from scheduler_service.settings.section import Section
 from scheduler_service.settings.tree import Loc, Node, find, plain, without
+from scheduler_service.settings.watching import Alerts, Backup, Monitors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -9,20 +9,18 @@ from pathlib import Path
 from scheduler_service.clock import Micros
 from scheduler_service.models import Symbol
 from scheduler_service.settings.model import (
-    Alerts,
-    Backup,
     Database,
     DomainSettings,
     Executor,
     Http,
     Logging,
-    Monitors,
     Retention,
     Service,
     Tagged,
 )
 from scheduler_service.settings.providers import ProviderOptions, SandboxOptions
 from scheduler_service.settings.tree import Where
+from scheduler_service.settings.watching import Alerts, Backup, Monitors
 from scheduler_service.triggers import Trigger
 
 NOT_WRITTEN = "default"

@@ -16,7 +16,7 @@ from scheduler_service.alerts.webhooks import Webhooks
 from scheduler_service.clients.http import AiohttpTransport
 from scheduler_service.clock import DAY, HOUR, MINUTE, SECOND
 from scheduler_service.models import Event, Notice
-from scheduler_service.settings.model import Alerts
+from scheduler_service.settings.watching import Alerts
 from scheduler_service.stores import notice_store
 from scheduler_service.stores.delivery_store import DELIVERED, GIVEN_UP, SUPPRESSED
 from scheduler_service.stores.notice_schema import delivery
