@@ -4,30 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from scheduler_service import __version__
 from scheduler_service.announcements import caught_up, first_fetches, ready, to_come
-from scheduler_service.backing_up import follow_backup, view_of
+from scheduler_service.backing_up import view_of
 from scheduler_service.clock import SECOND, SystemClock
 from scheduler_service.engine import Engine
 from scheduler_service.errors import SchedulerServiceError, StoreError
 from scheduler_service.events.event_bus import EventBus
 from scheduler_service.events.event_handler import connect, write_to_log
-from scheduler_service.fetching import check_request, follow, make_run
 from scheduler_service.initialisation import Initialisation, OwnedTasks
 from scheduler_service.models import Event
+from scheduler_service.operating import Operations
 from scheduler_service.overview import in_one_line, overview
-from scheduler_service.pausing import pause, pauses, resume
-from scheduler_service.releasing import release
+from scheduler_service.pausing import pauses
 from scheduler_service.rounds import Rounds
-from scheduler_service.trying import try_provider
 from scheduler_service.watching import Watching
 from scheduler_service.web.server import WebServer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable
+    from collections.abc import Iterable
 
     from scheduler_service.calendar_file import Compute
     from scheduler_service.calls import Transport
@@ -93,6 +91,8 @@ class BackgroundScheduler:
             patience=patience,
         )
         self.backups = self._watching.backups
+        self._pruner = self.engine.pruner()
+        self.operations = Operations(self.engine, self._bus, self.backups, self._pruner, self._problem)
         self._web: WebServer | None = None
         self._stop = asyncio.Event()
         self._hasten = asyncio.Event()
@@ -171,6 +171,7 @@ class BackgroundScheduler:
     async def _start_workers(self) -> None:
         self.engine.start_workers(self._owned)
         self._watching.start(self._owned)
+        self._owned.start("pruner", self._pruner.prune_forever())
         await self.engine.publisher.audit()
         if self.engine.calendars.exchanges:
             self._owned.start("calendars", self.engine.calendars.keep_up_forever(self._renew_calendars))
@@ -222,28 +223,6 @@ class BackgroundScheduler:
         watching = {"health": self._watching.health(), "markets": self._watching.markets()}
         return seen.model_copy(update={"backup": await view_of(self.backups, self.clock.now()), **watching})
 
-    async def fetch(self, request: views.FetchRequest) -> AsyncGenerator[views.TaskReport, None]:
-        check_request(request, self.engine.processors)
-        run = await make_run(self.engine, request)
-        async with aclosing(follow(self.engine, self._bus, run, self._problem)) as reports:
-            async for report in reports:
-                yield report
-
-    def backup(self, request: views.BackupRequest) -> AsyncGenerator[views.BackupReport, None]:
-        return follow_backup(self.backups, request)
-
-    async def pause(self, request: views.PauseRequest) -> views.PauseReport:
-        return await pause(self.engine, request)
-
-    async def resume(self, request: views.ResumeRequest) -> views.PauseReport:
-        return await resume(self.engine, request)
-
-    async def release(self, request: views.ReleaseRequest) -> views.ReleaseReport:
-        return await release(self.engine, request)
-
-    async def try_provider(self, request: views.TryRequest) -> views.TryReport:
-        return await try_provider(self.engine, request)
-
     async def reload(self) -> views.ReloadReport:
         if self._owner is None:
             raise SchedulerServiceError("this service cannot read its configuration anew; stop it and start it again")
@@ -292,6 +271,7 @@ class BackgroundScheduler:
                 self.engine.publisher,
                 self.rounds,
                 self._watching,
+                self._pruner,
             )
         ]
         reload = self.last_reload()

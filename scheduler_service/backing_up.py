@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from scheduler_service.backup_scheduler import BackupScheduler
 from scheduler_service.clock import MILLISECOND, SystemClock, to_iso_seconds
 from scheduler_service.errors import StoreError
-from scheduler_service.stores.data_directory import DataDirectory
-from scheduler_service.stores.database import Ledger
+from scheduler_service.stopped import stopped_directory
 from scheduler_service.web.views import BackupReport, BackupRequest, BackupView
 
 if TYPE_CHECKING:
@@ -58,17 +57,7 @@ async def back_up_stopped(settings: Settings, request: BackupRequest) -> AsyncGe
 
     Raises ``AlreadyRunning``, ``DataDirectoryError`` or ``BackupFailed``.
     """
-    directory = DataDirectory(settings.service.data_dir)
-    look_first = Ledger(directory.ledger)
-    try:
-        await look_first.open_query_only()  # where nothing has run yet, nothing is made
-    finally:
-        await look_first.close()
-    directory.take()
-    ledger = Ledger(directory.ledger)
-    try:
-        await ledger.open()
-        writer = asyncio.create_task(ledger.write_forever(), name="ledger writer")
+    async with stopped_directory(settings) as ledger:
         backups = BackupScheduler(settings, ledger, SystemClock(), _unheard)
         try:
             async with aclosing(follow_backup(backups, request)) as reports:
@@ -76,11 +65,6 @@ async def back_up_stopped(settings: Settings, request: BackupRequest) -> AsyncGe
                     yield report
         finally:
             await backups.stop()
-            ledger.stop_writing()
-            await asyncio.gather(writer, return_exceptions=True)
-    finally:
-        await ledger.close()
-        directory.release()
 
 
 async def view_of(backups: BackupScheduler, now: Instant) -> BackupView | None:

@@ -188,17 +188,16 @@ class Dispatcher:
         sources: Sequence[str],
         *,
         force: bool,
-        reparse: bool = False,
+        origin: RunOrigin = RunOrigin.MANUAL,
         wait: Micros | None = None,
+        retry_of: int | None = None,
     ) -> RunRow:
         """A person's run: of high priority, not held back by what the watchlist says, and never paused. ``wait``: how
-        long it waits for gates that are shut.
-
-        Raises ``SchedulerServiceError`` while the clock is impossible.
+        long it waits for gates that are shut. Raises ``SchedulerServiceError`` while the clock is impossible.
         """
         self._clock_watch.refuse_impossible()
-        origin = RunOrigin.REPARSE if reparse else RunOrigin.MANUAL
-        return await self.unscheduled.at_once(origin, domain, symbols, sources, force=force, wait=wait)
+        at_once = partial(self.unscheduled.at_once, origin, domain, symbols, sources)
+        return await at_once(force=force, wait=wait, retry_of=retry_of)
 
     async def pause(self, scope: str, until: Instant | None = None, reason: str | None = None) -> None:
         """A schedule, or all (``*``), is left alone from now on: its slots are skipped, its waiting tasks held.

@@ -30,6 +30,7 @@ from scheduler_service.executors.waking import Waker
 from scheduler_service.gates.ask import Gates
 from scheduler_service.marks import window_warnings
 from scheduler_service.models import Event, Reason, Symbol
+from scheduler_service.pruning import Pruner
 from scheduler_service.sandbox.routed import RoutedTransport
 from scheduler_service.sandbox.server import HOST, SandboxServer
 from scheduler_service.sandbox.upstream import SandboxUpstream
@@ -38,7 +39,7 @@ from scheduler_service.stores.atomic_files import sweep
 from scheduler_service.stores.data_directory import LIVE, SANDBOX, DataDirectory, claim_mode
 from scheduler_service.stores.database import Ledger
 from scheduler_service.stores.publisher import Publisher
-from scheduler_service.stores.raw_store import RawStore
+from scheduler_service.stores.raw_store import RawFiles, RawStore
 from scheduler_service.stores.strategy_log_store import StrategyLog
 
 if TYPE_CHECKING:
@@ -176,6 +177,16 @@ class Engine:
         if requeued or lost:
             message = f"the last run was cut off: {requeued} tasks go on, {lost} calls were lost and stay charged"
             self.publish(Event("service.recovered", message, {"tasks": requeued, "calls": lost}, "WARNING"))
+
+    def pruner(self) -> Pruner:
+        """Who removes from this directory what is too old."""
+        return Pruner(
+            self.settings.retention,
+            self.ledger,
+            RawFiles(self.directory.raw, self._disk),
+            self.clock,
+            self.publish,
+        )
 
     async def open_gates(self) -> None:
         """The way out: the transport, with the sandbox behind it where it answers."""

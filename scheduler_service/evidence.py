@@ -14,7 +14,7 @@ from scheduler_service.composing import provider_options
 from scheduler_service.definitions import fingerprint, restore
 from scheduler_service.gates.gate import Gate
 from scheduler_service.market_time import ELAPSED
-from scheduler_service.models import Reason, RunOrigin, ScheduleOrigin, StockState, Symbol, TaskState
+from scheduler_service.models import A_PERSONS, Reason, ScheduleOrigin, StockState, Symbol, TaskState
 from scheduler_service.processors.base import ageing_of
 from scheduler_service.processors.base import discover as discover_processors
 from scheduler_service.stores import call_store, doubt_store, gate_store, schedule_store, stock_state_store, traces
@@ -226,7 +226,7 @@ def _decisive(known: Sequence[PauseRow], question: Question) -> PauseRow | None:
 
 def _held(task: TaskRow, paused: Sequence[str]) -> TaskRow:
     """With the pause, if one holds it: that is not written into the tasks themselves."""
-    mine = task.schedule_id in paused or (EVERYTHING in paused and task.origin is not RunOrigin.MANUAL)
+    mine = task.schedule_id in paused or (EVERYTHING in paused and task.origin not in A_PERSONS)
     return replace(task, held_reason=Reason.PAUSED) if mine and task.state is TaskState.QUEUED else task
 
 

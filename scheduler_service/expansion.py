@@ -6,7 +6,7 @@ import hashlib
 import json
 from bisect import bisect_right
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,7 @@ RANKS = {"high": Rank.HIGH, "normal": Rank.NORMAL, "low": Rank.LOW}
 class Expansion:
     """What a run expands to, fixed when the run is made; ``symbols`` in sorted order. ``queue``: how many tasks of a
     symbol and source may wait for the one that has not ended; more than one for runs that are caught up with one after
-    another.
+    another. ``retry_of``: the task that its one task tries again.
     """
 
     symbols: tuple[str, ...]
@@ -45,9 +45,10 @@ class Expansion:
     spread: int = 0
     expires_at: Instant | None = None
     queue: int = 0
+    retry_of: int | None = None
 
     def to_json(self) -> str:
-        return json.dumps([self.symbols, self.sources, self.rank, self.spread, self.expires_at, self.queue])
+        return json.dumps(astuple(self))
 
     @classmethod
     def from_json(cls, text: str) -> Expansion:
@@ -196,6 +197,7 @@ class Expander:
             not_before=run.due_at + offset(run.schedule_id, symbol, expansion.spread),
             expires_at=expansion.expires_at,
             ended=ended,
+            retry_of=expansion.retry_of,
         )
 
 

@@ -13,7 +13,8 @@ from scheduler_service.errors import ConfigurationError, Problem, SchedulerServi
 from scheduler_service.events.event_bus import EventBus
 from scheduler_service.events.event_handler import connect, write_to_log
 from scheduler_service.initialisation import OwnedTasks
-from scheduler_service.models import TaskState
+from scheduler_service.models import RunOrigin, TaskState
+from scheduler_service.settings.explain import did_you_mean
 from scheduler_service.stores import history
 from scheduler_service.web.views import FetchRequest, TaskReport
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from scheduler_service.settings.loaded import Settings
     from scheduler_service.stores.history import TaskRow
     from scheduler_service.stores.schedule_store import RunRow
+    from scheduler_service.web.views import RetryRequest, RunNowRequest
 
 LOOK_EVERY = 1.0
 SECONDS_TO_END = 3.0
@@ -55,9 +57,51 @@ async def make_run(engine: Engine, request: FetchRequest) -> RunRow:
     policies = engine.processors[request.domain].policies.values()
     wanted = [policy.name for policy in policies if not (request.force and policy.only_when_missing)]
     sources = [request.source] if request.source else wanted
-    domain, force, reparse = request.domain, request.force, request.reparse
+    origin = RunOrigin.REPARSE if request.reparse else RunOrigin.MANUAL
     wait = request.wait_ms * MILLISECOND
-    return await engine.dispatcher.fetch(domain, request.symbols, sources, force=force, reparse=reparse, wait=wait)
+    fetch = partial(engine.dispatcher.fetch, request.domain, request.symbols, sources)
+    return await fetch(force=request.force, origin=origin, wait=wait)
+
+
+def of_schedule(engine: Engine, request: RunNowRequest) -> FetchRequest:
+    """The fetch that a schedule's slot would lead to now. Raises ``ConfigurationError`` for one that is not known, and
+    for symbols that it does not cover.
+    """
+    schedule = engine.dispatcher.everything.get(request.schedule_id)
+    if schedule is None:
+        known = did_you_mean(request.schedule_id, engine.dispatcher.everything)
+        raise ConfigurationError([Problem("", request.schedule_id, "no such schedule is in force", known)])
+    covered = sorted(symbol.symbol for symbol in engine.dispatcher.watchlist.values() if schedule.selects(symbol))
+    if others := sorted(set(request.symbols) - set(covered)):
+        right = f"to fetch it all the same: scheduler-service fetch {schedule.domain} {others[0]}"
+        raise ConfigurationError([Problem("", others[0], f"{schedule.id} does not cover it", right)])
+    symbols = request.symbols or tuple(covered)
+    return FetchRequest(domain=schedule.domain, symbols=symbols, force=request.force, wait_ms=request.wait_ms)
+
+
+async def make_retry(engine: Engine, request: RetryRequest) -> RunRow:
+    """The run of a task that is tried again, by force: what held it back after its failure does not count. Raises
+    ``ConfigurationError`` where there is nothing to try again.
+    """
+    before = await find_task(engine, request.task_id)
+    name = f"task {before.id}"
+    if not before.state.ended:
+        raise ConfigurationError([Problem("", name, f"it has not ended: it is {before.state}", "cancel it first")])
+    if before.state is TaskState.COMPLETED:
+        again = f"scheduler-service fetch {before.domain} {before.symbol} --source {before.source} --force"
+        raise ConfigurationError([Problem("", name, "it was completed", f"to ask once more: {again}")])
+    check_request(FetchRequest(domain=before.domain, symbols=(), source=before.source), engine.processors)
+    retry = partial(engine.dispatcher.fetch, before.domain, [before.symbol], [before.source], origin=RunOrigin.RETRY)
+    return await retry(force=True, wait=request.wait_ms * MILLISECOND, retry_of=before.id)
+
+
+async def find_task(engine: Engine, task_id: int) -> TaskRow:
+    """Raises ``ConfigurationError`` where there is none."""
+    row = await engine.ledger.read(partial(history.find_task, task_id=task_id))
+    if row is None:
+        right = "history lists the newest; what is older than retention.history is gone"
+        raise ConfigurationError([Problem("", f"task {task_id}", "there is no such task", right)])
+    return row
 
 
 async def follow(

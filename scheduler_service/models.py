@@ -88,10 +88,10 @@ class RunOrigin(StrEnum):
     RETRY = "retry"
 
 
-A_PERSONS = frozenset({RunOrigin.MANUAL, RunOrigin.REPARSE})
-"""Asked for by a person: carried out also for what is not watched, and never paused."""
-URGENT = A_PERSONS | {RunOrigin.RETRY}
-"""Somebody waits for it: it may use what budgets keep back."""
+A_PERSONS = frozenset({RunOrigin.MANUAL, RunOrigin.REPARSE, RunOrigin.RETRY})
+"""Asked for by a person, who waits for it: carried out also for what is not watched, never paused, and it may use what
+budgets keep back.
+"""
 
 
 class SlotOutcome(StrEnum):

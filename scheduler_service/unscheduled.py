@@ -56,10 +56,12 @@ class UnscheduledRuns:
         *,
         force: bool,
         wait: Micros | None = None,
+        retry_of: int | None = None,
     ) -> RunRow:
         """What a person asked for, of high priority; ``wait``: what its gate holds for longer is given up."""
-        expires_at = None if wait is None else self._clock.now() + wait
-        expansion = Expansion(tuple(sorted(set(symbols))), tuple(sources), Rank.HIGH, expires_at=expires_at)
+        until = None if wait is None else self._clock.now() + wait
+        chosen = tuple(sorted(set(symbols)))
+        expansion = Expansion(chosen, tuple(sources), Rank.HIGH, expires_at=until, retry_of=retry_of)
         return await self._run(origin, domain, expansion, force=force)
 
     async def follow_up(self, domain: str, symbol: str) -> RunRow:

@@ -18,7 +18,7 @@ from scheduler_service import __version__
 from scheduler_service.cli.arguments import TIMES, as_json
 from scheduler_service.cli.backup_commands import register_backups
 from scheduler_service.cli.looking_commands import register_looks
-from scheduler_service.cli.operating_commands import register_operations
+from scheduler_service.cli.operating_commands import FORCE, WAIT, register_operations
 from scheduler_service.errors import AlreadyRunning, ConfigurationError, NotRunning, SchedulerServiceError
 from scheduler_service.redaction import escape, redact
 
@@ -127,18 +127,8 @@ def next_slots(
 @click.argument("domain")
 @click.argument("symbols", nargs=-1, required=True, metavar="SYMBOL...")
 @click.option("--source", help="Only from this source.")
-@click.option(
-    "--force",
-    is_flag=True,
-    help="Also what is fresh, backing off or quarantined. Never past rate, budget or a closed gate.",
-)
-@click.option(
-    "--wait",
-    metavar="DURATION",
-    default="1m",
-    show_default=True,
-    help="Give up what a provider that is shut holds for longer, such as 10m; 0s: do not wait.",
-)
+@click.option("--force", is_flag=True, help=FORCE)
+@click.option("--wait", metavar="DURATION", default="1m", show_default=True, help=WAIT)
 @click.option("--reparse", is_flag=True, help="Ask nobody: parse the kept answers anew, say after an update.")
 @as_json
 @click.pass_obj

@@ -23,12 +23,11 @@ from scheduler_service.settings.units import format_duration, parse_duration
 from scheduler_service.stores.data_directory import DataDirectory
 from scheduler_service.stores.file_names import file_name
 from scheduler_service.web.client import ControlClient
-from scheduler_service.web.views import DEFAULT_WAIT_MS, LONGEST_PAUSE_MS, FetchRequest
+from scheduler_service.web.views import DEFAULT_WAIT_MS, LONGEST_PAUSE_MS, FetchRequest, RetryRequest, RunNowRequest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 
-    from scheduler_service.clock import Micros
     from scheduler_service.settings.loaded import Settings
     from scheduler_service.web.views import TaskReport
 
@@ -53,8 +52,31 @@ def fetch(
     """1 when a task failed, or was not carried out for another reason than that nothing was to be done."""
     settings = settings_of(paths)
     request = request_of(settings, domain, symbols, source=source, force=force, reparse=reparse, wait=wait)
+    return _carry_out(settings, _reports(settings, request), as_json=as_json)
+
+
+def run_now(
+    paths: Sequence[Path], job: str, symbols: Sequence[str], *, force: bool, wait: str = DEFAULT_WAIT, as_json: bool
+) -> int:
+    """As ``fetch``, of what a schedule covers. Raises ``NotRunning``, and ``ConfigurationError`` where the service does
+    not know it.
+    """
+    settings = settings_of(paths)
+    wanted = tuple(dict.fromkeys(map(read_symbol, symbols)))
+    request = RunNowRequest(schedule_id=job, symbols=wanted, force=force, wait_ms=_wait_ms(wait))
+    return _carry_out(settings, ControlClient(settings.service.data_dir).run_now(request), as_json=as_json)
+
+
+def retry(paths: Sequence[Path], task: int, *, wait: str = DEFAULT_WAIT, as_json: bool) -> int:
+    """As ``fetch``, of a task that was not completed. Raises as ``run_now``."""
+    settings = settings_of(paths)
+    request = RetryRequest(task_id=task, wait_ms=_wait_ms(wait))
+    return _carry_out(settings, ControlClient(settings.service.data_dir).retry(request), as_json=as_json)
+
+
+def _carry_out(settings: Settings, reports: AsyncGenerator[TaskReport, None], *, as_json: bool) -> int:
     try:
-        latest = asyncio.run(_follow(settings, request, as_json=as_json))
+        latest = asyncio.run(_follow(reports, as_json=as_json))
     except KeyboardInterrupt:
         line("Interrupted: what had not ended goes on in the running service, or waits for its next start", err=True)
         raise
@@ -101,24 +123,24 @@ def request_of(
     for symbol in wanted:
         if symbol not in watched and not reparse:
             line(f"{symbol} is not on the watchlist and is fetched this once{perhaps(symbol, watched)}", err=True)
-    wait_ms = min(_read_wait(wait) // MILLISECOND, LONGEST_PAUSE_MS)
+    wait_ms = _wait_ms(wait)
     return FetchRequest(domain=domain, symbols=wanted, source=source, force=force, reparse=reparse, wait_ms=wait_ms)
 
 
-def _read_wait(wait: str) -> Micros:
+def _wait_ms(wait: str) -> int:
     try:
-        return parse_duration(wait)
+        return min(parse_duration(wait) // MILLISECOND, LONGEST_PAUSE_MS)
     except ValueError as error:
         raise click.UsageError(f"--wait: {error}") from error
 
 
-async def _follow(settings: Settings, request: FetchRequest, *, as_json: bool) -> list[TaskReport]:
+async def _follow(following: AsyncGenerator[TaskReport, None], *, as_json: bool) -> list[TaskReport]:
     """The last report of each task."""
     latest: dict[int, TaskReport] = {}
     told: dict[int, str] = {}
     bar = sys.stderr.isatty()
     with _bar() if bar else _lines(err=as_json) as show:
-        async with aclosing(_reports(settings, request)) as reports:
+        async with aclosing(following) as reports:
             async for report in reports:
                 latest[report.task_id] = report
                 held = "" if report.state.ended else (report.message or "").partition("(")[2].partition(" until ")[0]

@@ -12,7 +12,7 @@ from scheduler_service.cli.arguments import STATUSES, TIMES, as_json
 
 def register_looks(cli: click.Group) -> None:
     """Adds them to the program's commands."""
-    for command in (show, status, history, why, budget, schema):
+    for command in (show, status, history, freshness, why, budget, schema):
         cli.add_command(command)
 
 
@@ -68,6 +68,21 @@ def history(
     if strategy:
         return show_strategy(paths, symbol=symbol, last=last, as_json=as_json)
     return show_history(paths, job=job, symbol=symbol, status=status, last=last, as_json=as_json)
+
+
+@click.command()
+@click.option("--breach", "only_breach", is_flag=True, help="Only what is overdue, failing or was never fetched.")
+@as_json
+@click.pass_obj
+def freshness(paths: tuple[Path, ...], only_breach: bool, as_json: bool) -> int:
+    """Show how old what is known of each stock is, by domain and source.
+
+    What is stale until its next slot is in order. Exit code 1 with --breach when there is one. Works beside the
+    running service and without one.
+    """
+    from scheduler_service.cli.freshness import freshness as show_freshness
+
+    return show_freshness(paths, only_breach=only_breach, as_json=as_json)
 
 
 @click.command()

@@ -12,8 +12,72 @@ from scheduler_service.cli.arguments import as_json
 
 def register_operations(cli: click.Group) -> None:
     """Adds them to the program's commands."""
-    for command in (pause, resume, release, reload):
+    for command in (run_now, pause, resume, retry, cancel, release, reload, prune):
         cli.add_command(command)
+
+
+FORCE = "Also what is fresh, backing off or quarantined. Never past rate, budget or a closed gate."
+WAIT = "Give up what a provider that is shut holds for longer, such as 10m; 0s: do not wait."
+
+
+@click.command("run-now")
+@click.argument("job")
+@click.argument("symbols", nargs=-1, metavar="[SYMBOL]...")
+@click.option("--force", is_flag=True, help=FORCE)
+@click.option("--wait", metavar="DURATION", default="1m", show_default=True, help=WAIT)
+@as_json
+@click.pass_obj
+def run_now(paths: tuple[Path, ...], job: str, symbols: tuple[str, ...], force: bool, wait: str, as_json: bool) -> int:
+    """Have the running service fetch now what a schedule covers, or some of it.
+
+    Exit code 1 when a task failed, 3 when no service runs.
+    """
+    from scheduler_service.cli.fetch import run_now as run_schedule_now
+
+    return run_schedule_now(paths, job, symbols, force=force, wait=wait, as_json=as_json)
+
+
+@click.command()
+@click.argument("task", type=click.IntRange(1, 2**63 - 1))
+@click.option("--wait", metavar="DURATION", default="1m", show_default=True, help=WAIT)
+@as_json
+@click.pass_obj
+def retry(paths: tuple[Path, ...], task: int, wait: str, as_json: bool) -> int:
+    """Have the running service try a task again that failed or was skipped; its number is in history.
+
+    Exit code 1 when it failed again, 3 when no service runs.
+    """
+    from scheduler_service.cli.fetch import retry as retry_task
+
+    return retry_task(paths, task, wait=wait, as_json=as_json)
+
+
+@click.command()
+@click.argument("task", type=click.IntRange(1, 2**63 - 1))
+@as_json
+@click.pass_obj
+def cancel(paths: tuple[Path, ...], task: int, as_json: bool) -> int:
+    """Have the running service give up a task that waits or runs; its number is in history.
+
+    Exit code 1 when it had ended already, 3 when no service runs.
+    """
+    from scheduler_service.cli.cancel import cancel as cancel_task
+
+    return cancel_task(paths, task, as_json=as_json)
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@as_json
+@click.pass_obj
+def prune(paths: tuple[Path, ...], dry_run: bool, as_json: bool) -> int:
+    """Remove now what is older than the configuration keeps it: history, and answers as they came.
+
+    The running service does so by itself, once a day. Works without it too.
+    """
+    from scheduler_service.cli.prune import prune as prune_directory
+
+    return prune_directory(paths, dry_run=dry_run, as_json=as_json)
 
 
 @click.command()

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from loguru import logger
 
-from scheduler_service.clock import MINUTE, SECOND
-from scheduler_service.errors import Fenced, Held, InLine, StoreError
+from scheduler_service.clock import SECOND
+from scheduler_service.errors import Fenced, Held, StoreError
 from scheduler_service.executors.commit import Committed, commit
+from scheduler_service.executors.endings import CANCELLED, crashed, outlasts, outlived
 from scheduler_service.executors.reports import deferred, quarantined, run_closed, set_aside, task_ended
 from scheduler_service.executors.turns import Turns
 from scheduler_service.executors.waking import Scouts
-from scheduler_service.models import Event, Outcome, Reason, RunOrigin, StockState, TaskState
+from scheduler_service.models import Event, Outcome, Reason, StockState, TaskState
 from scheduler_service.stores import stock_state_store, task_store
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ T = TypeVar("T")
 LONGEST_REST = 5.0
 SHORTEST_REST = 0.05
 REST_AFTER_FAILURE = 2.0
-LONGEST_WAIT_OF_A_PERSON = MINUTE
 HOLD_AFTER_FAILURE = 30 * SECOND
 """An answer that could not be kept is asked for again: not at once, for it may cost."""
 
@@ -86,6 +86,8 @@ class Executor:
         self._claiming = {lane: asyncio.Lock() for lane in lanes}
         self._turns = {lane: Turns() for lane in lanes}
         self._scouts = Scouts()
+        self._called_off: set[int] = set()
+        """Running tasks that a person cancels."""
         self._draining = False
 
     def notify(self) -> None:
@@ -145,6 +147,16 @@ class Executor:
             worker.cancel()
         await asyncio.gather(*late, return_exceptions=True)
         return len(late)
+
+    async def call_off(self, task_id: int) -> None:
+        """Ends a task that runs here as cancelled, unless it ends by itself before."""
+        workers = (worker for lane in self._working.values() for worker in lane)
+        worker = next((one for one in workers if one.get_name() == f"task {task_id}"), None)
+        if worker is not None:
+            self._called_off.add(task_id)
+            worker.cancel()
+            await asyncio.gather(worker, return_exceptions=True)
+            self._called_off.discard(task_id)
 
     async def _start(self, lane: str) -> float:
         """Starts what is due; returns seconds until it is worth looking again."""
@@ -233,8 +245,11 @@ class Executor:
             try:
                 run = await self._carry_out(task, states, started)
             except asyncio.CancelledError:
-                await self._put_back(task)
-                raise
+                if task.id not in self._called_off:
+                    await self._put_back(task)
+                    raise
+                with suppress(Fenced):
+                    run = await self._end(task, CANCELLED, started)
             except Fenced as error:
                 self._publish(Event("task.fenced", str(error), level="WARNING"))
         if run is not None and run.closed_at is not None:
@@ -244,15 +259,17 @@ class Executor:
         """The task's run as it stands afterwards; None when the task waits."""
         result = await self._outcome(task, states)
         outcome = await self._hold(task, result) if isinstance(result, Held) else result
-        if outcome is None:
-            return None
+        return None if outcome is None else await self._end(task, outcome, started)
+
+    async def _end(self, task: Task, outcome: Outcome, started: float) -> RunRow:
+        """Raises ``Fenced`` where it has ended otherwise meanwhile."""
         store = partial(commit, task=task, processor=self._processors.get(task.domain))
         try:
             done = await self._stored(task, partial(store, outcome=outcome))
         except StoreError:
             raise
         except Exception as error:  # a domain's merge is its own code too
-            outcome = _crashed(error, outcome)
+            outcome = crashed(error, outcome)
             done = await self._stored(task, partial(store, outcome=outcome))
         took = round((self._clock.monotonic() - started) * 1000)
         self._publish(task_ended(task, done.instead or outcome, done, took))
@@ -265,9 +282,8 @@ class Executor:
 
     async def _outcome(self, task: Task, states: Mapping[str, StockState]) -> Outcome | Held:
         now = self._clock.now()
-        is_outlived = task.expires_at is not None and now >= task.expires_at
-        if task.held_reason is not None and is_outlived and task.origin is not RunOrigin.MANUAL:
-            return Outcome(TaskState.SKIPPED, task.held_reason, "its gate stayed shut until the schedule's next slot")
+        if (too_late := outlived(task, now)) is not None:
+            return too_late
         processor = self._processors.get(task.domain)
         if processor is None or task.source not in processor.policies:
             message = f"{task.domain} is no longer fetched from {task.source}"
@@ -283,17 +299,17 @@ class Executor:
         except asyncio.CancelledError as error:
             if _is_cancelled():
                 raise
-            outcome = _crashed(error)
+            outcome = crashed(error)
         except Exception as error:  # one task's bug must not take the others with it
             if deadline.expired():
                 outcome = Outcome(TaskState.FAILED, Reason.DEADLINE, f"not done within {self._deadline:.0f} s")
             else:
-                outcome = _crashed(error)
+                outcome = crashed(error)
         return replace(outcome, calls=tuple(ask.used), as_of=ask.as_of)
 
     async def _hold(self, task: Task, held: Held) -> Outcome | None:
         """Waits in the queue, or ends where the wait would outlive the schedule's next slot."""
-        if _outlasts(held, task, self._clock.now()):
+        if outlasts(held, task, self._clock.now()):
             return Outcome(TaskState.SKIPPED, held.reason, str(held))
         hold = partial(task_store.hold, mine=task, reason=held.reason, message=str(held))
         await self._stored(task, partial(hold, until=self._scouts.comes_back(task, held)))
@@ -324,26 +340,7 @@ class Executor:
             await self._ledger.run(lambda conn: task_store.release(conn, task, now))
 
 
-def _outlasts(held: Held, task: Task, now: Instant) -> bool:
-    """Whether the gate opens too late for it. A person waits so long as was asked for, but in line one more minute at
-    a time: it goes on there.
-    """
-    if task.origin is not RunOrigin.MANUAL:
-        return task.expires_at is not None and held.until >= task.expires_at
-    if isinstance(held, InLine) or task.expires_at is None:
-        return held.until > now + LONGEST_WAIT_OF_A_PERSON
-    return max(held.until, now + 1) > task.expires_at
-
-
 def _is_cancelled() -> bool:
     """Whether this task itself is to end, and not only something that it waited for."""
     current = asyncio.current_task()
     return current is not None and current.cancelling() > 0
-
-
-def _crashed(error: BaseException, before: Outcome | None = None) -> Outcome:
-    """What a fault in the program makes of a task. ``before``: whose calls were paid for all the same."""
-    logger.opt(exception=error).bind(event="task.crashed").error("a fault in the program, please report it")
-    calls, as_of = ((), 0) if before is None else (before.calls, before.as_of)
-    message = f"{type(error).__name__}: {error}"
-    return Outcome(TaskState.FAILED, Reason.INTERNAL_ERROR, message, calls=calls, as_of=as_of)

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from scheduler_service.errors import CircuitOpen, StoreError
-from scheduler_service.models import RunOrigin
+from scheduler_service.models import A_PERSONS
 from scheduler_service.stores import task_store
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Scouts:
 
     def comes_back(self, task: Task, held: Held) -> Instant:
         """When a task that is held asks its gate anew. A person waits for no other."""
-        if not isinstance(held, CircuitOpen) or task.origin is RunOrigin.MANUAL:
+        if not isinstance(held, CircuitOpen) or task.origin in A_PERSONS:
             return held.until
         if not held.is_tried and self._sent.get(held.circuit) != held.until:
             self._sent[held.circuit] = held.until

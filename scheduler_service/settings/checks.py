@@ -165,9 +165,6 @@ def check_rest(configuration: Configuration, data_dir: Path, report: Report) -> 
 
 def _warn_of_what_is_to_come(configuration: Configuration, report: Report) -> None:
     """What is read and checked, but does nothing yet."""
-    for setting in ("retention.history", "retention.raw", "retention.raw_size"):
-        if report.written(setting):
-            report.warn(setting, "no effect in this version yet: nothing is pruned")
     if configuration.database.url is not None:
         report.warn("database.url", "no effect in this version yet: the ledger is SQLite in the data directory")
 

@@ -137,11 +137,11 @@ class Retention(Section):
     """How long things are kept. Each domain has a key of its own here as well."""
 
     history: Duration = Field(default=90 * DAY, gt=0)
-    """Slots, runs and tasks. No effect in this version yet: nothing is pruned."""
+    """Slots, runs, tasks and calls."""
     raw: Duration = Field(default=30 * DAY, gt=0)
-    """Large answers as they came. No effect in this version yet."""
+    """Answers as they came, but those that are current: to look into, and to parse anew."""
     raw_size: Size = Field(default=2_000_000_000, gt=0)
-    """The same, by size. No effect in this version yet."""
+    """Large ones of them take no more than this; the oldest go first."""
 
     def of(self, domain: str) -> Kept:
         """What is kept of this domain."""

@@ -97,6 +97,11 @@ def recent_tasks(
     return [to_task(row) for row in conn.execute(query.order_by(task.c.id.desc()).limit(limit))]
 
 
+def find_task(conn: Connection, task_id: int) -> TaskRow | None:
+    row = conn.execute(TASKS.where(task.c.id == task_id)).one_or_none()
+    return None if row is None else to_task(row)
+
+
 def to_task(r: Row[Any]) -> TaskRow:
     """A row of ``TASKS``."""
     return TaskRow(

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import zstandard
+from aiofiles.base import wrap
 
 from scheduler_service.errors import StoreError
 from scheduler_service.stores.atomic_files import read_files, write_files
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from concurrent.futures import Executor
     from pathlib import Path
 
     from scheduler_service.models import OffLoop
 
+SUFFIX = ".zst"
 SMALL = 64 * 1024
 """Compressed bytes up to which an answer lies in the ledger."""
 QUICK = 128 * 1024
@@ -55,7 +60,47 @@ class RawStore:
             return None
 
     def _path(self, call_id: int) -> Path:
-        return self._folder / f"{call_id}.zst"
+        return raw_path(self._folder, call_id)
+
+
+class RawFiles:
+    """The files among them, as they lie there."""
+
+    def __init__(self, folder: Path, pool: Executor) -> None:
+        self._folder = folder
+        self._pool = pool
+
+    async def sizes(self) -> dict[int, int]:
+        """By call: the bytes that each takes. Nothing where there are none."""
+        return await _sizes(self._folder, executor=self._pool)
+
+    async def remove(self, calls: Iterable[int]) -> None:
+        """Those of these calls; what is gone already is no fault."""
+        await _remove([raw_path(self._folder, call_id) for call_id in calls], executor=self._pool)
+
+
+def raw_path(folder: Path, call_id: int) -> Path:
+    return folder / f"{call_id}{SUFFIX}"
+
+
+def _list_sizes(folder: Path) -> dict[int, int]:
+    found = {}
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            number = entry.name.removesuffix(SUFFIX)
+            if number.isascii() and number.isdecimal() and number != entry.name:
+                with suppress(FileNotFoundError):
+                    found[int(number)] = entry.stat(follow_symlinks=False).st_size
+    return found
+
+
+def _remove_files(paths: Iterable[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
+_sizes = wrap(_list_sizes)
+_remove = wrap(_remove_files)
 
 
 def _pack(body: bytes) -> bytes:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, case, delete, func, insert, select
 
 from scheduler_service.clock import DAY, HOUR, MINUTE
-from scheduler_service.models import URGENT, RunOrigin, TaskState
+from scheduler_service.models import A_PERSONS, RunOrigin, TaskState
 from scheduler_service.stores.call_store import CallState, Spend, Use
 from scheduler_service.stores.schema import OPEN, RESERVED, call, call_use, meta, run, task
 from scheduler_service.stores.task_store import Rank
@@ -86,7 +86,7 @@ def waiting(conn: Connection) -> list[Waiting]:
     query = select(task.c.symbol, task.c.domain, task.c.source, task.c.rank, run.c.origin)
     query = query.join(run, run.c.id == task.c.run_id).where(OPEN, run.c.origin != RunOrigin.REPARSE)
     return [
-        Waiting(symbol, domain, source, rank == Rank.HIGH or origin in URGENT)
+        Waiting(symbol, domain, source, rank == Rank.HIGH or origin in A_PERSONS)
         for symbol, domain, source, rank, origin in conn.execute(query)
     ]
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, Update, bindparam, func, insert, select,
 
 from scheduler_service.clock import BUILT_AT
 from scheduler_service.errors import Fenced
-from scheduler_service.models import URGENT, Reason, RunOrigin, Task, TaskState
+from scheduler_service.models import A_PERSONS, Reason, RunOrigin, Task, TaskState
 from scheduler_service.stores import stock_state_store
 from scheduler_service.stores.queue_queries import EARLIEST, RUNNING_SUSPECT, claimable, next_dues
 from scheduler_service.stores.schedule_store import RunRow, close_run_if_done, to_run
@@ -191,7 +191,7 @@ def claim(
             row.expires_at,
             Reason(row.held_reason) if row.held_reason else None,
             row.force,
-            row.rank == Rank.HIGH or row.origin in URGENT,
+            row.rank == Rank.HIGH or row.origin in A_PERSONS,
         )
         for row in rows
     ]

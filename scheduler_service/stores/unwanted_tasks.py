@@ -56,6 +56,12 @@ def skip_outlived(conn: Connection, now: Instant) -> list[RunRow]:
     return _skip(conn, conn.execute(_OUTLIVED, {"now": now}).all(), Reason.PAUSED, now)
 
 
+def cancel_waiting(conn: Connection, task_id: int, now: Instant) -> list[RunRow]:
+    """A task ends that a person cancels, if it waits. Returns its run where this closed it."""
+    waiting = conn.execute(select(task.c.id, task.c.run_id).where(QUEUED, task.c.id == task_id)).all()
+    return _skip(conn, waiting, Reason.CANCELLED, now)
+
+
 def _skip(conn: Connection, waiting: Sequence[Any], reason: Reason, now: Instant) -> list[RunRow]:
     """Returns the runs that this closed."""
     closed = []

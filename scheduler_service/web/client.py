@@ -15,7 +15,9 @@ from scheduler_service.stores.data_directory import DataDirectory
 from scheduler_service.web.control_socket import short_path
 from scheduler_service.web.views import (
     BackupReport,
+    CancelReport,
     PauseReport,
+    PruneReport,
     Refusal,
     ReleaseReport,
     ReloadReport,
@@ -30,10 +32,13 @@ if TYPE_CHECKING:
 
     from scheduler_service.web.views import (
         BackupRequest,
+        CancelRequest,
         FetchRequest,
         PauseRequest,
         ReleaseRequest,
         ResumeRequest,
+        RetryRequest,
+        RunNowRequest,
         TryRequest,
     )
 
@@ -87,9 +92,19 @@ class ControlClient:
         """Raises ``ConfigurationError`` where the service does not use such a provider."""
         return await self._post("/control/try", request, TryReport)
 
-    async def _post(self, path: str, request: Record, answer: type[R]) -> R:
+    async def cancel(self, request: CancelRequest) -> CancelReport:
+        """Raises ``ConfigurationError`` where there is no such task."""
+        return await self._post("/control/cancel", request, CancelReport)
+
+    async def prune(self) -> PruneReport:
+        """However long it takes."""
+        return await self._post("/control/prune", Record(), PruneReport, seconds=None)
+
+    async def _post(
+        self, path: str, request: Record, answer: type[R], seconds: float | None = SECONDS_FOR_AN_ANSWER
+    ) -> R:
         body = request.model_dump_json().encode()
-        async with self._session(SECONDS_FOR_AN_ANSWER) as session, session.post(path, data=body) as response:
+        async with self._session(seconds) as session, session.post(path, data=body) as response:
             await _check(response)
             return answer.model_validate_json(await response.read())
 
@@ -99,6 +114,18 @@ class ControlClient:
         Raises ``ConfigurationError`` where the service does not fetch what is asked for.
         """
         async with aclosing(self._follow("/control/fetch", request, _LINE)) as reports:
+            async for report in reports:
+                yield report
+
+    async def run_now(self, request: RunNowRequest) -> AsyncGenerator[TaskReport, None]:
+        """As ``fetch``, of a schedule's stocks. Raises ``ConfigurationError`` where there is no such schedule."""
+        async with aclosing(self._follow("/control/run-now", request, _LINE)) as reports:
+            async for report in reports:
+                yield report
+
+    async def retry(self, request: RetryRequest) -> AsyncGenerator[TaskReport, None]:
+        """As ``fetch``, of one task. Raises ``ConfigurationError`` where there is nothing to try again."""
+        async with aclosing(self._follow("/control/retry", request, _LINE)) as reports:
             async for report in reports:
                 yield report
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 from contextlib import aclosing
+from functools import partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
@@ -15,23 +16,26 @@ from loguru import logger
 from pydantic import ValidationError
 
 from scheduler_service.errors import ConfigurationError, SchedulerServiceError
+from scheduler_service.models import Record
 from scheduler_service.settings.providers import is_loopback
 from scheduler_service.web.views import (
     BackupRequest,
+    CancelRequest,
     FetchRequest,
     PauseRequest,
     Refusal,
     ReleaseRequest,
     ResumeRequest,
+    RetryRequest,
+    RunNowRequest,
     Status,
     TryRequest,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
-    from scheduler_service.models import Record
-    from scheduler_service.web.views import BackupReport, Facade, TaskReport
+    from scheduler_service.web.facade import Facade
 
 NDJSON = "application/x-ndjson"
 MOST_BODY = 1_000_000
@@ -39,16 +43,19 @@ MOST_BODY = 1_000_000
 SECONDS_FOR_A_BODY = 10.0
 ALWAYS_OPEN = "/healthz"
 
-R = TypeVar("R", BackupRequest, FetchRequest, PauseRequest, ReleaseRequest, ResumeRequest, TryRequest)
-
-_KINDS = {
+_KINDS: dict[type[Record], str] = {
     BackupRequest: "backup",
+    CancelRequest: "cancel",
     FetchRequest: "fetch",
     PauseRequest: "pause",
     ReleaseRequest: "release",
     ResumeRequest: "resume",
+    RetryRequest: "retry",
+    RunNowRequest: "run-now",
     TryRequest: "try",
 }
+R = TypeVar("R", bound=Record)
+
 _HEADERS = {"Server": "scheduler-service", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
@@ -92,52 +99,49 @@ def _control(facade: Facade) -> list[web.RouteDef]:
             raise web.HTTPNotFound(reason="the configuration was not read anew so far")
         return _said(last)
 
-    async def pause(request: web.Request) -> web.Response:
-        wanted = await _wanted(request, PauseRequest)
+    async def prune(_: web.Request) -> web.Response:
         _needs_ready(facade)
-        return _said(await facade.pause(wanted))
+        return _said(await operations.prune())
 
-    async def resume(request: web.Request) -> web.Response:
-        wanted = await _wanted(request, ResumeRequest)
-        _needs_ready(facade)
-        return _said(await facade.resume(wanted))
-
-    async def release(request: web.Request) -> web.Response:
-        wanted = await _wanted(request, ReleaseRequest)
-        _needs_ready(facade)
-        return _said(await facade.release(wanted))
-
-    async def try_provider(request: web.Request) -> web.Response:
-        wanted = await _wanted(request, TryRequest)
-        _needs_ready(facade)
-        return _said(await facade.try_provider(wanted))
-
-    async def fetch(request: web.Request) -> web.StreamResponse:
-        wanted = await _wanted(request, FetchRequest)
-        _needs_ready(facade)
-        return await _follow(request, facade.fetch(wanted))
-
-    async def backup(request: web.Request) -> web.StreamResponse:
-        wanted = await _wanted(request, BackupRequest)
-        _needs_ready(facade)
-        return await _follow(request, facade.backup(wanted))
-
+    operations = facade.operations
+    answered = partial(_answered, facade)
+    followed = partial(_followed, facade)
     return [
         web.get("/control/status", status),
         web.get("/control/reload", last_reload),
         web.post("/control/reload", reload),
-        web.post("/control/pause", pause),
-        web.post("/control/resume", resume),
-        web.post("/control/release", release),
-        web.post("/control/try", try_provider),
-        web.post("/control/fetch", fetch),
-        web.post("/control/backup", backup),
+        web.post("/control/prune", prune),
+        web.post("/control/pause", answered(PauseRequest, operations.pause)),
+        web.post("/control/resume", answered(ResumeRequest, operations.resume)),
+        web.post("/control/release", answered(ReleaseRequest, operations.release)),
+        web.post("/control/try", answered(TryRequest, operations.try_provider)),
+        web.post("/control/cancel", answered(CancelRequest, operations.cancel)),
+        web.post("/control/fetch", followed(FetchRequest, operations.fetch)),
+        web.post("/control/run-now", followed(RunNowRequest, operations.run_now)),
+        web.post("/control/retry", followed(RetryRequest, operations.retry)),
+        web.post("/control/backup", followed(BackupRequest, operations.backup)),
     ]
 
 
-async def _follow(
-    request: web.Request, following: AsyncGenerator[TaskReport, None] | AsyncGenerator[BackupReport, None]
-) -> web.StreamResponse:
+def _answered(facade: Facade, kind: type[R], do: Callable[[R], Awaitable[Record]]) -> Handler:
+    async def handler(request: web.Request) -> web.Response:
+        wanted = await _wanted(request, kind)
+        _needs_ready(facade)
+        return _said(await do(wanted))
+
+    return handler
+
+
+def _followed(facade: Facade, kind: type[R], do: Callable[[R], AsyncGenerator[Record, None]]) -> Handler:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        wanted = await _wanted(request, kind)
+        _needs_ready(facade)
+        return await _follow(request, do(wanted))
+
+    return handler
+
+
+async def _follow(request: web.Request, following: AsyncGenerator[Record, None]) -> web.StreamResponse:
     """A line for each report, and one that says why where they end before their time."""
     async with aclosing(following) as reports:
         first = await anext(reports, None)  # what is wrong with the request shows here

@@ -16,7 +16,7 @@ from scheduler_service.web.token import token_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from scheduler_service.web.views import Facade
+    from scheduler_service.web.facade import Facade
 
 SECONDS_TO_STOP = 2.0
 SECONDS_IDLE = 15.0

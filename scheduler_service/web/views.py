@@ -5,8 +5,7 @@ Times are ISO-8601 UTC with ``Z``, durations in milliseconds.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from typing import Literal, Protocol
+from typing import Literal
 
 from pydantic import Field
 
@@ -186,6 +185,50 @@ class FetchRequest(Record):
     wait_ms: int = Field(default=DEFAULT_WAIT_MS, ge=0, le=LONGEST_PAUSE_MS)
 
 
+class RunNowRequest(Record):
+    """A schedule's stocks, or those of them that are named, are to be fetched now; for the rest as ``FetchRequest``."""
+
+    schedule_id: str
+    symbols: tuple[Ticker, ...] = ()
+    force: bool = False
+    wait_ms: int = Field(default=DEFAULT_WAIT_MS, ge=0, le=LONGEST_PAUSE_MS)
+
+
+class RetryRequest(Record):
+    """A task that was not completed is to be tried again, by a task of its own."""
+
+    task_id: int = Field(gt=0, lt=2**63)
+    wait_ms: int = Field(default=DEFAULT_WAIT_MS, ge=0, le=LONGEST_PAUSE_MS)
+
+
+class CancelRequest(Record):
+    """A task that waits or runs is not to be carried out."""
+
+    task_id: int = Field(gt=0, lt=2**63)
+
+
+class CancelReport(Record):
+    """What was done; ``cancelled``: whether the task ended by it."""
+
+    message: str
+    cancelled: bool
+
+
+class PruneReport(Record):
+    """How much went, or would go: rows of each kind, and files of large answers with the bytes they took."""
+
+    message: str
+    tasks: int = 0
+    slots: int = 0
+    runs: int = 0
+    answers: int = 0
+    calls: int = 0
+    schedules: int = 0
+    pauses: int = 0
+    files: int = 0
+    bytes: int = 0
+
+
 class ReleaseRequest(Record):
     """``domain`` None: every domain of the stock. Where it is named, what of it was set aside as doubtful is accepted,
     or dropped: ``reject``.
@@ -288,34 +331,3 @@ class Refusal(Record):
     """Why something was not done, in a sentence: the body of every error, and the last line of a fetch cut short."""
 
     error: str
-
-
-class Facade(Protocol):
-    """The service as ``web`` sees it."""
-
-    def readiness(self) -> Readiness: ...
-
-    async def status(self) -> Status: ...
-
-    def fetch(self, request: FetchRequest) -> AsyncGenerator[TaskReport, None]:
-        """Raises ``ConfigurationError`` (an unknown domain or source, in words) before the first report."""
-
-    async def pause(self, request: PauseRequest) -> PauseReport:
-        """Raises ``ConfigurationError`` for an unknown schedule."""
-
-    async def resume(self, request: ResumeRequest) -> PauseReport:
-        """As ``pause``."""
-
-    async def release(self, request: ReleaseRequest) -> ReleaseReport:
-        """Raises ``ConfigurationError`` for a stock of which nothing is known, or an unknown domain."""
-
-    async def try_provider(self, request: TryRequest) -> TryReport:
-        """Raises ``ConfigurationError`` for a provider that is not in use."""
-
-    def backup(self, request: BackupRequest) -> AsyncGenerator[BackupReport, None]:
-        """Raises ``SchedulerServiceError`` where none could be made."""
-
-    async def reload(self) -> ReloadReport:
-        """Reads the configuration anew; where it has changed the service starts anew after this answer."""
-
-    def last_reload(self) -> ReloadReport | None: ...

@@ -110,9 +110,9 @@ def test_what_is_paused_is_named_at_the_next_start_and_beside_its_next_slot(hous
 
     async def pause(service: BackgroundScheduler, clock: VirtualClock) -> None:
         assert not [line for line in house.lines("schedule.next") if "paused" in line]
-        report = await service.pause(PauseRequest(schedule_id="news", reason="moving"))
+        report = await service.operations.pause(PauseRequest(schedule_id="news", reason="moving"))
         assert "before" not in report.message
-        report = await service.pause(PauseRequest(schedule_id="news", for_ms=7_200_000))
+        report = await service.operations.pause(PauseRequest(schedule_id="news", for_ms=7_200_000))
         assert report.message.endswith("; before, it was paused until someone resumes it (moving)")
         await clock.sleep(1)
 
@@ -131,7 +131,7 @@ def test_a_domain_is_not_paused_but_its_schedules_are_named(house: House) -> Non
     async def story(service: BackgroundScheduler, clock: VirtualClock) -> None:
         del clock
         with pytest.raises(ConfigurationError, match="news is a domain; its schedules are: half-hourly"):
-            await service.pause(PauseRequest(schedule_id="news"))
+            await service.operations.pause(PauseRequest(schedule_id="news"))
 
     (news,) = house.settings.schedules
     house.settings = replace(house.settings, schedules=(replace(news, id="half-hourly"),))

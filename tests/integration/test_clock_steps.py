@@ -177,7 +177,7 @@ def test_before_the_program_was_made_nothing_is_planned_asked_or_recorded(house:
         status = await service.status()
         assert any("the clock shows 1970-01-01" in problem for problem in status.problems)
         with pytest.raises(SchedulerServiceError, match="until the clock is right"):
-            async for _ in service.fetch(FetchRequest(domain="news", symbols=("AAPL",))):
+            async for _ in service.operations.fetch(FetchRequest(domain="news", symbols=("AAPL",))):
                 pass
         clock.jump(from_iso(START) - clock.now())
         await clock.sleep(31)

@@ -25,6 +25,8 @@ from scheduler_service.web.server import WebServer
 from scheduler_service.web.views import (
     BackupReport,
     BackupRequest,
+    CancelReport,
+    CancelRequest,
     DomainFreshness,
     FetchRequest,
     NextSlot,
@@ -32,11 +34,14 @@ from scheduler_service.web.views import (
     PauseRequest,
     PauseView,
     ProviderState,
+    PruneReport,
     Readiness,
     ReleaseReport,
     ReleaseRequest,
     ReloadReport,
     ResumeRequest,
+    RetryRequest,
+    RunNowRequest,
     Status,
     Step,
     TaskReport,
@@ -74,6 +79,10 @@ class FakeFacade:
         self.closed = asyncio.Event()
         self.reports_of_reloads: list[ReloadReport] = []
         self.pauses: dict[str | None, PauseView] = {}
+
+    @property
+    def operations(self) -> FakeFacade:
+        return self
 
     def readiness(self) -> Readiness:
         return self.ready
@@ -163,6 +172,22 @@ class FakeFacade:
                 raise self.fails
         finally:
             self.closed.set()
+
+    def run_now(self, request: RunNowRequest) -> AsyncGenerator[TaskReport, None]:
+        return self.fetch(FetchRequest(domain=request.schedule_id, symbols=request.symbols, force=request.force))
+
+    def retry(self, request: RetryRequest) -> AsyncGenerator[TaskReport, None]:
+        return self.fetch(FetchRequest(domain=f"task {request.task_id}", symbols=(), wait_ms=request.wait_ms))
+
+    async def cancel(self, request: CancelRequest) -> CancelReport:
+        if self.fails:
+            raise self.fails
+        return CancelReport(message=f"task {request.task_id} is cancelled", cancelled=request.task_id == 1)
+
+    async def prune(self) -> PruneReport:
+        if self.fails:
+            raise self.fails
+        return PruneReport(message="3 tasks", tasks=3)
 
     async def backup(self, request: BackupRequest) -> AsyncGenerator[BackupReport, None]:
         if self.fails:
