@@ -126,9 +126,13 @@ def surplus_of(sizes: Mapping[int, int], in_files: InFiles, before: CutOff, most
 def report_of(rows: Mapping[str, int], sizes: Mapping[int, int], files: Collection[int]) -> PruneReport:
     """``rows``: how many of each kind; ``files``: the calls whose answers' files go."""
     size = sum(sizes[call_id] for call_id in files)
-    parts = [f"{count:,} {kind}" for kind, count in rows.items() if count]
-    parts += [f"{len(files):,} files of {size:,} bytes"] if files else []
+    parts = [_several(count, kind.removesuffix("s")) for kind, count in rows.items() if count]
+    parts += [f"{_several(len(files), 'file')} of {size:,} bytes"] if files else []
     return PruneReport(message=", ".join(parts) or "nothing", files=len(files), bytes=size, **rows)
+
+
+def _several(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def _unheard(event: Event) -> None:

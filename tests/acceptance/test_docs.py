@@ -21,7 +21,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ENDLESS = "run"
 ONCE = "init"
-NEED_THE_SERVICE = {"status", "reload", "pause", "resume"}
+NEED_THE_SERVICE = {"status", "reload", "pause", "resume", "run-now"}
 QUICK = {
     "SCHEDULER_PROVIDERS__FEEDS__REQUESTS_PER_MINUTE": "6000",
     "SCHEDULER_PROVIDERS__EDGAR__REQUESTS_PER_SECOND": "10",
@@ -30,7 +30,7 @@ QUICK = {
     "SCHEDULER_PROVIDERS__SANDBOX__LATENCY": "1ms",
 }
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 
 def blocks(kind: str) -> list[str]:

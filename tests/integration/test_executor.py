@@ -479,3 +479,42 @@ def test_high_ranks_go_first_and_low_ones_do_not_starve(tmp_path: Path) -> None:
     assert len(started) == 180
     assert started[0] == "H"
     assert [started[:60].count(rank) for rank in "HNL"] == [40, 15, 5]
+
+
+def test_a_running_task_that_is_called_off_ends_as_cancelled_and_the_others_go_on(tmp_path: Path) -> None:
+    async def story(clock: VirtualClock) -> None:
+        async def act(task: Task, ask: Ask) -> Outcome:
+            await asyncio.sleep(5 if task.symbol == "SLOW" else 0.01)
+            return await succeed(task, ask)
+
+        async with open_ledger(tmp_path / "ledger.sqlite") as ledger:
+            await queue(ledger, "SLOW", "QUICK")
+            shop = Workshop(ledger, clock, act)
+            await clock.sleep(1)
+            await shop.executor.call_off(1)
+            await shop.executor.call_off(2)
+            await shop.executor.call_off(999)
+            assert await shop.tasks() == {"SLOW": "skipped(cancelled)", "QUICK": "completed"}
+            assert await ledger.read(interrupted) == {0}
+            (closed,) = shop.said("run.closed")
+            assert closed.endswith("1 updated, 1 skipped")
+            await shop.close()
+
+    run(story)
+
+
+@pytest.mark.parametrize("moment", range(20))
+def test_called_off_at_any_moment_a_task_ends_once(tmp_path: Path, moment: int) -> None:
+    async def story(clock: VirtualClock) -> None:
+        async with open_ledger(tmp_path / "ledger.sqlite") as ledger:
+            await queue(ledger, "ONE")
+            shop = Workshop(ledger, clock, take_a_moment)
+            await clock.sleep(0.001 * moment)
+            await shop.executor.call_off(1)
+            await clock.sleep(1)
+            assert (await shop.tasks())["ONE"] in ("skipped(cancelled)", "completed")
+            counts = await ledger.read(partial(schedule_store.get_run, run_id=1))
+            assert (counts.open_tasks, counts.completed + counts.skipped) == (0, 1)
+            await shop.close()
+
+    run(story, seed=moment)
