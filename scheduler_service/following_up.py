@@ -6,13 +6,15 @@ twice changes nothing.
 
 from __future__ import annotations
 
-import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from loguru import logger
 
 from scheduler_service.clock import DAY
 from scheduler_service.settings.loaded import Schedule
 from scheduler_service.stores import document_store
+from scheduler_service.stores.file_names import file_name
 from scheduler_service.triggers import AtTrigger
 
 if TYPE_CHECKING:
@@ -83,7 +85,12 @@ class FollowUps:
             data = await self._ledger.read(partial(document_store.data, domain=domain, symbol=symbol))
             if data is None or symbol not in self._dispatcher.watchlist:
                 continue
-            follow_ups = processor.follow_ups(processor.read(data), self._dispatcher.watchlist[symbol])
+            try:
+                follow_ups = processor.follow_ups(processor.read(data), self._dispatcher.watchlist[symbol])
+            except ValueError:  # another version wrote it; the next fetch makes it anew
+                log = logger.bind(event="document.unreadable", symbol=symbol, domain=domain)
+                log.warning("the {} document of {} cannot be read, and nothing is planned by it", domain, symbol)
+                continue
             coming = [one for one in follow_ups if one.due_at > now]
             due = [(one, name) for one in coming for name, p in self._processors.items() if one.event in p.due_on]
             wanted.update({schedule.id: schedule for schedule in (_schedule(one, name, symbol) for one, name in due)})
@@ -106,4 +113,5 @@ def _schedule(wanted: FollowUp, domain: str, symbol: str) -> Schedule:
 
 
 def _mark(symbol: str) -> str:
-    return re.sub(r"[^A-Z0-9.-]", "_", symbol)
+    """As its file is called: no two symbols alike, and nothing in it that separates."""
+    return file_name(symbol).removesuffix(".json")

@@ -70,16 +70,19 @@ async def _decide(
         return ReleaseReport(message=f"nothing of {domain} of {symbol} is doubtful", released=())
     now, processor = engine.clock.now(), engine.processors[domain]
 
-    def unit(conn: Connection) -> None:
+    def unit(conn: Connection) -> bool:
+        noticed = False
         for row in doubtful:
             if doubt_store.find(conn, row.domain, row.symbol, row.source) != row:
                 continue  # something else was said meanwhile
             if reject:
                 doubt_store.reject(conn, row, now)
             else:
-                accept(conn, row, processor, now)
+                noticed |= accept(conn, row, processor, now)
+        return noticed
 
-    await engine.ledger.run(unit)
+    if await engine.ledger.run(unit):
+        engine.noticed()
     engine.publisher.notify()
     names = tuple(f"{row.domain} from {row.source}" for row in doubtful)
     if reject:

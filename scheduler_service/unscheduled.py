@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from scheduler_service.expansion import Expander, Expansion, not_lacking
 from scheduler_service.models import RunOrigin
-from scheduler_service.stores import schedule_store
+from scheduler_service.stores import open_tasks, schedule_store
 from scheduler_service.stores.schedule_store import NewRun, RunRow
 from scheduler_service.stores.task_store import Rank
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from scheduler_service.clock import Clock, Micros
     from scheduler_service.processors.base import Processor
-    from scheduler_service.stores.database import Ledger
+    from scheduler_service.stores.database import Connection, Ledger
 
 
 class UnscheduledRuns:
@@ -64,10 +64,19 @@ class UnscheduledRuns:
         expansion = Expansion(chosen, tuple(sources), Rank.HIGH, expires_at=until, retry_of=retry_of)
         return await self._run(origin, domain, expansion, force=force)
 
-    async def follow_up(self, domain: str, symbol: str) -> RunRow:
-        """What was found out of a stock makes it due."""
+    async def follow_up(self, domain: str, symbol: str) -> None:
+        """What was found out of a stock makes it due; asked twice, after a crash, while it waits, that is once."""
         expansion = Expansion((symbol,), tuple(self._processors[domain].policies))
-        return await self._run(RunOrigin.FOLLOW_UP, domain, expansion)
+        now = self._clock.now()
+        new = NewRun(RunOrigin.FOLLOW_UP, domain, now, expansion.to_json())
+
+        def unit(conn: Connection) -> RunRow | None:
+            made = [run for run in schedule_store.unexpanded_runs(conn) if (run.domain, run.plan) == (domain, new.plan)]
+            waits = open_tasks.waits_for_follow_up(conn, domain, symbol)
+            return None if made or waits else schedule_store.add_run(conn, new, now)
+
+        if (run := await self._ledger.run(unit)) is not None:
+            await self._expander.finish(run)
 
     async def _run(self, origin: RunOrigin, domain: str, expansion: Expansion, *, force: bool = False) -> RunRow:
         now = self._clock.now()

@@ -39,7 +39,7 @@ def reactions(*, fetch_again: Reaction, renew_follow_ups: Reaction) -> Reaction:
     table: tuple[tuple[str, Reaction], ...] = (
         # notices  reaction
         ("filing.*", fetch_again),
-        ("earnings.date_found", renew_follow_ups),
+        ("earnings.date_*", renew_follow_ups),
     )
 
     async def react(notice: Notice) -> None:

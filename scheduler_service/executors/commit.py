@@ -92,8 +92,10 @@ def commit(conn: Connection, task: Task, outcome: Outcome, processor: Processor[
     return Committed(changed, run, changed or first, quarantined, instead, done.newly_doubtful, noticed)
 
 
-def accept(conn: Connection, row: DoubtfulRow, processor: Processor[Any], now: Instant) -> None:
-    """What was set aside is right, a person says: it takes its place, and the document follows."""
+def accept(conn: Connection, row: DoubtfulRow, processor: Processor[Any], now: Instant) -> bool:
+    """What was set aside is right, a person says: it takes its place, and the document follows. Returns whether there
+    are new notices.
+    """
     domain, symbol, source, new = row.domain, row.symbol, row.source, row.contribution
     before = document_store.contributions(conn, domain, symbol).get(source)
     said = processor.accumulate(None if before is None else processor.read(before.body), processor.read(new.body), now)
@@ -102,8 +104,11 @@ def accept(conn: Connection, row: DoubtfulRow, processor: Processor[Any], now: I
     document_store.put_contribution(conn, domain, symbol, accepted, task_id=row.task_id, now=now)
     doubt_store.clear(conn, domain, symbol, source, as_of=new.as_of, now=now)
     stock_state_store.reread(conn, symbol, domain, source, as_of=new.as_of, changed=True, now=now)
-    if not document_store.put_document(conn, domain, symbol, _merged(conn, domain, symbol, processor), now):
-        document_store.refresh_envelope(conn, domain, symbol, pause=0, now=now)
+    former, data = document_store.data(conn, domain, symbol), _merged(conn, domain, symbol, processor)
+    if document_store.put_document(conn, domain, symbol, data, now):
+        return _notice(conn, symbol, processor, former, data, now)
+    document_store.refresh_envelope(conn, domain, symbol, pause=0, now=now)
+    return False
 
 
 def _contribute(
@@ -151,7 +156,7 @@ def _notice(
 ) -> bool:
     """Whether the change of a document is worth a notice that was not there before."""
     former = None if before is None else processor.read(before)
-    return bool(notice_store.add(conn, processor.notices(symbol, former, processor.read(after), now), now))
+    return bool(notice_store.add_changes(conn, processor.notices(symbol, former, processor.read(after), now), now))
 
 
 def _is_judged(conn: Connection, task: Task) -> bool:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from scheduler_service.parsers.earnings import EarningsData, NextReport, Report
 
 DATE_FOUND: Final = "earnings.date_found"
+DATE_GONE: Final = "earnings.date_gone"
 SURPRISE: Final = "earnings.surprise"
 RELEASE_DUE: Final = "earnings.release_due"
 REPORT_DUE: Final = "earnings.report_due"
@@ -32,7 +33,7 @@ _FILED_BY = time(9)
 
 
 def earnings_notices(symbol: str, before: EarningsData | None, after: EarningsData, now: Instant) -> list[Notice]:
-    """A date of the next report that is new or has moved, and great surprises that were not known."""
+    """A date of the next report that is new, has moved or is gone, and great surprises that were not known."""
     return [*_date_found(symbol, before, after, now), *_surprises(symbol, before, after, now)]
 
 
@@ -52,8 +53,14 @@ def report_follow_ups(known: EarningsData, at: Callable[[date, time], Instant]) 
 
 
 def _date_found(symbol: str, before: EarningsData | None, after: EarningsData, now: Instant) -> Iterator[Notice]:
-    former, due = None if before is None else before.next_report, after.next_report
-    if due is None or due.date < utc_day(now) or (former is not None and _when(former) == _when(due)):
+    former, due = _to_come(before, now), _to_come(after, now)
+    if due is None:
+        if former is not None:
+            said = f"{symbol} is no longer said to report on {former.date.isoformat()}"
+            key = f"{DATE_GONE}:{symbol}:{former.date.isoformat()}@{to_iso_seconds(now)}"
+            yield Notice(key, DATE_GONE, said, {"before": former.model_dump(mode="json")}, symbol)
+        return
+    if former is not None and _when(former) == _when(due):
         return
     confirmed = "confirmed" if due.confirmed else "estimated"
     said = f"{symbol} reports on {due.date.isoformat()} {_PARTS_OF_DAY[due.time]} ({confirmed}, {due.source})"
@@ -63,8 +70,13 @@ def _date_found(symbol: str, before: EarningsData | None, after: EarningsData, n
         "before": former and former.model_dump(mode="json"),
         "last_releases": [told.model_dump(mode="json") for told in after.releases if told.about == "results"][:4],
     }
-    key = f"{DATE_FOUND}:{symbol}:{due.date.isoformat()}@{to_iso_seconds(now)}"
+    key = f"{DATE_FOUND}:{symbol}:{due.date.isoformat()}:{due.time}:{confirmed}@{to_iso_seconds(now)}"
     yield Notice(key, DATE_FOUND, said + moved, facts, symbol)
+
+
+def _to_come(known: EarningsData | None, now: Instant) -> NextReport | None:
+    due = None if known is None else known.next_report
+    return due if due is not None and due.date >= utc_day(now) else None
 
 
 def _when(report: NextReport) -> tuple[date, str, bool]:
@@ -74,12 +86,12 @@ def _when(report: NextReport) -> tuple[date, str, bool]:
 def _surprises(symbol: str, before: EarningsData | None, after: EarningsData, now: Instant) -> Iterator[Notice]:
     if before is None:
         return
-    known = {_key(symbol, report) for report in before.reports if _surprise(report) is not None}
+    known = {_key(symbol, report) for report in before.reports if _is_great(report)}
     for report in after.reports:
         key, surprise = _key(symbol, report), _surprise(report)
-        if surprise is None or key in known or utc_day(now) - report.filed > NEWS_FOR:
+        if key in known or utc_day(now) - report.filed > NEWS_FOR:
             continue
-        if abs(surprise) >= GREAT_SURPRISE and report.estimate is not None:
+        if surprise is not None and report.estimate is not None and _is_great(report):
             beat = "beat" if surprise > 0 else "missed"
             said = (
                 f"{symbol} {beat} the estimate for the {report.kind} to {report.period_end.isoformat()} by "
@@ -91,6 +103,11 @@ def _surprises(symbol: str, before: EarningsData | None, after: EarningsData, no
 
 def _surprise(report: Report) -> Decimal | None:
     return None if report.estimate is None else report.estimate.surprise
+
+
+def _is_great(report: Report) -> bool:
+    surprise = _surprise(report)
+    return surprise is not None and abs(surprise) >= GREAT_SURPRISE
 
 
 def _key(symbol: str, report: Report) -> str:

@@ -19,6 +19,8 @@ RESULTS_FILED: Final = "filing.results"
 HIGH_IMPACT: Final = "news.high_impact"
 NEWS_FOR: Micros = 3 * DAY
 """What was published longer ago is no news, though it was found only now."""
+RESULTS_FOR: Micros = 30 * DAY
+"""Results are due to be looked at also where the service learns of them after a long time."""
 _RESULTS = "(2.02)"
 _GRAVE_ITEMS = ("(1.03)", "(1.05)", "(2.01)", "(2.06)", "(3.01)", "(4.02)", "(5.01)")
 """Of form 8-K: bankruptcy, cybersecurity, acquisition, impairment, delisting, restatement, change in control."""
@@ -41,8 +43,7 @@ def news_notices(symbol: str, before: NewsData | None, after: NewsData, now: Ins
     if before is None:
         return []
     known = {item.id for item in before.items}
-    fresh = (item for item in after.items if item.id not in known and _is_recent(item, now))
-    return [notice for item in fresh for notice in _of(symbol, item)]
+    return [notice for item in after.items if item.id not in known for notice in _of(symbol, item, now)]
 
 
 def impact(item: NewsItem) -> str | None:
@@ -52,17 +53,17 @@ def impact(item: NewsItem) -> str | None:
     return next((why for why, pattern in _HEADLINES.items() if pattern.search(item.title)), None)
 
 
-def _of(symbol: str, item: NewsItem) -> Iterator[Notice]:
+def _of(symbol: str, item: NewsItem, now: Instant) -> Iterator[Notice]:
     facts = {"item": item.model_dump(mode="json")}
     filed = item.provenance.accession or item.id
-    if item.publisher == FILINGS_PUBLISHER and _RESULTS in item.title:
+    if item.publisher == FILINGS_PUBLISHER and _RESULTS in item.title and _is_younger(item, RESULTS_FOR, now):
         yield Notice(f"{RESULTS_FILED}:{symbol}:{filed}", RESULTS_FILED, item.title, facts, symbol)
-    if (why := impact(item)) is not None:
+    if (why := impact(item)) is not None and _is_younger(item, NEWS_FOR, now):
         said = f"{symbol}: {item.title} ({item.publisher})"
         yield Notice(
             f"{HIGH_IMPACT}:{symbol}:{item.id}", HIGH_IMPACT, said, {**facts, "impact": why}, symbol, is_alert=True
         )
 
 
-def _is_recent(item: NewsItem, now: Instant) -> bool:
-    return item.published_at is not None and now - NEWS_FOR <= from_iso(item.published_at) <= now + DAY
+def _is_younger(item: NewsItem, than: Micros, now: Instant) -> bool:
+    return item.published_at is not None and now - than <= from_iso(item.published_at) <= now + DAY

@@ -156,9 +156,14 @@ def doubt_quote(before: QuotesData, now: QuotesData) -> str | None:
 
 
 def _grew_old(before: QuotesData, now: QuotesData) -> str | None:
-    if from_iso(now.as_of) >= from_iso(before.as_of):
+    if from_iso(now.as_of) >= from_iso(before.as_of) or _was_ahead(before, now):
         return None
     return f"it is the price of {now.as_of}, and one of {before.as_of} is known"
+
+
+def _was_ahead(before: QuotesData, now: QuotesData) -> bool:
+    """Whether the one before was fetched by a clock that was wrong: later than this one."""
+    return from_iso(before.provenance.fetched_at) > from_iso(now.provenance.fetched_at)
 
 
 def _other_currency(before: QuotesData, now: QuotesData) -> str | None:

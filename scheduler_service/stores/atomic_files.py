@@ -81,13 +81,18 @@ def _write_anew(path: Path, body: bytes) -> None:
     path.write_bytes(body)
 
 
+def sync_folder(folder: Path) -> None:
+    """The names in it survive a power cut when this returns. Raises ``OSError``."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _sync_folder(folder: Path) -> OSError | None:
     try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_folder(folder)
     except OSError as error:
         return error
     return None

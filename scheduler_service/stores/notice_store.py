@@ -50,6 +50,22 @@ def add(conn: Connection, notices: Iterable[Notice], now: Instant) -> list[Notic
     return new
 
 
+def add_changes(conn: Connection, notices: Iterable[Notice], now: Instant) -> list[Notice]:
+    """As ``add``, without those that say what the last notice of the same event and symbol said: that was told, though
+    not by this document, say before a restore.
+    """
+    return add(conn, [notice for notice in notices if not _was_said_last(conn, notice)], now)
+
+
+def _was_said_last(conn: Connection, notice: Notice) -> bool:
+    about, may_come_again, _ = notice.key.partition("@")
+    if not may_come_again:
+        return False
+    alike = (outbox.c.event == notice.event, outbox.c.symbol.is_not_distinct_from(notice.symbol))
+    last = conn.scalar(select(outbox.c.key).where(*alike).order_by(outbox.c.id.desc()).limit(1))
+    return last is not None and last.partition("@")[0] == about
+
+
 def unhandled(conn: Connection, most: int = 100) -> list[NoticeRow]:
     """The oldest that nobody has handled yet."""
     return [_row(found) for found in conn.execute(select(outbox).where(UNHANDLED).order_by(outbox.c.id).limit(most))]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select
 
-from scheduler_service.models import A_PERSONS
+from scheduler_service.models import A_PERSONS, RunOrigin
 from scheduler_service.stores.pause_store import EVERYTHING
 from scheduler_service.stores.schema import OPEN, run, task
 
@@ -34,6 +34,13 @@ def open_keys(
     if symbols is not None:
         query = query.where(task.c.symbol.in_(symbols))
     return Counter((row.symbol, row.source) for row in conn.execute(query))
+
+
+def waits_for_follow_up(conn: Connection, domain: str, symbol: str) -> bool:
+    """Whether a task of that stock has not ended that something noticed has led to."""
+    of_it = (run.c.origin == RunOrigin.FOLLOW_UP, run.c.schedule_id.is_(None), run.c.domain == domain)
+    query = select(task.c.id).join(run, run.c.id == task.c.run_id).where(OPEN, task.c.symbol == symbol, *of_it)
+    return conn.execute(query.limit(1)).first() is not None
 
 
 def is_behind(conn: Connection, schedule_id: str, run_id: int, most: int) -> bool:

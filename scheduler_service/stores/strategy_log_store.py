@@ -13,6 +13,7 @@ import orjson
 from aiofiles.base import wrap
 
 from scheduler_service.clock import from_iso, to_iso
+from scheduler_service.stores.atomic_files import sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -73,29 +74,24 @@ def _month(entry: StrategyEntry) -> str:
 
 def _append_now(folder: Path, entries: Sequence[StrategyEntry]) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    sync_folder(folder.parent)
     for month, of_month in groupby(entries, key=_month):
         _append_to(folder / f"{month}.jsonl", list(of_month))
 
 
 def _append_to(path: Path, entries: Sequence[StrategyEntry]) -> None:
-    is_new = not path.exists()
+    lines = {entry.key: orjson.dumps(entry.as_json()) + b"\n" for entry in entries}
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "r+b") as file:
         whole = _whole_lines(file.seek(0, os.SEEK_END), path)
         file.truncate(whole)  # what a crash has torn was never acknowledged, and comes again
-        file.seek(max(0, whole - TAIL))
+        file.seek(max(0, whole - TAIL - sum(map(len, lines.values()))))  # all that this may have written before
         known = {entry.key for entry in _entries(file.read())}
         file.seek(whole)
-        missing = (entry for entry in entries if entry.key not in known)
-        file.write(b"".join(orjson.dumps(entry.as_json()) + b"\n" for entry in missing))
+        file.write(b"".join(line for key, line in lines.items() if key not in known))
         file.flush()
         os.fsync(file.fileno())
-    if is_new:
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    sync_folder(path.parent)  # always: a crash may have come between the file that was made and this
 
 
 def _whole_lines(size: int, path: Path) -> int:

@@ -11,7 +11,9 @@ from scheduler_service.cli.show import show
 from scheduler_service.cli.why import why
 from scheduler_service.clock import DAY, HOUR, SECOND, utc_day
 from scheduler_service.fetching import make_run
+from scheduler_service.models import Notice
 from scheduler_service.overview import overview
+from scheduler_service.processors.earnings_processor import EarningsProcessor
 from scheduler_service.releasing import release
 from scheduler_service.sandbox.bundle import bundled
 from scheduler_service.sandbox.edgar import companyfacts
@@ -181,6 +183,21 @@ def test_a_person_s_release_believes_it(machine: Machine) -> None:
     assert then["sources"]["edgar"]["status"] == "ok"
     assert look(machine).warnings == ()
     assert machine.fetch("earnings", "AAPL", source="edgar", force=True)["AAPL", "edgar"].state == "completed"
+
+
+def test_what_a_person_accepts_is_noticed_like_what_was_believed_at_once(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def notices(_self: object, symbol: str, before: Any, after: Any, now: int) -> list[Notice]:
+        del now
+        was, is_ = (None if said is None else said.reports[0].revenue for said in (before, after))
+        return [] if was in (None, is_) else [Notice(f"moved:{symbol}", "earnings.moved", f"{was} to {is_}")]
+
+    doubt(machine)
+    monkeypatch.setattr(EarningsProcessor, "notices", notices)
+    assert machine.query("SELECT key FROM outbox WHERE event = 'earnings.moved'") == []
+    let_go(machine)
+    assert machine.query("SELECT key FROM outbox WHERE event = 'earnings.moved'") == [("moved:AAPL",)]
 
 
 def test_what_a_person_rejects_is_dropped_and_the_same_again_is_no_news(machine: Machine) -> None:

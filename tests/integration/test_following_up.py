@@ -138,6 +138,33 @@ def test_a_filing_makes_a_watched_stock_due_in_the_domains_that_ask_for_it(bench
     assert runs == [("numbers", "follow_up")]
     tasks = bench.sql("select distinct symbol from task join run on run.id = run_id where origin = 'follow_up'")
     assert tasks == [("AAPL",)]
+    bench.do(desk.parts.fetch_again(told))
+    assert len(bench.sql("select id from run where origin = 'follow_up'")) == 1, "twice, after a crash, is once"
+    bench.do(desk.parts.fetch_again(Notice("filing.results:MSFT:1", "filing.results", "", symbol="MSFT")))
+    assert len(bench.sql("select id from run where origin = 'follow_up'")) == 2
+
+
+def test_a_document_that_cannot_be_read_keeps_nobody_elses_from_being_planned_by(bench: Bench) -> None:
+    bench.boot(HOURLY)
+    desk, soon = Desk(bench), bench.now + DAY
+    life = bench.life
+    assert life is not None
+    put = partial(document_store.put_document, domain="words", symbol="AAPL", data=b'{"at": 7}', now=bench.now)
+    bench.do(life.ledger.run(put))
+    desk.says("MSFT", soon)
+    bench.do(desk.parts.renew_all())
+    assert set(desk.open) == {"follow-up:MSFT:numbers:look"}
+
+
+def test_no_two_symbols_share_a_follow_up(bench: Bench) -> None:
+    names = ["BRK/A", "BRK_A", "BRK.A", "東京", "大阪", "A:B"]
+    bench.boot(HOURLY, watch=names)
+    desk, start = Desk(bench), bench.now
+    for n, symbol in enumerate(names):
+        desk.says(symbol, start + (n + 1) * HOUR)
+    assert len(desk.open) == len(names)
+    bench.do(desk.parts.renew_all())
+    assert sorted(at or 0 for at in desk.open.values()) == [start + (n + 1) * HOUR for n in range(len(names))]
 
 
 def test_while_the_clock_is_impossible_those_of_before_stay(bench: Bench) -> None:

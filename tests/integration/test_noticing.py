@@ -119,6 +119,24 @@ def test_wherever_it_is_killed_nothing_is_lost_and_nothing_is_logged_twice(tmp_p
     assert killed_at_least_once
 
 
+async def test_what_was_said_last_is_said_again_only_after_something_else(tmp_path: Path) -> None:
+    def found(day: str, minute: int, symbol: str = "AAPL") -> Notice:
+        return Notice(f"date:{symbol}:{day}@14:{minute}", "date.found", day, symbol=symbol)
+
+    async def new(ledger: Ledger, notice: Notice) -> bool:
+        return bool(await ledger.run(partial(notice_store.add_changes, notices=[notice], now=1)))
+
+    async with open_ledger(tmp_path / "ledger.sqlite") as ledger:
+        assert await new(ledger, found("Monday", 1))
+        assert not await new(ledger, found("Monday", 2)), "as after a restore, which brings an older document"
+        assert await new(ledger, found("Monday", 2, "MSFT"))
+        assert await new(ledger, found("Friday", 3))
+        assert await new(ledger, found("Monday", 4)), "it moved there and back"
+        once = Notice("filed:1", "filing.results", "results", symbol="AAPL")
+        assert await new(ledger, once)
+        assert not await new(ledger, once)
+
+
 async def test_a_reaction_that_fails_holds_up_nothing(tmp_path: Path) -> None:
     witness = Witness()
     witness.refuses = True

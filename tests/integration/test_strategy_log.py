@@ -81,6 +81,16 @@ async def test_wherever_an_append_is_cut_off_the_next_makes_it_whole_and_doubles
     assert keys(path) == ["key-1", "key-2", "key-3", "key-4"]
 
 
+async def test_a_long_batch_that_was_cut_off_before_it_was_acknowledged_is_not_doubled(
+    log: StrategyLog, tmp_path: Path
+) -> None:
+    """However many bytes it has."""
+    long = [NoticeRow(n, Notice(f"long-{n}", "a.b", "m" * 100_000, {}, "AAPL"), NOW) for n in range(25)]
+    await log.append(long)
+    await log.append([*long, row(1)])
+    assert keys(tmp_path / "log" / "2026-11.jsonl") == [*(f"long-{n}" for n in range(25)), "key-1"]
+
+
 async def test_lines_that_somebody_broke_are_passed_over(log: StrategyLog, tmp_path: Path) -> None:
     await log.append([row(1)])
     path = tmp_path / "log" / "2026-11.jsonl"

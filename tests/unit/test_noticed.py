@@ -74,7 +74,9 @@ class TestDates:
         [notice] = earnings_notices("A", first, moved, NOW)
         assert notice.message == "A reports on 2027-01-29 after the market closes (estimated, edgar); it was 2027-01-28"
         assert told(earnings_notices("A", moved, sure, NOW)) == ["earnings.date_found"]
-        assert told(earnings_notices("A", sure, none, NOW)) == []
+        [gone] = earnings_notices("A", sure, none, NOW)
+        assert (gone.event, gone.message) == ("earnings.date_gone", "A is no longer said to report on 2027-01-29")
+        assert told(earnings_notices("A", sure, EarningsData(next_report=due("2026-11-18")), NOW)) == [gone.event]
 
     def test_a_date_that_is_past_is_no_news(self) -> None:
         assert earnings_notices("A", None, EarningsData(next_report=due("2026-11-18")), NOW) == []
@@ -103,6 +105,11 @@ class TestSurprises:
         assert "beat the estimate for the quarter to 2026-09-30 by 10.0%" in notice.message
         assert notice.facts["report"]["provenance"]["source"] == "edgar"
         assert earnings_notices("A", after, after, NOW) == []
+
+    def test_one_that_grows_great_when_it_is_corrected_is_told_then(self) -> None:
+        small, great = EarningsData(reports=(report("0.03"),)), EarningsData(reports=(report("0.09"),))
+        assert told(earnings_notices("A", small, great, NOW)) == ["earnings.surprise"]
+        assert told(earnings_notices("A", great, small, NOW)) == []
 
     @pytest.mark.parametrize("small", ["0.049", "-0.049", "0"])
     def test_a_small_one_is_none(self, small: str) -> None:
@@ -133,6 +140,12 @@ class TestNews:
         assert news_notices("A", NewsData(), NewsData(items=(old,)), NOW) == []
         undated = grave.model_copy(update={"published_at": None})
         assert news_notices("A", NewsData(), NewsData(items=(undated,)), NOW) == []
+
+    def test_results_make_due_also_where_they_are_found_only_after_weeks(self) -> None:
+        filed = story("A files 8-K: results (2.02)", publisher=FILINGS_PUBLISHER, hours_ago=20 * 24)
+        assert told(news_notices("A", NewsData(), NewsData(items=(filed,)), NOW)) == ["filing.results"]
+        older = story("A files 8-K: results (2.02)", publisher=FILINGS_PUBLISHER, hours_ago=31 * 24)
+        assert news_notices("A", NewsData(), NewsData(items=(older,)), NOW) == []
 
     @pytest.mark.parametrize(
         ("title", "why"),

@@ -131,6 +131,13 @@ def test_a_quote_is_doubted_for_what_was_said_before(before: QuotesData, now: Qu
     assert (why or "") in (said or "")
 
 
+def test_a_quote_that_a_clock_ahead_has_noted_makes_no_later_one_doubtful() -> None:
+    ahead = ORIGIN.model_copy(update={"fetched_at": to_iso(NOW + 900 * DAY)})
+    noted = data("100", at=NOW + 900 * DAY).model_copy(update={"provenance": ahead})
+    assert doubt_quote(noted, data("101")) is None
+    assert "its price is 300" in (doubt_quote(noted, data("300")) or "")
+
+
 def test_the_newest_is_merged_and_of_equally_new_ones_the_first() -> None:
     said = [data("1", at=NOW - HOUR), data("2"), data("3")]
     for order in permutations(said):
