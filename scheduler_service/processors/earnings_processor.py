@@ -12,6 +12,7 @@ from scheduler_service.exchanges import find_exchange
 from scheduler_service.models import Contribution, Kind
 from scheduler_service.parsers.announced import newest_results, with_exhibits, with_known_exhibits
 from scheduler_service.parsers.checked_earnings import check_earnings
+from scheduler_service.parsers.coherent_earnings import beside_filings
 from scheduler_service.parsers.earnings import CONCEPTS, EarningsData, doubt_earnings, merge_earnings, read_earnings
 from scheduler_service.parsers.earnings_noticed import earnings_notices, report_follow_ups
 from scheduler_service.parsers.stated_earnings import (
@@ -87,7 +88,8 @@ class EarningsProcessor(Processor[EarningsData]):
     sources = (EdgarEarnings, PerplexityEarnings)
 
     def merge(self, contributions: Sequence[Contribution[EarningsData]]) -> EarningsData:
-        return merge_earnings(contributions).model_copy(update={"checks": check_earnings(contributions)})
+        believed = beside_filings(contributions)
+        return merge_earnings(believed).model_copy(update={"checks": check_earnings(contributions)})
 
     def accumulate(self, previous: EarningsData | None, new: EarningsData, now: Instant) -> EarningsData:
         del now

@@ -9,6 +9,7 @@ from scheduler_service.clients.edgar_client import MAX_AGE_SUBMISSIONS
 from scheduler_service.clients.perplexity_client import MAX_AGE, Question
 from scheduler_service.models import Contribution, Kind
 from scheduler_service.parsers.checked_fundamentals import check_fundamentals
+from scheduler_service.parsers.coherent_fundamentals import beside_filings
 from scheduler_service.parsers.fundamental_analysis import (
     CONCEPTS,
     FundamentalsData,
@@ -83,7 +84,8 @@ class FundamentalAnalyzer(Processor[FundamentalsData]):
     sources = (EdgarFundamentals, PerplexityFundamentals)
 
     def merge(self, contributions: Sequence[Contribution[FundamentalsData]]) -> FundamentalsData:
-        return merge_fundamentals(contributions).model_copy(update={"checks": check_fundamentals(contributions)})
+        believed = beside_filings(contributions)
+        return merge_fundamentals(believed).model_copy(update={"checks": check_fundamentals(contributions)})
 
     def doubt(self, previous: FundamentalsData, new: FundamentalsData) -> str | None:
         return doubt_fundamentals(previous, new)

@@ -57,7 +57,16 @@ def test_figures_are_read_as_models_write_them(value: object, amount: str) -> No
 DOUBTFUL: list[object] = [
     *("", "-", "–", "N/A", "n/a", "null", "none", "~3", "about 3", "3-4", "1.2B-1.4B", "3 per share", "1.2x", "12%%"),
     *("1.234", "1,234", "€1.234", "1,234 EUR", "27.466", "(1.2)B", "-5-", "- 5", "3,4 Mrd", "Rs 1.2 crore", "1,23,456"),
-    *("3.4-3.6 billion", "3.4B (up 12%)", "approximately 3.4B", "3.4[2]", "3.4 billions", "3.4 lakh", "３.4", "1e3 million"),
+    *(
+        "3.4-3.6 billion",
+        "3.4B (up 12%)",
+        "approximately 3.4B",
+        "3.4[2]",
+        "3.4 billions",
+        "3.4 lakh",
+        "３.4",
+        "1e3 million",
+    ),
     *("45.2p", "45.2 GBp", "45.2 GBX", "45.2 pence", "284¢", "gbp 5", "5 usd", "ZAc 12", "ILA 12", "GBp12"),
     *("0,123", "12,34,567", "1,2345", "1.2.3", "1,234,5", "(-3)", "--3", "3 B %", "$", "()", "٣", "1 thou\u017fand"),
     *("NaN", "Infinity", "1e18", "1e99", "9" * 19, "0." + "1" * 30, "1" * 5_000, 10**18, 10**5_000, 1e18, -1e300),

@@ -1,0 +1,151 @@
+"""The metrics of one answer beside each other, and beside the filings: what cannot be true together is unknown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from scheduler_service.models import Kind
+from scheduler_service.parsers.checking import SAME_END
+from scheduler_service.parsers.coherence import (
+    LEAST_KEPT,
+    MOST_LOST,
+    agreed,
+    far_apart,
+    is_told_of_two,
+    keeps_too_much_or_little,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from scheduler_service.models import Contribution
+    from scheduler_service.parsers.fundamental_analysis import FundamentalsData, Metric
+
+AMOUNTS = ("revenue_ttm", "net_income_ttm", "total_debt", "cash", "equity", "free_cash_flow_ttm")
+OF_EQUITY = ("debt_to_equity", "roe")
+_POINTS = Decimal("0.02")
+"""A margin may be that far from the one that follows: rounding, not another period or measure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quotient:
+    """A metric that is one metric by another, within a factor of ``most``: shares and equity are counted on one day
+    or as an average, debt with leases or without.
+    """
+
+    name: str
+    above: str
+    below: str
+    most: Decimal = Decimal("1.5")
+
+
+QUOTIENTS = (
+    Quotient("net_margin", "net_income_ttm", "revenue_ttm", Decimal(1)),
+    Quotient("eps_diluted_ttm", "net_income_ttm", "shares_diluted"),
+    Quotient("roe", "net_income_ttm", "equity"),
+    Quotient("debt_to_equity", "total_debt", "equity"),
+)
+
+
+def coherent(stated: Iterable[tuple[str, Metric]]) -> dict[str, Metric]:
+    """The rows of one answer, in whatever order they come: one for each name, of its newest day, where they agree and
+    can be true together. Zero is what a model writes that knows nothing. No amounts are left of an answer in several
+    currencies: one of them is wrong.
+    """
+    rows: dict[str, list[Metric]] = {}
+    for name, metric in stated:
+        rows.setdefault(name, []).append(metric)
+    found = {name: one for name, said in rows.items() if (one := _united(said)) is not None and one.value}
+    if len({currency for metric in found.values() if (currency := _currency(metric))}) > 1:
+        found = {name: metric for name, metric in found.items() if _currency(metric) is None}
+    return _together(found)
+
+
+def beside_filings(contributions: Sequence[Contribution[FundamentalsData]]) -> list[Contribution[FundamentalsData]]:
+    """What models state where filings say nothing, without what other filed figures make unbelievable."""
+    filed = {
+        name: metric
+        for said in contributions
+        if said.kind is Kind.FILING
+        for name, metric in said.data.metrics.items()
+        if metric.value is not None
+    }
+    return [_beside(said, filed) if filed and said.kind is Kind.MODEL else said for said in contributions]
+
+
+def _beside(said: Contribution[FundamentalsData], filed: Mapping[str, Metric]) -> Contribution[FundamentalsData]:
+    currencies = {_currency(metric) for metric in filed.values()} - {None}
+    stated = {
+        name: metric
+        for name, metric in said.data.metrics.items()
+        if name not in filed and (not currencies or _currency(metric) in {None, *currencies})
+    }
+    believed = _together({**filed, **stated})
+    kept = {name: metric for name, metric in said.data.metrics.items() if name in filed or name in believed}
+    return replace(said, data=said.data.model_copy(update={"metrics": kept}))
+
+
+def _united(rows: Sequence[Metric]) -> Metric | None:
+    newest = max(metric.as_of for metric in rows)
+    said = sorted(
+        (metric for metric in rows if newest - metric.as_of <= SAME_END), key=lambda metric: metric.model_dump_json()
+    )
+    if len({metric.unit for metric in said}) > 1:
+        return None
+    value = agreed((metric.value for metric in said if metric.value is not None), said[0].unit)
+    return next((metric for metric in said if metric.value == value), None)
+
+
+def _together(metrics: Mapping[str, Metric]) -> dict[str, Metric]:
+    doubted = set(_doubted(metrics))
+    return {name: metric for name, metric in metrics.items() if name not in doubted}
+
+
+def _doubted(metrics: Mapping[str, Metric]) -> Iterator[str]:
+    """The names of those that contradict each other, found before any is taken out."""
+    values = {name: metric.value for name, metric in metrics.items() if metric.value is not None}
+    amounts = {name: values[name] for name in AMOUNTS if name in values}
+    if far_apart(amounts.values(), 1 / LEAST_KEPT):
+        yield from amounts
+    for one, other in combinations(amounts, 2):
+        if is_told_of_two(amounts[one], [amounts[other]]):
+            yield from (one, other)
+    revenue, earned, free = (amounts.get(name) for name in ("revenue_ttm", "net_income_ttm", "free_cash_flow_ttm"))
+    if revenue and earned and keeps_too_much_or_little(revenue, earned):
+        yield from ("revenue_ttm", "net_income_ttm")
+    if revenue and free and abs(free) > MOST_LOST * revenue:
+        yield from ("revenue_ttm", "free_cash_flow_ttm")
+    gross, operating = values.get("gross_margin"), values.get("operating_margin")
+    if gross is not None and operating is not None and operating > gross + _POINTS:
+        yield from ("gross_margin", "operating_margin")
+    if amounts.get("equity", Decimal(1)) <= 0:
+        yield from OF_EQUITY  # such a ratio means nothing
+    for quotient in QUOTIENTS:
+        names = (quotient.name, quotient.above, quotient.below)
+        stated, above, below = (values.get(name) for name in names)
+        if stated is None or above is None or below is None or below <= 0:
+            continue
+        if _of_one_day(metrics[name] for name in names) and not _fits(quotient, stated, above, below):
+            yield from names
+
+
+def _fits(quotient: Quotient, stated: Decimal, above: Decimal, below: Decimal) -> bool:
+    follows = above / below
+    if abs(stated - follows) <= _POINTS:
+        return True
+    if stated * follows <= 0:
+        return False
+    small, large = sorted((abs(stated), abs(follows)))
+    return large <= small * quotient.most
+
+
+def _of_one_day(metrics: Iterable[Metric]) -> bool:
+    days = [metric.as_of for metric in metrics]
+    return max(days) - min(days) <= SAME_END
+
+
+def _currency(metric: Metric) -> str | None:
+    return None if metric.unit in ("ratio", "shares") else metric.unit.removesuffix("/share")
