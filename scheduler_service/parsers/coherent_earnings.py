@@ -28,10 +28,13 @@ if TYPE_CHECKING:
 NEAR = dt.timedelta(days=400)
 """Filed periods that end no further off tell what a stated one can be like."""
 _QUARTERS = {"quarter": 1, "year": 4}
+_DAYS = {"quarter": 365.25 / 4, "year": 365.25}
+_WEEKS_OFF = 28
+"""Some quarters have twelve weeks, so that three of them end three weeks early."""
 _ROUNDED = Decimal("0.02")
 """Four quarters add up to their year, but for what rounding and corrections do."""
 _CENTS_OF_A_YEAR = Decimal("0.06")
-_ESTIMATES_OFF_BY = 10
+_MISSED_BY, _LEAST_MISSED = 5, Decimal("0.25")
 AMOUNTS, PER_SHARE = ("revenue", "net_income"), "eps_diluted"
 
 
@@ -91,6 +94,8 @@ def _periods(stated: Iterable[Report]) -> Iterator[list[Report]]:
 
 def _united(rows: Sequence[Report]) -> Report:
     """One row of several, whichever comes first; its days are those of the fullest."""
+    if len(rows) == 1:
+        return rows[0]
 
     def fullest(report: Report) -> tuple[object, ...]:
         unknown = sum(getattr(report, name) is None for name in (*AMOUNTS, PER_SHARE, "estimate"))
@@ -143,6 +148,9 @@ def _together(rows: Sequence[Report]) -> list[Report]:
             one, other = getattr(rows[n], name), getattr(rows[m], name)
             if one and other and is_told_of_two(one, [other]):
                 doubt((n, m), *AMOUNTS)
+    for n, m in combinations(everywhere, 2):
+        if rows[n].kind == rows[m].kind and not _of_one_calendar(rows[n], rows[m]):
+            doubt((n, m), *AMOUNTS, PER_SHARE)
     for year in (n for n in everywhere if rows[n].kind == "year"):
         quarters = [n for n in everywhere if rows[n].kind == "quarter" and _lies_in(rows[n], rows[year])]
         for name in _not_of_this_year([rows[n] for n in quarters], rows[year]):
@@ -154,14 +162,24 @@ def _a_quarter(report: Report, name: str) -> Decimal:
     return Decimal(getattr(report, name) or 0) / _QUARTERS[report.kind]
 
 
+def _of_one_calendar(one: Report, other: Report) -> bool:
+    """Whether two periods of a kind end a whole number of them apart, as a company's do."""
+    days = _DAYS[one.kind]
+    over = abs((one.period_end - other.period_end).days) % days
+    return min(over, days - over) <= _WEEKS_OFF
+
+
 def _lies_in(quarter: Report, year: Report) -> bool:
     return year.period_start - SAME_END <= quarter.period_start and quarter.period_end <= year.period_end + SAME_END
 
 
 def _not_of_this_year(quarters: Sequence[Report], year: Report) -> Iterator[str]:
-    """The figures of which a quarter holds the whole year, or four quarters do not."""
-    if year.revenue is not None and any(q.revenue is not None and q.revenue >= year.revenue for q in quarters):
-        yield "revenue"
+    """The figures of which the quarters hold more than the year, or four of them less."""
+    sales = [q.revenue for q in quarters if q.revenue is not None]
+    if year.revenue is not None and any(
+        too_much >= year.revenue for too_much in (max(sales, default=0), sum(sales) / (1 + _ROUNDED))
+    ):
+        yield from AMOUNTS
     if len(quarters) != _QUARTERS["year"]:
         return
     for name in (*AMOUNTS, PER_SHARE):
@@ -180,10 +198,11 @@ def _without(report: Report, *names: str) -> Report:
 
 
 def _with_fitting_estimate(report: Report, earned: Decimal | None) -> Report:
-    """Nobody expected a hundred times what was earned; nor nothing at all."""
-    expected = report.estimate.eps_diluted if report.estimate is not None else None
-    if expected is None or (
-        expected and (earned is None or abs(expected - earned) <= max(_ESTIMATES_OFF_BY * abs(earned), Decimal(1)))
-    ):
+    """Nobody expected a hundred times what was earned, or a hundredth; nor nothing at all."""
+    if report.estimate is None:
         return report
-    return report.model_copy(update={"estimate": None})
+    expected = report.estimate.eps_diluted
+    actual = earned or expected
+    small, large = sorted((abs(expected), abs(actual)))
+    is_far = (expected * actual < 0 or large > _MISSED_BY * small) and abs(expected - actual) > _LEAST_MISSED
+    return report.model_copy(update={"estimate": None}) if is_far or not expected else report

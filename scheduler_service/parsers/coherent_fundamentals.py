@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 
 AMOUNTS = ("revenue_ttm", "net_income_ttm", "total_debt", "cash", "equity", "free_cash_flow_ttm")
 OF_EQUITY = ("debt_to_equity", "roe")
+MARGINS = ("gross_margin", "operating_margin", "net_margin")
+_PERCENT_TAKEN_FOR_FRACTION = Decimal(50)
+_REVENUES_OWNED = Decimal(20)
+"""Debt, cash or equity in revenues of a year: more seems to be counted in thousands beside it."""
+_GAINED = Decimal("0.2")
+"""Of revenue, beside what is earned by operating: more is as likely a sign that was lost."""
+_UNKNOWN = (None, 0, -1)
 _POINTS = Decimal("0.02")
 """A margin may be that far from the one that follows: rounding, not another period or measure."""
 
@@ -52,13 +59,15 @@ QUOTIENTS = (
 
 def coherent(stated: Iterable[tuple[str, Metric]]) -> dict[str, Metric]:
     """The rows of one answer, in whatever order they come: one for each name, of its newest day, where they agree and
-    can be true together. Zero is what a model writes that knows nothing. No amounts are left of an answer in several
-    currencies: one of them is wrong.
+    can be true together. Zero, or minus one, is what somebody writes who knows nothing. No amounts are left of an
+    answer in several currencies: one of them is wrong.
     """
     rows: dict[str, list[Metric]] = {}
     for name, metric in stated:
         rows.setdefault(name, []).append(metric)
-    found = {name: one for name, said in rows.items() if (one := _united(said)) is not None and one.value}
+    found = {
+        name: one for name, said in rows.items() if (one := _united(said)) is not None and one.value not in _UNKNOWN
+    }
     if len({currency for metric in found.values() if (currency := _currency(metric))}) > 1:
         found = {name: metric for name, metric in found.items() if _currency(metric) is None}
     return _together(found)
@@ -89,6 +98,8 @@ def _beside(said: Contribution[FundamentalsData], filed: Mapping[str, Metric]) -
 
 
 def _united(rows: Sequence[Metric]) -> Metric | None:
+    if len(rows) == 1:
+        return rows[0]
     newest = max(metric.as_of for metric in rows)
     said = sorted(
         (metric for metric in rows if newest - metric.as_of <= SAME_END), key=lambda metric: metric.model_dump_json()
@@ -107,22 +118,8 @@ def _together(metrics: Mapping[str, Metric]) -> dict[str, Metric]:
 def _doubted(metrics: Mapping[str, Metric]) -> Iterator[str]:
     """The names of those that contradict each other, found before any is taken out."""
     values = {name: metric.value for name, metric in metrics.items() if metric.value is not None}
-    amounts = {name: values[name] for name in AMOUNTS if name in values}
-    if far_apart(amounts.values(), 1 / LEAST_KEPT):
-        yield from amounts
-    for one, other in combinations(amounts, 2):
-        if is_told_of_two(amounts[one], [amounts[other]]):
-            yield from (one, other)
-    revenue, earned, free = (amounts.get(name) for name in ("revenue_ttm", "net_income_ttm", "free_cash_flow_ttm"))
-    if revenue and earned and keeps_too_much_or_little(revenue, earned):
-        yield from ("revenue_ttm", "net_income_ttm")
-    if revenue and free and abs(free) > MOST_LOST * revenue:
-        yield from ("revenue_ttm", "free_cash_flow_ttm")
-    gross, operating = values.get("gross_margin"), values.get("operating_margin")
-    if gross is not None and operating is not None and operating > gross + _POINTS:
-        yield from ("gross_margin", "operating_margin")
-    if amounts.get("equity", Decimal(1)) <= 0:
-        yield from OF_EQUITY  # such a ratio means nothing
+    yield from _doubted_amounts({name: values[name] for name in AMOUNTS if name in values})
+    yield from _doubted_ratios(values)
     for quotient in QUOTIENTS:
         names = (quotient.name, quotient.above, quotient.below)
         stated, above, below = (values.get(name) for name in names)
@@ -130,6 +127,36 @@ def _doubted(metrics: Mapping[str, Metric]) -> Iterator[str]:
             continue
         if _of_one_day(metrics[name] for name in names) and not _fits(quotient, stated, above, below):
             yield from names
+
+
+def _doubted_amounts(amounts: Mapping[str, Decimal]) -> Iterator[str]:
+    if far_apart(amounts.values(), 1 / LEAST_KEPT):
+        yield from amounts
+    for one, other in combinations(amounts, 2):
+        if is_told_of_two(amounts[one], [amounts[other]]):
+            yield from (one, other)
+    revenue, earned, free = (amounts.get(name) for name in ("revenue_ttm", "net_income_ttm", "free_cash_flow_ttm"))
+    if not revenue:
+        return
+    if earned and keeps_too_much_or_little(revenue, earned):
+        yield from ("revenue_ttm", "net_income_ttm")
+    if free and abs(free) > MOST_LOST * revenue:
+        yield from ("revenue_ttm", "free_cash_flow_ttm")
+    owned = [name for name in ("total_debt", "cash", "equity") if name in amounts]
+    if any(abs(amounts[name]) > _REVENUES_OWNED * revenue for name in owned):
+        yield from ("revenue_ttm", *owned)
+
+
+def _doubted_ratios(values: Mapping[str, Decimal]) -> Iterator[str]:
+    if far_apart((values[name] for name in MARGINS if name in values), _PERCENT_TAKEN_FOR_FRACTION):
+        yield from MARGINS
+    gross, operating, net = (values.get(name) for name in MARGINS)
+    if gross is not None and operating is not None and operating > gross + _POINTS:
+        yield from ("gross_margin", "operating_margin")
+    if net is not None and operating is not None and net > operating + _GAINED:
+        yield from ("operating_margin", "net_margin")
+    if values.get("equity", Decimal(1)) <= 0 and values.keys() & set(OF_EQUITY):
+        yield from ("equity", *OF_EQUITY)  # on such equity a ratio means nothing
 
 
 def _fits(quotient: Quotient, stated: Decimal, above: Decimal, below: Decimal) -> bool:

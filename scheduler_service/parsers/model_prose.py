@@ -27,7 +27,7 @@ _CURRENCIES = {
 }
 """Which currencies a sign may stand for: the dollar is many countries'."""
 _PER_SHARE_IN_CENTS = frozenset({"AUD", "GBP", "HKD", "ILS", "KWD", "MYR", "NZD", "SGD", "ZAR"})
-"""Where companies tell earnings per share in pence, cents, sen or fils: a bare number may be a hundred times too big."""
+"""Where companies tell earnings per share in pence, cents, sen or fils: a bare number may be of a hundredth."""
 _AMOUNT = re.compile(
     rf"(?P<minus>[+-]?)(?:{_CURRENCY}\s*(?P<sign>[+-]?))?"
     r"(?P<number>[0-9]+(?:[.,][0-9]+)*|[.][0-9]+)(?P<power>[Ee][+-]?[0-9]{1,2})?"
