@@ -16,6 +16,8 @@ from scheduler_service.parsers import stated_earnings, stated_fundamentals
 from scheduler_service.parsers.earnings import EarningsData, Report
 from scheduler_service.parsers.fundamental_analysis import FundamentalsData, Metric
 from scheduler_service.parsers.stock_names import Stock
+from scheduler_service.processors.earnings_processor import EarningsProcessor
+from scheduler_service.processors.fundamental_analyzer import FundamentalAnalyzer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -101,15 +103,29 @@ def body(said: object) -> bytes:
 
 
 def read_earnings(answer: bytes, stock: Stock = STOCK) -> EarningsData:
+    """What the answer states."""
     stated = stated_earnings.read_stated_earnings(answer, stock)
     made = Answer(stated, "7", "https://api.example/v1/agent", NOW, sandbox=False, asked=True)
     return stated_earnings.earnings_from_stated(made, "perplexity", stock)
 
 
 def read_fundamentals(answer: bytes, stock: Stock = STOCK) -> FundamentalsData:
+    """What the answer states."""
     stated = stated_fundamentals.read_stated_fundamentals(answer, stock)
     made = Answer(stated, "7", "https://api.example/v1/agent", NOW, sandbox=False, asked=True)
     return stated_fundamentals.fundamentals_from_stated(made, "perplexity", stock)
+
+
+def earnings_document(answer: bytes, *filed: Contribution[EarningsData]) -> EarningsData:
+    """The document's data where this answer, and those filings, are all there is."""
+    stated = Contribution("perplexity", Kind.MODEL, read_earnings(answer))
+    return EarningsProcessor({}, []).merge([stated, *filed])
+
+
+def fundamentals_document(answer: bytes, *filed: Contribution[FundamentalsData]) -> FundamentalsData:
+    """The same of fundamentals."""
+    stated = Contribution("perplexity", Kind.MODEL, read_fundamentals(answer))
+    return FundamentalAnalyzer({}, []).merge([stated, *filed])
 
 
 def wrong_reports(reports: Iterable[Report]) -> Iterator[str]:

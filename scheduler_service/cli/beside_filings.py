@@ -50,8 +50,8 @@ def print_checks(checks: Sequence[Check]) -> None:
             numbers=("stated", "filed", "difference"),
         )
         for note in dict.fromkeys(check.note for check in wrong if check.note):
-            of = ", ".join(f"{c.figure.replace('_', ' ')} to {c.period_end}" for c in wrong if c.note == note)
-            line(f"{of}: {note}")
+            of = dict.fromkeys(check.figure.replace("_", " ") for check in wrong if check.note == note)
+            line(f"{', '.join(of)}: {note}")
 
 
 def _value(check: Check, value: Decimal | None) -> str:

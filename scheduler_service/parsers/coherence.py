@@ -69,5 +69,12 @@ def is_told_of_two(value: Decimal, others: Iterable[Decimal]) -> bool:
     return len(value.normalize().as_tuple().digits) >= _TELLING_DIGITS and value in others
 
 
+def in_words(doubted: int, stated: int) -> str | None:
+    """What a person should know of an answer; None where nothing is doubted."""
+    if not doubted:
+        return None
+    return f"{doubted} of {stated} stated figures are not believed: they cannot be true together, or in one unit"
+
+
 def _last_digit(value: Decimal) -> int:
     return int(value.normalize().as_tuple().exponent)

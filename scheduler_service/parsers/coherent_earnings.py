@@ -13,6 +13,7 @@ from scheduler_service.parsers.checking import SAME_END
 from scheduler_service.parsers.coherence import (
     agreed,
     far_apart,
+    in_words,
     is_told_of_two,
     keeps_too_much_or_little,
     of_different_shares,
@@ -38,42 +39,62 @@ _MISSED_BY, _LEAST_MISSED = 5, Decimal("0.25")
 AMOUNTS, PER_SHARE = ("revenue", "net_income"), "eps_diluted"
 
 
-def coherent(stated: Sequence[Report]) -> tuple[Report, ...]:
-    """The rows of one answer, in whatever order they come: one for each period, newest first, with the figures that
-    can be true together. Figures that are contradicted are null, and a row without revenue and net income goes.
-    Nothing is left of an answer in several currencies: one of them is wrong.
+def united(stated: Iterable[Report]) -> tuple[Report, ...]:
+    """The rows of one answer, in whatever order they come: one for each period, newest first. Of a figure that is
+    stated twice the more precise, null where they contradict each other.
     """
-    if len({report.currency for report in stated}) > 1:
-        return ()
-    alone = [_alone(_united(rows)) for rows in _periods(stated)]
-    return tuple(sorted(filter(_says_something, _together(alone)), key=newest_first))
+    return tuple(sorted((_united(rows) for rows in _periods(stated)), key=newest_first))
 
 
-def beside_filings(contributions: Sequence[Contribution[EarningsData]]) -> list[Contribution[EarningsData]]:
-    """What models state of periods that no filing covers, without what filings of the periods around make
-    unbelievable; in the filings' currency or not at all.
+def coherent(data: EarningsData) -> EarningsData:
+    """What a model states, without figures that cannot be true together, and without periods of which neither revenue
+    nor net income is left. Nothing is left of an answer in several currencies: one of them is wrong. What was filed
+    stays as it is.
+    """
+    stated = [report for report in data.reports if report.accession is None]
+    if not stated:
+        return data
+    one_currency = len({report.currency for report in stated}) == 1
+    kept = filter(_says_something, _together([_alone(report) for report in stated])) if one_currency else ()
+    filed = (report for report in data.reports if report.accession is not None)
+    return data.model_copy(update={"reports": tuple(sorted((*filed, *kept), key=newest_first))})
+
+
+def believed(contributions: Sequence[Contribution[EarningsData]]) -> list[Contribution[EarningsData]]:
+    """What models state as far as it can be true together, and beside the filings: in their currency or not at all,
+    without what the filed periods around make unbelievable.
     """
     filed = sorted(
         (report for said in contributions if said.kind is Kind.FILING for report in said.data.reports),
         key=newest_first,
     )
-    if not filed:
-        return list(contributions)
-    return [_beside(said, filed) if said.kind is Kind.MODEL else said for said in contributions]
+    return [_believed(said, filed) if said.kind is Kind.MODEL else said for said in contributions]
 
 
-def _beside(said: Contribution[EarningsData], filed: Sequence[Report]) -> Contribution[EarningsData]:
+def doubted(data: EarningsData) -> str | None:
+    """In words, how much of what a model states is not believed."""
+    return in_words(_figures(data) - _figures(coherent(data)), _figures(data))
+
+
+def _figures(data: EarningsData) -> int:
+    return sum(getattr(report, name) is not None for report in data.reports for name in (*AMOUNTS, PER_SHARE))
+
+
+def _believed(said: Contribution[EarningsData], filed: Sequence[Report]) -> Contribution[EarningsData]:
     kept = []
     for report in said.data.reports:
         known = next((one for one in filed if same_period(report, one)), None)
         if known is not None:
             # The filing's figures are the document's; only an estimate may come from here.
             kept.append(_with_fitting_estimate(report, known.eps_diluted))
-        elif report.currency == filed[0].currency:
-            around = [one for one in filed if abs(one.period_end - report.period_end) <= NEAR]
-            last, *_ = _together([report, *(one for one in around if one.currency == report.currency)])
-            kept += [last] if _says_something(last) else []
-    return replace(said, data=said.data.model_copy(update={"reports": tuple(kept)}))
+    for report in coherent(said.data).reports:
+        if any(same_period(report, one) for one in filed) or (filed and report.currency != filed[0].currency):
+            continue
+        around = [one for one in filed if abs(one.period_end - report.period_end) <= NEAR]
+        beside, *_ = _together([report, *(one for one in around if one.currency == report.currency)])
+        kept += [beside] if _says_something(beside) else []
+    reports = tuple(sorted(kept, key=newest_first))
+    return replace(said, data=said.data.model_copy(update={"reports": reports}))
 
 
 def _says_something(report: Report) -> bool:

@@ -14,6 +14,7 @@ from scheduler_service.parsers.coherence import (
     MOST_LOST,
     agreed,
     far_apart,
+    in_words,
     is_told_of_two,
     keeps_too_much_or_little,
 )
@@ -57,24 +58,32 @@ QUOTIENTS = (
 )
 
 
-def coherent(stated: Iterable[tuple[str, Metric]]) -> dict[str, Metric]:
-    """The rows of one answer, in whatever order they come: one for each name, of its newest day, where they agree and
-    can be true together. Zero, or minus one, is what somebody writes who knows nothing. No amounts are left of an
-    answer in several currencies: one of them is wrong.
+def united(stated: Iterable[tuple[str, Metric]]) -> dict[str, Metric]:
+    """The rows of one answer, in whatever order they come: one for each name, of its newest day, the more precise of
+    two; none where they contradict each other.
     """
     rows: dict[str, list[Metric]] = {}
     for name, metric in stated:
         rows.setdefault(name, []).append(metric)
-    found = {
-        name: one for name, said in rows.items() if (one := _united(said)) is not None and one.value not in _UNKNOWN
-    }
-    if len({currency for metric in found.values() if (currency := _currency(metric))}) > 1:
-        found = {name: metric for name, metric in found.items() if _currency(metric) is None}
-    return _together(found)
+    found = {name: _united(said) for name, said in rows.items()}
+    return {name: metric for name, metric in sorted(found.items()) if metric is not None}
 
 
-def beside_filings(contributions: Sequence[Contribution[FundamentalsData]]) -> list[Contribution[FundamentalsData]]:
-    """What models state where filings say nothing, without what other filed figures make unbelievable."""
+def coherent(data: FundamentalsData) -> FundamentalsData:
+    """What a model states, without metrics that cannot be true together. Zero, or minus one, is what somebody writes
+    who knows nothing. No amounts are left of an answer in several currencies: one of them is wrong. What follows from
+    filings stays as it is.
+    """
+    stated = {name: m for name, m in data.metrics.items() if m.check != "filing" and m.value not in _UNKNOWN}
+    if len({currency for metric in stated.values() if (currency := _currency(metric))}) > 1:
+        stated = {name: metric for name, metric in stated.items() if _currency(metric) is None}
+    kept = _together(stated)
+    metrics = {name: metric for name, metric in data.metrics.items() if metric.check == "filing" or name in kept}
+    return data.model_copy(update={"metrics": metrics})
+
+
+def believed(contributions: Sequence[Contribution[FundamentalsData]]) -> list[Contribution[FundamentalsData]]:
+    """What models state as far as it can be true together, and beside the filings: in their currency or not at all."""
     filed = {
         name: metric
         for said in contributions
@@ -82,18 +91,23 @@ def beside_filings(contributions: Sequence[Contribution[FundamentalsData]]) -> l
         for name, metric in said.data.metrics.items()
         if metric.value is not None
     }
-    return [_beside(said, filed) if filed and said.kind is Kind.MODEL else said for said in contributions]
+    return [_believed(said, filed) if said.kind is Kind.MODEL else said for said in contributions]
 
 
-def _beside(said: Contribution[FundamentalsData], filed: Mapping[str, Metric]) -> Contribution[FundamentalsData]:
+def doubted(data: FundamentalsData) -> str | None:
+    """In words, how much of what a model states is not believed."""
+    return in_words(len(data.metrics) - len(coherent(data).metrics), len(data.metrics))
+
+
+def _believed(said: Contribution[FundamentalsData], filed: Mapping[str, Metric]) -> Contribution[FundamentalsData]:
     currencies = {_currency(metric) for metric in filed.values()} - {None}
     stated = {
         name: metric
-        for name, metric in said.data.metrics.items()
+        for name, metric in coherent(said.data).metrics.items()
         if name not in filed and (not currencies or _currency(metric) in {None, *currencies})
     }
-    believed = _together({**filed, **stated})
-    kept = {name: metric for name, metric in said.data.metrics.items() if name in filed or name in believed}
+    beside = _together({**filed, **stated})
+    kept = {name: metric for name, metric in stated.items() if name in beside}
     return replace(said, data=said.data.model_copy(update={"metrics": kept}))
 
 

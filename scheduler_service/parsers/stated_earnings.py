@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 from scheduler_service.clock import utc_day
 from scheduler_service.errors import ParseError
 from scheduler_service.models import Kind, Reason
-from scheduler_service.parsers.coherent_earnings import coherent
+from scheduler_service.parsers.coherent_earnings import united
 from scheduler_service.parsers.earnings import EarningsData, Estimate, NextReport, PeriodKind, Report
 from scheduler_service.parsers.json_values import as_date, as_list, as_object, as_text
 from scheduler_service.parsers.model_prose import as_money, as_per_share
@@ -138,8 +138,8 @@ def read_stated_earnings(body: bytes, stock: Stock) -> StatedEarnings:
 
 
 def earnings_from_stated(answer: Answer[StatedEarnings], source: str, stock: Stock) -> EarningsData:
-    """The rows that can be believed on the day of the answer, newest first, in whatever order they came; two of one
-    period are one where they agree, and what they contradict each other in is null.
+    """The rows that make sense on the day of the answer, newest first, in whatever order they came; two of one period
+    are one where they agree, and what they contradict each other in is null.
 
     A period whose first day is not stated begins, by the calendar, three months or a year before the day after its
     last. Results whose day of announcement is not stated count as ``filed`` on the day of the page that tells them.
@@ -147,11 +147,9 @@ def earnings_from_stated(answer: Answer[StatedEarnings], source: str, stock: Sto
     """
     today = utc_day(answer.fetched_at)
     read = [_report(row, today, answer, source) for row in answer.value.reports]
-    stated = [report for report in read if not isinstance(report, str)]
-    reports = coherent(stated)
+    reports = united(report for report in read if not isinstance(report, str))
     if not reports:
         wrong = Counter(report for report in read if isinstance(report, str))
-        wrong += Counter({"that contradict each other, or in different units": len(stated)})
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(wrong.items())) or "none are stated"
         raise ParseError(f"no reports of {stock} can be used: {reasons}", Reason.NO_DATA)
     return EarningsData(reports=reports, next_report=_next(answer.value, today))

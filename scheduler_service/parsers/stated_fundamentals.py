@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from scheduler_service.clock import utc_day
 from scheduler_service.errors import ParseError
 from scheduler_service.models import Kind, Reason
-from scheduler_service.parsers.coherent_fundamentals import coherent
+from scheduler_service.parsers.coherent_fundamentals import united
 from scheduler_service.parsers.fundamental_analysis import Analysis, FundamentalsData, Metric
 from scheduler_service.parsers.json_values import as_date, as_list, as_object, as_text
 from scheduler_service.parsers.model_answer import cited
@@ -166,13 +166,13 @@ def read_stated_fundamentals(body: bytes, stock: Stock) -> StatedFundamentals:
 
 def fundamentals_from_stated(answer: Answer[StatedFundamentals], source: str, stock: Stock) -> FundamentalsData:
     """What can be kept on the day of the answer: an analysis that cites search results, and figures that each cite
-    one, are measured as their name wants, are of the last two years, are not absurd and can be true together.
+    one, are measured as their name wants, are of the last two years and are not absurd.
 
     ``ParseError(NO_DATA)`` where nothing is left.
     """
     stated, today = answer.value, utc_day(answer.fetched_at)
     read = [(row.name, _metric(row, today, answer, source)) for row in stated.metrics]
-    metrics = coherent((name, metric) for name, metric in read if metric is not None)
+    metrics = united((name, metric) for name, metric in read if metric is not None)
     analysis = None
     if stated.analysis and stated.analysis_sources:
         first, *_ = stated.analysis_sources
@@ -184,7 +184,7 @@ def fundamentals_from_stated(answer: Answer[StatedFundamentals], source: str, st
             "and no analysis cites one",
             Reason.NO_DATA,
         )
-    return FundamentalsData(metrics=dict(sorted(metrics.items())), analysis=analysis)
+    return FundamentalsData(metrics=metrics, analysis=analysis)
 
 
 def _row(row: dict[str, Any], results: tuple[SearchResult, ...]) -> StatedMetric:

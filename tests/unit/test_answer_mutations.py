@@ -173,6 +173,6 @@ def test_a_recorded_answer_in_words_states_no_figure(path: Path) -> None:
 
 def _figures(body: Any) -> EarningsData | None:
     try:
-        return model.read_earnings(json.dumps(body).encode())
+        return model.earnings_document(json.dumps(body).encode())
     except ParseError:
         return None

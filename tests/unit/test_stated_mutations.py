@@ -16,9 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler_service.errors import ParseError
-from scheduler_service.models import Contribution, Kind, Reason
+from scheduler_service.models import Kind, Reason
 from scheduler_service.parsers.earnings import EarningsData
 from scheduler_service.parsers.fundamental_analysis import FundamentalsData
+from scheduler_service.processors.base import Processor
 from scheduler_service.processors.earnings_processor import EarningsProcessor
 from scheduler_service.processors.fundamental_analyzer import FundamentalAnalyzer
 from tests import model_support as model
@@ -28,9 +29,14 @@ Change = Callable[[dict[str, Any], str], Iterator[Any]]
 WHOLE = {"earnings": model.earnings(model.rows()), "fundamentals": model.fundamentals(model.metrics())}
 LISTS = {"earnings": "reports", "fundamentals": "metrics"}
 READERS: dict[str, Callable[[bytes], Read]] = {
+    "earnings": model.earnings_document,
+    "fundamentals": model.fundamentals_document,
+}
+STATED: dict[str, Callable[[bytes], Any]] = {
     "earnings": model.read_earnings,
     "fundamentals": model.read_fundamentals,
 }
+PROCESSORS: dict[str, type[Processor[Any]]] = {"earnings": EarningsProcessor, "fundamentals": FundamentalAnalyzer}
 REFUSALS = (Reason.NO_DATA, Reason.UNREADABLE, Reason.TRUNCATED, Reason.WRONG_COMPANY)
 COVERED = (("quarter", "2025-03-29"), ("quarter", "2025-06-28"), ("quarter", "2025-09-27"), ("year", "2025-09-27"))
 
@@ -248,16 +254,15 @@ def test_rows_in_any_order_say_the_same(domain: str, data: st.DataObject) -> Non
 # Beside the filings
 
 
-def stated_wrong(said: list[dict[str, Any]]) -> tuple[EarningsData, list[str]]:
-    """The document of the four filed periods and what a model states, and what is wrong with it."""
-    stated = read("earnings", model.earnings(said))
+def beside_filings(said: list[dict[str, Any]]) -> EarningsData:
+    """The document of the four filed periods and what a model states; nothing in it is wrong."""
     filed = model.filed_reports(*COVERED)
-    told = [filed]
-    if isinstance(stated, EarningsData):
-        told.append(Contribution("perplexity", Kind.MODEL, stated))
-    document = EarningsProcessor({}, []).merge(told)
-    assert EarningsProcessor({}, []).merge(told[::-1]) == document
-    return document, list(model.wrong_reports(document.reports))
+    try:
+        document = model.earnings_document(model.body(model.earnings(said)), filed)
+    except ParseError:
+        document = EarningsProcessor({}, []).merge([filed])
+    assert list(model.wrong_reports(document.reports)) == []
+    return document
 
 
 def times(row: dict[str, Any], factor: float, *names: str) -> dict[str, Any]:
@@ -281,14 +286,12 @@ LIES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 def test_what_a_whole_answer_gets_wrong_is_found_beside_the_filings(lie: str) -> None:
     lies = [LIES[lie](row) for row in model.rows()]
     for said in (lies, lies[3:4]):
-        document, found = stated_wrong(said)
-        assert found == []
+        document = beside_filings(said)
         assert {check.verdict for check in document.checks if check.filed is not None} <= {"conflicting", "verified"}
 
 
 def test_what_no_filing_covers_is_taken_where_it_fits_and_marked() -> None:
-    document, found = stated_wrong(model.rows())
-    assert found == []
+    document = beside_filings(model.rows())
     (newest, *_) = document.reports
     figures = [newest.revenue, newest.net_income, newest.eps_diluted]
     assert figures == [Decimal(143_756_000_000), Decimal(42_097_000_000), Decimal("2.84")]
@@ -299,26 +302,72 @@ def test_what_no_filing_covers_is_taken_where_it_fits_and_marked() -> None:
 
 
 def test_a_conflict_of_units_says_which() -> None:
-    document, _ = stated_wrong([times(row, 1e-3, *AMOUNTS) for row in model.rows()[:2]])
+    document = beside_filings([times(row, 1e-3, *AMOUNTS) for row in model.rows()[:2]])
     notes = {check.note for check in document.checks if check.verdict == "conflicting"}
     assert notes == {"a thousandth of the filing's: counted in thousands?"}
-    document, _ = stated_wrong([times(row, 1.1, "revenue") for row in model.rows()[:2]])
+    document = beside_filings([times(row, 1.1, "revenue") for row in model.rows()[:2]])
     assert {check.note for check in document.checks} == {None}
+
+
+def test_one_row_in_another_unit_is_told_of_and_the_others_are_compared_all_the_same() -> None:
+    rows = model.rows()
+    document = beside_filings([times(rows[0], 1e-3, "revenue"), *rows[1:4]])
+    verdicts = {
+        (check.period_end.isoformat(), check.figure): check.verdict
+        for check in document.checks
+        if check.figure == "revenue"
+    }
+    assert verdicts == {
+        ("2025-03-29", "revenue"): "conflicting",
+        ("2025-06-28", "revenue"): "verified",
+        ("2025-09-27", "revenue"): "verified",
+        ("2025-12-27", "revenue"): "unverified",
+    }
+    assert model.earnings_document(model.body(model.earnings(rows)), model.filed_reports(*COVERED)) == beside_filings(
+        rows[::-1]
+    )
 
 
 @pytest.mark.parametrize("name", model.METRICS)
 def test_a_metric_in_another_unit_does_not_stand_among_filed_ones(name: str) -> None:
     others = model.METRICS.keys() - {name}
-    analyzer, filed = FundamentalAnalyzer({}, []), model.filed_metrics(*others)
+    filed = model.filed_metrics(*others)
     row = model.metric(name)
     small = row["value"] < 1e4
     taken = 0
     for factor in (1, 100) if small else (1, 1e-3, 1e-6):
         for stated in ([row | {"value": row["value"] * factor}], [row | {"unit": "EUR"}]):
-            data = read("fundamentals", model.fundamentals(stated))
-            assert isinstance(data, FundamentalsData)
-            document = analyzer.merge([filed, Contribution("perplexity", Kind.MODEL, data)])
+            document = model.fundamentals_document(model.body(model.fundamentals(stated)), filed)
             assert list(model.wrong_metrics(document.metrics)) == []
             assert {document.metrics[one].check for one in others} == {"filing"}
             taken += document.metrics[name].value is not None
     assert taken == 1
+
+
+@pytest.mark.parametrize("name", model.METRICS)
+def test_a_filed_metric_is_kept_whatever_a_model_states_and_both_are_shown(name: str) -> None:
+    row = model.metric(name)
+    for factor in (1.1, 0.5, 0.01):
+        stated = [row | {"value": row["value"] * factor}, *(one for one in model.metrics() if one["name"] != name)]
+        filed = model.filed_metrics(*model.METRICS)
+        document = model.fundamentals_document(model.body(model.fundamentals(stated)), filed)
+        assert document.metrics == filed.data.metrics
+        found = {check.figure: check for check in document.checks}
+        assert found[name].verdict == "conflicting"
+        assert found[name].difference == found[name].stated - Decimal(str(row["value"]))
+        assert {check.verdict for figure, check in found.items() if figure != name} == {"verified"}
+        assert len(found) == len(model.METRICS)
+
+
+@pytest.mark.parametrize("domain", WHOLE)
+def test_an_answer_of_which_nothing_is_believed_does_not_replace_a_good_one(domain: str) -> None:
+    key = LISTS[domain]
+    halves = [
+        {name: v / 1e3 if isinstance(v, int) and v > 1e6 else v for name, v in row.items()}
+        for row in WHOLE[domain][key][:2]
+    ]
+    incoherent = {**WHOLE[domain], key: [*halves, *WHOLE[domain][key][2:]]}
+    processor: Processor[Any] = PROCESSORS[domain]({}, [])
+    good, bad = (STATED[domain](model.body(said)) for said in (WHOLE[domain], incoherent))
+    assert processor.doubt(good, good) is None
+    assert "and held" in (processor.doubt(good, bad) or "")
