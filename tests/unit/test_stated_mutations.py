@@ -371,3 +371,68 @@ def test_an_answer_of_which_nothing_is_believed_does_not_replace_a_good_one(doma
     good, bad = (STATED[domain](model.body(said)) for said in (WHOLE[domain], incoherent))
     assert processor.doubt(good, good) is None
     assert "and held" in (processor.doubt(good, bad) or "")
+
+
+def test_of_two_rows_of_a_period_what_agrees_stays_and_what_contradicts_is_unknown() -> None:
+    row = model.row(("quarter", "2025-09-27"))
+    rounded = row | {"revenue": 102_500_000_000, "net_income": 27_500_000_000, "period_end": "2025-09-30", "source": 2}
+    for rows in ([row, rounded], [rounded, row], [row, rounded, row]):
+        (report,) = model.earnings_document(model.body(model.earnings(rows))).reports
+        assert (report.revenue, report.net_income) == (Decimal(102_466_000_000), Decimal(27_466_000_000))
+    other = row | {"revenue": 94_900_000_000}
+    for rows in ([row, other], [other, row], [row, other, row], [row, row, other]):
+        (report,) = model.earnings_document(model.body(model.earnings(rows))).reports
+        assert (report.revenue, report.net_income) == (None, Decimal(27_466_000_000))
+
+
+def test_a_newer_metric_wins_and_two_of_one_day_must_agree() -> None:
+    def cash(*rows: dict[str, Any]) -> Any:
+        metrics = model.fundamentals_document(model.body(model.fundamentals(rows))).metrics
+        return metrics["cash"].value if "cash" in metrics else None
+
+    new, old = model.metric("cash"), model.metric("cash") | {"as_of": "2025-09-27", "value": 35_934_000_000}
+    assert cash(new, old) == cash(old, new) == cash(new) == Decimal(45_317_000_000)
+    assert cash(new, new | {"value": 45_300_000_000}) == Decimal(45_317_000_000)
+    assert cash(new, new | {"value": 35_934_000_000}) is None
+    assert cash(new, new | {"unit": "EUR"}) is None
+
+
+@pytest.mark.parametrize(
+    "code", ["GBp", "GBX", "GBx", "pence", "ILA", "ZAc", "ZAC", "usd", "$", "US$", "USX", "KWF", ""]
+)
+def test_hundredths_of_a_currency_and_unknown_ones_are_no_currency(code: str) -> None:
+    for unit in (code, f"{code}/share"):
+        assert (
+            model.fundamentals_document(model.body(model.fundamentals([model.metric("cash") | {"unit": unit}]))).metrics
+            == {}
+        )
+    with pytest.raises(ParseError, match="without a period or a currency"):
+        model.earnings_document(model.body(model.earnings([row | {"currency": code} for row in model.rows()])))
+
+
+def test_pence_a_share_are_not_taken_for_pounds() -> None:
+    """British companies tell revenue in pounds and earnings per share in pence."""
+    rows = [row | {"currency": "GBP", "eps_diluted": row["eps_diluted"] * 100} for row in model.rows()]
+    reports = model.earnings_document(model.body(model.earnings(rows))).reports
+    assert {report.eps_diluted for report in reports} == {None}
+    assert None not in {report.revenue for report in reports}
+    written = [row | {"eps_diluted": f"£{row['eps_diluted'] / 100}"} for row in rows]
+    reports = model.earnings_document(model.body(model.earnings(written))).reports
+    assert reports[0].eps_diluted == Decimal("2.84")
+
+
+def test_a_fraction_said_to_be_in_percent_is_either() -> None:
+    def margin(value: object, unit: str) -> Any:
+        row = model.metric("gross_margin") | {"value": value, "unit": unit}
+        metrics = model.fundamentals_document(model.body(model.fundamentals([row]))).metrics
+        return metrics["gross_margin"].value if metrics else None
+
+    assert margin(47.3, "percent") == margin("47.3%", "%") == margin(0.473, "ratio") == Decimal("0.473")
+    assert margin("47.3 %", "ratio") == Decimal("0.473")
+    for value, unit in ((0.473, "percent"), (47.3, "ratio"), (-47.3, "ratio"), (1, "percent"), ("$0.47", "ratio")):
+        assert margin(value, unit) is None, (value, unit)
+
+
+def test_more_rows_than_make_sense_are_no_answer() -> None:
+    for domain, row in (("earnings", model.rows()[0]), ("fundamentals", model.metrics()[0])):
+        assert read(domain, {**WHOLE[domain], LISTS[domain]: [row] * 41}) is None
