@@ -187,12 +187,15 @@ def read_object_among(text: str) -> tuple[dict[str, Any], str]:
 
 def _thought_over(text: str) -> str | None:
     """What stands behind the thoughts; None where they have no end."""
-    depth, end = 0, 0
+    objects = [found.start() for found in _OBJECT_BEGINS.finditer(text)]
+    depth, end, n = 0, 0, 0
     for mark in _THOUGHT.finditer(text):
-        if not mark[1] and _OBJECT_BEGINS.search(text, end, mark.start()):
-            continue  # in what was written already
-        depth = max(0, depth - 1) if mark[1] else depth + 1
-        end = mark.end() if mark[1] else end
+        while n < len(objects) and objects[n] < end:
+            n += 1
+        if mark[1]:
+            depth, end = max(0, depth - 1), mark.end()
+        elif n == len(objects) or objects[n] > mark.start():  # else it is in what was written already
+            depth += 1
     return None if depth else text[end:].strip()
 
 

@@ -57,7 +57,9 @@ _CURRENCY = re.compile(
 _IN_WORDS = r"thousand|million|billion|trillion|lakh|lac|crore"
 # "102.5 billion" is one amount, "in millions" is how all of them are written.
 _SCALE = re.compile(
-    rf"(?:(?:{_IN_WORDS})s|[0']?000s|\bin\s(?:[A-Z$€£¥]{{1,3}}\s?)?(?:{_IN_WORDS}|mn|bn|mm))\b", re.IGNORECASE
+    rf"\b(?:{_IN_WORDS})s\b|(?<![0-9])'?000s\b|\bin\s(?:[A-Z$€£¥]{{1,3}}\s?)?(?:{_IN_WORDS}|mn|bn|mm)\b"
+    rf"|(?:\b(?:USD|EUR|GBP|JPY)|[$€£¥])\s?(?:{_IN_WORDS}|mn|bn|mm|[mk])\b",
+    re.IGNORECASE,
 )
 _SCALE_ALONE = re.compile(rf"(?:[A-Z$€£¥]{{1,3}}\s?)?(?:{_IN_WORDS}|mn|bn|mm|[kmb]|'?000)", re.IGNORECASE)
 _NAMES_A_SCALE = re.compile(r"(?:.*_)?(?:units?|scale|multiplier|denomination|magnitude|factor)", re.IGNORECASE)

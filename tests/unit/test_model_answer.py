@@ -257,6 +257,9 @@ def test_braces_and_quotes_within_strings_do_not_end_the_object() -> None:
         ('{"a": 1} {"a": 1} {"a": 2}', Reason.UNREADABLE),
         ('```json\n{"a": 1}\n```\nI correct myself:\n```json\n{"a": 2}\n```', Reason.UNREADABLE),
         ("{" * 100_000, Reason.TRUNCATED),
+        ("<think>" * 100_000, Reason.TRUNCATED),
+        ("</think>" * 100_000, Reason.UNREADABLE),
+        ('<think>{"</think>' * 100_000, Reason.UNREADABLE),
     ],
 )
 def test_what_is_no_sound_object_is_refused_and_nothing_inside_is_taken_for_it(text: str, reason: Reason) -> None:

@@ -212,14 +212,23 @@ def test_an_answer_that_breaks_off_anywhere_says_nothing_else(domain: str) -> No
 
 @pytest.mark.parametrize("domain", WHOLE)
 @pytest.mark.parametrize(
-    "words", ["All amounts are in thousands.", "(in USD millions)", "Figures in millions of US dollars", "$000s"]
+    "words",
+    [
+        "All amounts are in thousands.",
+        "(in USD millions)",
+        "Figures in millions of US dollars",
+        "$000s",
+        "USD m",
+        "(£m)",
+    ],
 )
 def test_words_that_tell_another_unit_are_heard(domain: str, words: str) -> None:
     text = json.dumps(WHOLE[domain])
     assert read(domain, f"{words}\n{text}") is None
     assert read(domain, f"{text}\n{words}") is None
     assert read(domain, {**WHOLE[domain], "note": words}) is None
-    assert read(domain, f"Sales came to 435.6 billion dollars.\n{text}") is not None
+    for harmless in ("Sales came to 435.6 billion dollars.", "Like in the 2000s:", "$416 million, as it were."):
+        assert read(domain, f"{harmless}\n{text}") is not None
 
 
 @pytest.mark.parametrize("domain", WHOLE)
