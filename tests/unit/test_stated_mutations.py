@@ -445,3 +445,13 @@ def test_a_fraction_said_to_be_in_percent_is_either() -> None:
 def test_more_rows_than_make_sense_are_no_answer() -> None:
     for domain, row in (("earnings", model.rows()[0]), ("fundamentals", model.metrics()[0])):
         assert read(domain, {**WHOLE[domain], LISTS[domain]: [row] * 41}) is None
+
+
+@pytest.mark.parametrize("name", AMOUNTS)
+@pytest.mark.parametrize("factor", [1e3, 1e-3, 1e6, 1e-6])
+def test_a_lone_row_with_one_amount_in_another_unit_states_neither(name: str, factor: float) -> None:
+    for period in model.PERIODS:
+        for more in ({}, {"eps_diluted": None}):
+            data = read("earnings", model.earnings([times(model.row(period), factor, name) | more]))
+            assert wrong(data) == []
+            assert how_many(data) == 0
