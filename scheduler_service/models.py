@@ -155,6 +155,7 @@ class Check(Record):
     """A figure that a model stated, beside what a filing says of the same period: ``difference`` is stated less filed.
 
     ``verified`` is equal within rounding, ``unverified`` covered by no filing. ``provenance`` is the statement's.
+    ``note``: what a conflict may come from, where that can be told.
     """
 
     source: str
@@ -166,6 +167,7 @@ class Check(Record):
     filed: Number | None
     difference: Number | None
     verdict: Literal["verified", "conflicting", "unverified"]
+    note: str | None = None
     provenance: Provenance
     filing: Provenance | None = None
 

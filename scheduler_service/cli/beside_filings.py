@@ -49,6 +49,9 @@ def print_checks(checks: Sequence[Check]) -> None:
             ],
             numbers=("stated", "filed", "difference"),
         )
+        for note in dict.fromkeys(check.note for check in wrong if check.note):
+            of = dict.fromkeys(check.figure.replace("_", " ") for check in wrong if check.note == note)
+            line(f"{', '.join(of)}: {note}")
 
 
 def _value(check: Check, value: Decimal | None) -> str:

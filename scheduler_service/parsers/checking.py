@@ -30,6 +30,8 @@ _HALF_A_POINT = Decimal("0.005")
 _HALF_A_CENT = Decimal("0.005")
 _DERIVED_PER_SHARE = Decimal("0.02")
 """Earnings per share that were derived add up shares counted at different times: a cent or two are no error."""
+_SCALES = {2: "hundred", 3: "thousand", 6: "million", 9: "billion"}
+"""Powers of ten by which figures are off that were counted in something else: percent, pence, thousands..."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,16 @@ def agrees(stated: Decimal, filed: Decimal, unit: str, *, derived: bool = False)
     return apart <= min(finest, max(least, _CLOSEST * abs(filed)))
 
 
+def scale_note(stated: Decimal, filed: Decimal, unit: str, *, derived: bool = False) -> str | None:
+    """What is to be said of a figure that is off by its unit alone."""
+    for power, name in _SCALES.items():
+        if agrees(stated.scaleb(power), filed, unit, derived=derived):
+            return f"a {name}th of the filing's: counted in {name}s?"
+        if agrees(stated.scaleb(-power), filed, unit, derived=derived):
+            return f"a {name} times the filing's: another unit?"
+    return None
+
+
 def _half_a_digit(value: Decimal) -> Decimal:
     """Half a unit of the last digit that is not zero, or of the second."""
     if not value:
@@ -108,10 +120,11 @@ def _counterpart(claim: Claim, filed: Iterable[Claim]) -> Claim | None:
 
 
 def _check(source: str, claim: Claim, filed: Claim | None) -> Check:
-    verdict = "unverified"
+    verdict, note = "unverified", None
     if filed is not None:
         agreed = agrees(claim.value, filed.value, claim.unit, derived=filed.derived)
         verdict = "verified" if agreed else "conflicting"
+        note = None if agreed else scale_note(claim.value, filed.value, claim.unit, derived=filed.derived)
     return Check.model_validate(
         {
             "source": source,
@@ -123,6 +136,7 @@ def _check(source: str, claim: Claim, filed: Claim | None) -> Check:
             "filed": None if filed is None else filed.value,
             "difference": None if filed is None else claim.value - filed.value,
             "verdict": verdict,
+            "note": note,
             "provenance": claim.origin,
             "filing": None if filed is None else filed.origin,
         }

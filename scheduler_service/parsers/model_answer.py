@@ -31,6 +31,7 @@ __all__ = [
     "plain",
     "read_answer",
     "read_object",
+    "read_object_among",
     "read_search",
 ]
 
@@ -38,7 +39,8 @@ LONGEST_URL = 2_000
 
 _MOST_TRIES = 20
 _TEXT_TYPES = ("output_text", "text", None)
-_THINKING, _THOUGHT = "<think>", "</think>"
+_THOUGHT = re.compile(r"<(/?)(?:think(?:ing)?|thoughts?|reasoning)>", re.IGNORECASE)
+_OBJECT_BEGINS = re.compile(r'\{\s*"')
 _FENCE = re.compile(r"```[A-Za-z0-9_-]*\s*\n(.*?)\n?\s*```", re.DOTALL)
 _BRACES = re.compile(r'\\.|["{}]', re.DOTALL)
 
@@ -157,24 +159,44 @@ def _web_address(value: Any) -> str | None:
 
 
 def read_object(text: str) -> dict[str, Any]:
-    """The JSON object a model wrote: bare, in a fence, behind its thoughts, or the first one among other words.
+    """The JSON object a model wrote: bare, in a fence, behind its thoughts, or the only one among other words.
 
     ``ParseError``: TRUNCATED for one that is never closed, UNREADABLE for anything else. NaN, a key twice, endless
-    numbers and deep nesting are refused; an object inside one that was refused is never taken for it.
+    numbers and deep nesting are refused; an object inside one that was refused is never taken for it, nor is one of
+    two that say different things.
     """
+    return read_object_among(text)[0]
+
+
+def read_object_among(text: str) -> tuple[dict[str, Any], str]:
+    """The same, and the words around it, thoughts left out."""
     whole = text.removeprefix("\ufeff").strip()
-    rest = whole.rpartition(_THOUGHT)[2].strip()
-    for candidate in dict.fromkeys((whole, _unfenced(whole), rest, _unfenced(rest))):
+    rest = _thought_over(whole)
+    for candidate in dict.fromkeys((whole, _unfenced(whole), rest or "", _unfenced(rest or ""))):
         try:
             value = read(candidate)
         except ValueError:
             continue
         if not isinstance(value, dict):
             raise ParseError("the model wrote JSON, but not an object", Reason.UNREADABLE)
-        return value
-    if rest.startswith(_THINKING):
+        return value, ""
+    if rest is None:
         _truncated()
-    return _first_object(_unfenced(rest))
+    return _only_object(_unfenced(rest))
+
+
+def _thought_over(text: str) -> str | None:
+    """What stands behind the thoughts; None where they have no end."""
+    objects = [found.start() for found in _OBJECT_BEGINS.finditer(text)]
+    depth, end, n = 0, 0, 0
+    for mark in _THOUGHT.finditer(text):
+        while n < len(objects) and objects[n] < end:
+            n += 1
+        if mark[1]:
+            depth, end = max(0, depth - 1), mark.end()
+        elif n == len(objects) or objects[n] > mark.start():  # else it is in what was written already
+            depth += 1
+    return None if depth else text[end:].strip()
 
 
 def _unfenced(text: str) -> str:
@@ -182,8 +204,24 @@ def _unfenced(text: str) -> str:
     return fence[1].strip() if fence else text
 
 
-def _first_object(text: str) -> dict[str, Any]:
-    """Braces without a quote between them are prose; with one they were meant as JSON, and nothing behind counts."""
+def _only_object(text: str) -> tuple[dict[str, Any], str]:
+    value, start, end = _first_object(text)
+    words, rest = text[:start], text[end:]
+    for _ in range(_MOST_TRIES):
+        try:
+            other, start, end = _first_object(rest)
+        except ParseError:
+            return value, words + rest
+        if other != value:
+            break
+        words, rest = words + rest[:start], rest[end:]
+    raise ParseError("the model wrote several JSON objects that say different things", Reason.UNREADABLE)
+
+
+def _first_object(text: str) -> tuple[dict[str, Any], int, int]:
+    """With where it stands. Braces without a quote between them are prose; with one they were meant as JSON, and
+    nothing behind counts.
+    """
     start = text.find("{")
     for _ in range(_MOST_TRIES):
         if start < 0:
@@ -195,7 +233,7 @@ def _first_object(text: str) -> dict[str, Any]:
             _truncated()
         span = text[start : end + 1]
         try:
-            return as_object(read(span))
+            return as_object(read(span)), start, end + 1
         except ValueError:
             start = -1 if '"' in span else text.find("{", end + 1)
     raise ParseError("the model's answer holds no sound JSON object", Reason.UNREADABLE)

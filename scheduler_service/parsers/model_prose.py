@@ -11,8 +11,9 @@ LARGEST_AMOUNT = Decimal(10) ** 18
 _MOST_DIGITS = 25
 _UNITS = {"": 0, "k": 3, "thousand": 3, "m": 6, "mn": 6, "million": 6}
 _UNITS |= {"b": 9, "bn": 9, "billion": 9, "t": 12, "trillion": 12, "%": -2}
-_CURRENCY = r"(?:US\$|[$€£¥]|USD|EUR|GBP|JPY)?"
-_SIGN = re.compile(r"US\$|[$€£¥]|USD|EUR|GBP|JPY", re.IGNORECASE)
+# As they are written: GBp is a penny.
+_CURRENCY = r"(?:US\$|[$€£¥]|USD|EUR|GBP|JPY)"
+_SIGN = re.compile(r"US\$|[$€£¥]|USD|EUR|GBP|JPY")
 _CURRENCIES = {
     "US$": {"USD"},
     "USD": {"USD"},
@@ -25,13 +26,17 @@ _CURRENCIES = {
     "$": {"USD", "AUD", "CAD", "NZD", "HKD", "SGD", "TWD", "MXN", "ARS", "CLP", "COP", "BRL"},
 }
 """Which currencies a sign may stand for: the dollar is many countries'."""
+_PER_SHARE_IN_CENTS = frozenset({"AUD", "GBP", "HKD", "ILS", "KWD", "MYR", "NZD", "SGD", "ZAR"})
+"""Where companies tell earnings per share in pence, cents, sen or fils: a bare number may be of a hundredth."""
 _AMOUNT = re.compile(
-    rf"(?P<minus>[+-]?)\s*{_CURRENCY}\s*(?P<sign>[+-]?)\s*"
-    r"(?P<number>[0-9]+(?:[.,][0-9]+)*|[.][0-9]+)(?P<power>E[+-]?[0-9]{1,2})?"
-    rf"\s*(?P<unit>thousand|million|billion|trillion|mn|bn|[kmbt%]|)\s*{_CURRENCY}",
-    re.ASCII | re.IGNORECASE,
+    rf"(?P<minus>[+-]?)(?:{_CURRENCY}\s*(?P<sign>[+-]?))?"
+    r"(?P<number>[0-9]+(?:[.,][0-9]+)*|[.][0-9]+)(?P<power>[Ee][+-]?[0-9]{1,2})?"
+    rf"\s*(?P<unit>(?i:thousand|million|billion|trillion|mn|bn|[kmbt%])|)\s*{_CURRENCY}?",
+    re.ASCII,
 )
 _LONGEST_AMOUNT = 60
+_EITHER_WAY = re.compile(r"[1-9][0-9]{0,2}[.,][0-9]{3}")
+"""One point or comma before three digits: 1.234 is a fraction to some and a thousand to others."""
 _ENGLISH = re.compile(r"(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+|[0-9]*)(?:[.][0-9]+)?")
 _CONTINENTAL = re.compile(r"(?:[1-9][0-9]{0,2}(?:[.][0-9]{3})+|[0-9]+),[0-9]{1,2}|[1-9][0-9]{0,2}(?:[.][0-9]{3}){2,}")
 _TYPOGRAPHY = str.maketrans({"−": "-", "–": "-", "\u00a0": " ", "\u202f": " ", "\u2009": " "})
@@ -87,10 +92,23 @@ def as_amount(value: Any) -> Decimal | None:
 def as_money(value: Any, currency: str | None) -> Decimal | None:
     """A figure as ``as_amount`` reads it, where it is not a share of something nor written in another currency."""
     if isinstance(value, str):
-        signs = {sign.upper() for sign in _SIGN.findall(value)}
-        if "%" in value or any(currency not in _CURRENCIES[sign] for sign in signs if sign in _CURRENCIES):
+        signs = set(_SIGN.findall(value))
+        if "%" in value or any(currency not in _CURRENCIES[sign] for sign in signs):
             return None
     return as_amount(value)
+
+
+def as_per_share(value: Any, currency: str | None) -> Decimal | None:
+    """An amount for each share: never so many thousands, and none of a currency in which cents are as likely, unless
+    it is written with its sign.
+    """
+    written = value if isinstance(value, str) else ""
+    if currency in _PER_SHARE_IN_CENTS and not _SIGN.search(written):
+        return None
+    # After the sign of a currency no letter is left in a plain figure.
+    if any(letter.isalpha() for letter in _SIGN.sub("", written)):
+        return None
+    return as_money(value, currency)
 
 
 def _written_amount(written: str) -> Decimal | None:
@@ -100,9 +118,11 @@ def _written_amount(written: str) -> Decimal | None:
     in_brackets = text.startswith("(") and text.endswith(")")
     match = _AMOUNT.fullmatch(text[1:-1].strip() if in_brackets else text)
     digits = _digits(match["number"]) if match else None
-    if match is None or digits is None or len(digits) > _MOST_DIGITS:
+    if match is None or digits is None or len(digits) > _MOST_DIGITS or (match["power"] and match["unit"]):
         return None
-    signs = match["minus"] + match["sign"]
+    if not match["unit"] and not match["power"] and _EITHER_WAY.fullmatch(match["number"]):
+        return None
+    signs = match["minus"] + (match["sign"] or "")
     if len(signs) + in_brackets > 1:
         return None
     amount = Decimal(digits + (match["power"] or "")).scaleb(_UNITS[match["unit"].lower()])

@@ -12,17 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 from scheduler_service.clock import utc_day
 from scheduler_service.errors import ParseError
 from scheduler_service.models import Kind, Reason
-from scheduler_service.parsers.earnings import (
-    EarningsData,
-    Estimate,
-    NextReport,
-    PeriodKind,
-    Report,
-    newest_first,
-    same_period,
-)
+from scheduler_service.parsers.coherent_earnings import united
+from scheduler_service.parsers.earnings import EarningsData, Estimate, NextReport, PeriodKind, Report
 from scheduler_service.parsers.json_values import as_date, as_list, as_object, as_text
-from scheduler_service.parsers.model_prose import as_money
+from scheduler_service.parsers.model_prose import as_money, as_per_share
 from scheduler_service.parsers.stated import (
     COMPANY,
     FLAG_OR_NULL,
@@ -36,11 +29,13 @@ from scheduler_service.parsers.stated import (
     TEXT_OR_NULL,
     as_currency,
     canonical,
+    fields,
     list_of,
     one_of,
     read_stated,
     source_of,
     strict_object,
+    within,
 )
 
 if TYPE_CHECKING:
@@ -87,6 +82,7 @@ SCHEMA = canonical(
         }
     )
 )
+ASKED = fields(SCHEMA)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +126,8 @@ def question(stock: Stock) -> str:
 
 def read_stated_earnings(body: bytes, stock: Stock) -> StatedEarnings:
     """Raises ``ParseError`` for what is no such answer, or one about another company."""
-    stated, results = read_stated(body, stock)
-    rows = map(as_object, as_list(stated.get("reports"))[:MOST_ROWS])
+    stated, results = read_stated(body, stock, ASKED)
+    rows = map(as_object, within(MOST_ROWS, as_list(stated.get("reports")), stock))
     return StatedEarnings(
         reports=tuple(_row(row, results) for row in rows),
         next_date=as_date(stated.get("next_report_date")),
@@ -142,25 +138,21 @@ def read_stated_earnings(body: bytes, stock: Stock) -> StatedEarnings:
 
 
 def earnings_from_stated(answer: Answer[StatedEarnings], source: str, stock: Stock) -> EarningsData:
-    """The rows that can be believed on the day of the answer, newest first; of two of one period the first.
+    """The rows that make sense on the day of the answer, newest first, in whatever order they came; two of one period
+    are one where they agree, and what they contradict each other in is null.
 
     A period whose first day is not stated begins, by the calendar, three months or a year before the day after its
     last. Results whose day of announcement is not stated count as ``filed`` on the day of the page that tells them.
     The next report needs a source too. ``ParseError(NO_DATA)`` where no row is left: its text counts what was wrong.
     """
     today = utc_day(answer.fetched_at)
-    reports: list[Report] = []
-    wrong: Counter[str] = Counter()
-    for row in answer.value.reports:
-        report = _report(row, today, answer, source)
-        if isinstance(report, str):
-            wrong[report] += 1
-        elif not any(same_period(report, known) for known in reports):
-            reports.append(report)
+    read = [_report(row, today, answer, source) for row in answer.value.reports]
+    reports = united(report for report in read if not isinstance(report, str))
     if not reports:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in wrong.items()) or "none are stated"
+        wrong = Counter(report for report in read if isinstance(report, str))
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(wrong.items())) or "none are stated"
         raise ParseError(f"no reports of {stock} can be used: {reasons}", Reason.NO_DATA)
-    return EarningsData(reports=tuple(sorted(reports, key=newest_first)), next_report=_next(answer.value, today))
+    return EarningsData(reports=reports, next_report=_next(answer.value, today))
 
 
 def _row(row: dict[str, Any], results: tuple[SearchResult, ...]) -> StatedReport:
@@ -173,9 +165,9 @@ def _row(row: dict[str, Any], results: tuple[SearchResult, ...]) -> StatedReport
         currency=currency,
         revenue=as_money(row.get("revenue"), currency),
         net_income=as_money(row.get("net_income"), currency),
-        eps_diluted=as_money(row.get("eps_diluted"), currency),
+        eps_diluted=as_per_share(row.get("eps_diluted"), currency),
         source=source_of(row, results),
-        eps_estimate=as_money(row.get("eps_estimate"), currency),
+        eps_estimate=as_per_share(row.get("eps_estimate"), currency),
     )
 
 

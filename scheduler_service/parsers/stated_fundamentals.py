@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from scheduler_service.clock import utc_day
 from scheduler_service.errors import ParseError
 from scheduler_service.models import Kind, Reason
+from scheduler_service.parsers.coherent_fundamentals import united
 from scheduler_service.parsers.fundamental_analysis import Analysis, FundamentalsData, Metric
 from scheduler_service.parsers.json_values import as_date, as_list, as_object, as_text
 from scheduler_service.parsers.model_answer import cited
-from scheduler_service.parsers.model_prose import as_amount, as_money, plain
+from scheduler_service.parsers.model_prose import as_amount, as_money, as_per_share, plain
 from scheduler_service.parsers.stated import (
     COMPANY,
     INTEGER_OR_NULL,
@@ -27,11 +28,13 @@ from scheduler_service.parsers.stated import (
     TEXT_OR_NULL,
     as_currency,
     canonical,
+    fields,
     list_of,
     one_of,
     read_stated,
     source_of,
     strict_object,
+    within,
     without_addresses,
 )
 
@@ -63,10 +66,11 @@ _LARGEST_AMOUNT = LARGEST_AMOUNT - 1
 _LARGEST_PER_SHARE = LARGEST_PER_SHARE - 1
 _SIGNED_MONEY = Expected(Measured.MONEY, -_LARGEST_AMOUNT, _LARGEST_AMOUNT)
 _MONEY = Expected(Measured.MONEY, Decimal(0), _LARGEST_AMOUNT)
-_MARGIN = Expected(Measured.RATIO, Decimal(-100), Decimal(1))
+# Beyond these a percentage is as likely as a fraction.
+_MARGIN = Expected(Measured.RATIO, Decimal(-1), Decimal(1))
 
 METRICS = {
-    "revenue_ttm": _SIGNED_MONEY,
+    "revenue_ttm": _MONEY,
     "net_income_ttm": _SIGNED_MONEY,
     "eps_diluted_ttm": Expected(Measured.PER_SHARE, -_LARGEST_PER_SHARE, _LARGEST_PER_SHARE),
     "gross_margin": _MARGIN,
@@ -75,9 +79,8 @@ METRICS = {
     "total_debt": _MONEY,
     "cash": _MONEY,
     "equity": _SIGNED_MONEY,
-    # Beyond these a percentage was taken for a fraction.
-    "debt_to_equity": Expected(Measured.RATIO, Decimal(0), Decimal(50)),
-    "roe": Expected(Measured.RATIO, Decimal(-10), Decimal(10)),
+    "debt_to_equity": Expected(Measured.RATIO, Decimal(0), Decimal(5)),
+    "roe": Expected(Measured.RATIO, Decimal(-2), Decimal(2)),
     "free_cash_flow_ttm": _SIGNED_MONEY,
     "shares_diluted": Expected(Measured.SHARES, Decimal(10) ** 5, Decimal(10) ** 12),
 }
@@ -107,6 +110,7 @@ SCHEMA = canonical(
         }
     )
 )
+ASKED = fields(SCHEMA)
 
 _PER_SHARE = re.compile(r"([A-Za-z]{3})(?:\s*/\s*share|\s+per\s+share)?s?")
 _PERCENT = frozenset({"%", "percent", "percentage", "pct"})
@@ -147,12 +151,12 @@ def question(stock: Stock) -> str:
 
 def read_stated_fundamentals(body: bytes, stock: Stock) -> StatedFundamentals:
     """Raises ``ParseError`` for what is no such answer, or one about another company."""
-    stated, results = read_stated(body, stock)
+    stated, results = read_stated(body, stock, ASKED)
     # Plain first: markup in the middle of an address would hide it.
     text = without_addresses(plain(as_text(stated.get("analysis"))[: 2 * LONGEST_ANALYSIS]))
     ids = as_list(stated.get("analysis_sources"))[:MOST_SOURCES]
     urls = [found.url for index in ids if (found := cited(results, index)) is not None]
-    rows = map(as_object, as_list(stated.get("metrics"))[:MOST_ROWS])
+    rows = map(as_object, within(MOST_ROWS, as_list(stated.get("metrics")), stock))
     return StatedFundamentals(
         analysis=text if len(text) <= LONGEST_ANALYSIS else text[: LONGEST_ANALYSIS - 1].rstrip() + "…",
         analysis_sources=tuple(dict.fromkeys(urls)),
@@ -162,16 +166,13 @@ def read_stated_fundamentals(body: bytes, stock: Stock) -> StatedFundamentals:
 
 def fundamentals_from_stated(answer: Answer[StatedFundamentals], source: str, stock: Stock) -> FundamentalsData:
     """What can be kept on the day of the answer: an analysis that cites search results, and figures that each cite
-    one, are measured as their name wants, are of the last two years and are not absurd; of two of one name the first.
+    one, are measured as their name wants, are of the last two years and are not absurd.
 
     ``ParseError(NO_DATA)`` where nothing is left.
     """
     stated, today = answer.value, utc_day(answer.fetched_at)
-    metrics: dict[str, Metric] = {}
-    for row in stated.metrics:
-        metric = _metric(row, today, answer, source)
-        if metric is not None:
-            metrics.setdefault(row.name, metric)
+    read = [(row.name, _metric(row, today, answer, source)) for row in stated.metrics]
+    metrics = united((name, metric) for name, metric in read if metric is not None)
     analysis = None
     if stated.analysis and stated.analysis_sources:
         first, *_ = stated.analysis_sources
@@ -183,19 +184,21 @@ def fundamentals_from_stated(answer: Answer[StatedFundamentals], source: str, st
             "and no analysis cites one",
             Reason.NO_DATA,
         )
-    return FundamentalsData(metrics=dict(sorted(metrics.items())), analysis=analysis)
+    return FundamentalsData(metrics=metrics, analysis=analysis)
 
 
 def _row(row: dict[str, Any], results: tuple[SearchResult, ...]) -> StatedMetric:
     name, unit = as_text(row.get("name")), as_text(row.get("unit"))
     measured = METRICS[name].measured if name in METRICS else None
     known = None if measured is None else _unit(measured, unit)
-    if measured is Measured.RATIO:
-        value = as_amount(row.get("value"))
-        if value is not None and unit.lower() in _PERCENT and "%" not in as_text(row.get("value")):
-            value /= 100
-    else:
-        value = as_money(row.get("value"), None if known is None else known.removesuffix("/share"))
+    currency = None if known is None else known.removesuffix("/share")
+    match measured:
+        case Measured.RATIO:
+            value = _ratio(row.get("value"), in_percent=unit.lower() in _PERCENT)
+        case Measured.PER_SHARE:
+            value = as_per_share(row.get("value"), currency)
+        case _:
+            value = as_money(row.get("value"), currency)
     return StatedMetric(
         name=name,
         value=value,
@@ -203,6 +206,17 @@ def _row(row: dict[str, Any], results: tuple[SearchResult, ...]) -> StatedMetric
         as_of=as_date(row.get("as_of")),
         source=source_of(row, results),
     )
+
+
+def _ratio(value: Any, *, in_percent: bool) -> Decimal | None:
+    """A fraction. None where it may be one already, though it is said to be in percent."""
+    written = value if isinstance(value, str) else ""
+    number = as_amount(value)
+    if number is None or any(sign.isalpha() or sign in "$€£¥" for sign in written):
+        return None
+    if not in_percent or "%" in written:
+        return number
+    return number / 100 if abs(number) > 1 else None
 
 
 def _unit(measured: Measured, stated: str) -> str | None:

@@ -63,18 +63,47 @@ def speaks_of(text: str, stock: Stock) -> bool:
 
 
 def require_company(stock: Stock, ticker: str, company: str) -> None:
-    """Raises ``ParseError`` where an answer is about another company than asked: by the ticker it repeats, or where it
-    gives none by the company's name. The spelling of a ticker is no matter: ``NYSE: BRK.B`` is ``BRK-B``.
+    """Raises ``ParseError`` where an answer is about another company than asked: by the ticker it repeats, or by the
+    company's name. A model may repeat the ticker and tell of another company all the same, so both have to be right
+    where both are known. The spelling of a ticker is no matter: ``NYSE: BRK.B`` is ``BRK-B``.
     """
-    if ticker:
-        same = _bare(ticker) == _bare(stock.ticker)
-    elif company:
-        same = _has_name(company, stock.name or "")
-    else:
+    if not ticker and not company:
         raise ParseError(f"the answer is about no company; it was asked about {stock}", Reason.NO_DATA)
+    if ticker:
+        same = _bare(ticker) == _bare(stock.ticker) and (not company or not stock.company or _may_be(company, stock))
+    else:
+        same = _has_name(company, stock.name or "")
     if not same:
         answered = _on_one_line(f"{company[:LONGEST_NAME]} {ticker[:LONGEST_NAME]}")
         raise ParseError(f"asked about {stock}, the answer is about {answered}", Reason.WRONG_COMPANY)
+
+
+def _may_be(company: str, stock: Stock) -> bool:
+    """Whether a name can be that company's, given its ticker: in full or in part, by its initials or its ticker."""
+    if _has_name(company, stock.name or "") or _bare(company) == _bare(stock.ticker):
+        return True
+    told = _telling(company)
+    names = [_telling(name) for name in (stock.name or "").split(OR_ELSE)]
+    if not told or not any(names) or any(set(told) & set(name) - _common(told) for name in names):
+        return True
+    ticker = _bare(stock.ticker).casefold()
+    return (
+        ticker in told
+        or _initials(told) in {ticker, *map("".join, names)}
+        or "".join(told) in {_initials(name) for name in names}
+    )
+
+
+def _initials(words: list[str]) -> str:
+    return "".join(word[0] for word in words)
+
+
+def _telling(name: str) -> list[str]:
+    return [word.casefold() for word in _words(name) if not _FORMS.fullmatch(word)]
+
+
+def _common(words: list[str]) -> set[str]:
+    return {word for word in words if _COMMON.fullmatch(word)}
 
 
 def _on_one_line(text: str) -> str:

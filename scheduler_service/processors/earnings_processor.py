@@ -12,6 +12,7 @@ from scheduler_service.exchanges import find_exchange
 from scheduler_service.models import Contribution, Kind
 from scheduler_service.parsers.announced import newest_results, with_exhibits, with_known_exhibits
 from scheduler_service.parsers.checked_earnings import check_earnings
+from scheduler_service.parsers.coherent_earnings import believed, coherent, doubted
 from scheduler_service.parsers.earnings import CONCEPTS, EarningsData, doubt_earnings, merge_earnings, read_earnings
 from scheduler_service.parsers.earnings_noticed import earnings_notices, report_follow_ups
 from scheduler_service.parsers.stated_earnings import (
@@ -77,7 +78,8 @@ class PerplexityEarnings:
         stock = Stock(symbol.at(self.provider), symbol.name)
         asked = Question("earnings", INSTRUCTIONS, question(stock), SCHEMA)
         answer = await ask(self._client.answer(symbol, asked), partial(read_stated_earnings, stock=stock))
-        return Contribution(self.name, self.kind, earnings_from_stated(answer, self.name, stock))
+        data = earnings_from_stated(answer, self.name, stock)
+        return Contribution(self.name, self.kind, data, doubted(data))
 
 
 class EarningsProcessor(Processor[EarningsData]):
@@ -87,7 +89,7 @@ class EarningsProcessor(Processor[EarningsData]):
     sources = (EdgarEarnings, PerplexityEarnings)
 
     def merge(self, contributions: Sequence[Contribution[EarningsData]]) -> EarningsData:
-        return merge_earnings(contributions).model_copy(update={"checks": check_earnings(contributions)})
+        return merge_earnings(believed(contributions)).model_copy(update={"checks": check_earnings(contributions)})
 
     def accumulate(self, previous: EarningsData | None, new: EarningsData, now: Instant) -> EarningsData:
         del now
@@ -100,4 +102,4 @@ class EarningsProcessor(Processor[EarningsData]):
         return report_follow_ups(known, find_exchange(exchange_of(symbol)).at)
 
     def doubt(self, previous: EarningsData, new: EarningsData) -> str | None:
-        return doubt_earnings(previous, new)
+        return doubt_earnings(coherent(previous), coherent(new))

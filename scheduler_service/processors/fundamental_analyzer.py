@@ -9,6 +9,7 @@ from scheduler_service.clients.edgar_client import MAX_AGE_SUBMISSIONS
 from scheduler_service.clients.perplexity_client import MAX_AGE, Question
 from scheduler_service.models import Contribution, Kind
 from scheduler_service.parsers.checked_fundamentals import check_fundamentals
+from scheduler_service.parsers.coherent_fundamentals import believed, coherent, doubted
 from scheduler_service.parsers.fundamental_analysis import (
     CONCEPTS,
     FundamentalsData,
@@ -73,7 +74,8 @@ class PerplexityFundamentals:
         stock = Stock(symbol.at(self.provider), symbol.name)
         asked = Question("fundamentals", INSTRUCTIONS, question(stock), SCHEMA)
         answer = await ask(self._client.answer(symbol, asked), partial(read_stated_fundamentals, stock=stock))
-        return Contribution(self.name, self.kind, fundamentals_from_stated(answer, self.name, stock))
+        data = fundamentals_from_stated(answer, self.name, stock)
+        return Contribution(self.name, self.kind, data, doubted(data))
 
 
 class FundamentalAnalyzer(Processor[FundamentalsData]):
@@ -83,7 +85,9 @@ class FundamentalAnalyzer(Processor[FundamentalsData]):
     sources = (EdgarFundamentals, PerplexityFundamentals)
 
     def merge(self, contributions: Sequence[Contribution[FundamentalsData]]) -> FundamentalsData:
-        return merge_fundamentals(contributions).model_copy(update={"checks": check_fundamentals(contributions)})
+        return merge_fundamentals(believed(contributions)).model_copy(
+            update={"checks": check_fundamentals(contributions)}
+        )
 
     def doubt(self, previous: FundamentalsData, new: FundamentalsData) -> str | None:
-        return doubt_fundamentals(previous, new)
+        return doubt_fundamentals(coherent(previous), coherent(new))

@@ -23,6 +23,8 @@ HOSTILE = '{{7*7}} ${HOME} <script>alert(1)</script> \u202eback\u0000\u001b[2J i
 INVENTED_ID = 90
 INVENTED_URL = "https://invented.invalid/page"
 ABSURD_USD = -1e9
+MISSTATED_BY = 1.1
+AN_AMOUNT = 1e6
 _PLACE = "\ue000"
 
 
@@ -101,6 +103,23 @@ def _invented_id(name: str, value: Any) -> Any:
     return INVENTED_ID + value if is_source else value
 
 
+def _misstated(name: str, value: Any) -> Any:
+    return value * MISSTATED_BY if is_figure(name, value) else value
+
+
+def _in_thousands(name: str, value: Any) -> Any:
+    return value / 1_000 if is_figure(name, value) and abs(value) >= AN_AMOUNT else value
+
+
+def _contradicting(value: Any) -> Any:
+    """Every row twice, with other figures."""
+    if isinstance(value, dict):
+        return {name: _contradicting(inner) for name, inner in value.items()}
+    if isinstance(value, list) and all(isinstance(row, dict) for row in value):
+        return [*value, *(each(row, _misstated) for row in value)]
+    return value
+
+
 def _renamed(value: Any) -> Any:
     if isinstance(value, dict):
         return {f"the{name.title().replace('_', '')}": _renamed(inner) for name, inner in value.items()}
@@ -133,6 +152,9 @@ _TEXTS: dict[ModelFault, Callable[[str], str]] = {
     ModelFault.TEXT_HOSTILE: _texts(lambda text: f"{text} {HOSTILE}"),
     ModelFault.INVENTED_URLS: _texts(lambda text: f"{text} ({INVENTED_URL})"),
     ModelFault.INVENTED_SOURCES: within(lambda said: each(said, _invented_id)),
+    ModelFault.MISSTATED: within(lambda said: each(said, _misstated)),
+    ModelFault.IN_THOUSANDS: within(lambda said: each(said, _in_thousands)),
+    ModelFault.CONTRADICTING: within(_contradicting),
     ModelFault.RENAMED_FIELDS: within(_renamed),
     ModelFault.EXTRA_FIELDS: within(_extended),
 }

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from scheduler_service.errors import ParseError
+from scheduler_service.parsers.earnings import EarningsData
 from scheduler_service.parsers.model_answer import ModelAnswer, read_answer
 from scheduler_service.parsers.submissions import Submissions, parse_submissions
+from tests import model_support as model
 
 FIXTURES = Path(__file__).parents[3] / "shared" / "fixtures"
 ANSWERS = sorted((FIXTURES / "perplexity").glob("*-[wc]*.json")) if FIXTURES.exists() else []
@@ -143,3 +145,34 @@ def _short(path: Path) -> Any:
     recent = body["filings"]["recent"]
     body["filings"]["recent"] = {name: column[:40] for name, column in recent.items()}
     return body
+
+
+@pytest.mark.skipif(not ANSWERS, reason="the recordings are not here")
+@pytest.mark.parametrize("path", ANSWERS, ids=lambda path: path.name)
+def test_figures_in_a_changed_envelope_are_never_others(path: Path) -> None:
+    """The envelopes are recorded, the figures in them synthetic: no recorded answer is structured."""
+    body = json.loads(path.read_bytes())
+    text = json.dumps(model.earnings(model.rows()))
+    if "output" in body:
+        body["output"][-1]["content"][0]["text"] = text
+    else:
+        body["choices"][0]["message"]["content"] = text
+    whole = _figures(body)
+    assert (whole is None) is (path.name == "chat-usage-cost-sanitized.json")
+    for place in places(body):
+        for made in changed(body, place):
+            found = _figures(made)
+            assert found is None or list(model.wrong_reports(found.reports)) == [], place
+
+
+@pytest.mark.skipif(not ANSWERS, reason="the recordings are not here")
+@pytest.mark.parametrize("path", ANSWERS, ids=lambda path: path.name)
+def test_a_recorded_answer_in_words_states_no_figure(path: Path) -> None:
+    assert _figures(json.loads(path.read_bytes())) is None
+
+
+def _figures(body: Any) -> EarningsData | None:
+    try:
+        return model.earnings_document(json.dumps(body).encode())
+    except ParseError:
+        return None

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler_service.parsers.model_prose import LARGEST_AMOUNT, as_amount, as_money, plain
+from scheduler_service.parsers.model_prose import LARGEST_AMOUNT, as_amount, as_money, as_per_share, plain
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,9 @@ from scheduler_service.parsers.model_prose import LARGEST_AMOUNT, as_amount, as_
         ("€12,5", "12.5"),
         ("1.234,56 EUR", "1234.56"),
         ("1.234.567", "1234567"),
-        ("1.234", "1.234"),
+        ("0.123", "0.123"),
+        ("1.234 million", "1234000"),
+        ("1,234 million", "1234000000"),
         (".5", "0.5"),
         ("1.2e9", "1200000000"),
         ("\u00a05\u202fbn ", "5000000000"),
@@ -54,6 +56,18 @@ def test_figures_are_read_as_models_write_them(value: object, amount: str) -> No
 
 DOUBTFUL: list[object] = [
     *("", "-", "–", "N/A", "n/a", "null", "none", "~3", "about 3", "3-4", "1.2B-1.4B", "3 per share", "1.2x", "12%%"),
+    *("1.234", "1,234", "€1.234", "1,234 EUR", "27.466", "(1.2)B", "-5-", "- 5", "3,4 Mrd", "Rs 1.2 crore", "1,23,456"),
+    *(
+        "3.4-3.6 billion",
+        "3.4B (up 12%)",
+        "approximately 3.4B",
+        "3.4[2]",
+        "3.4 billions",
+        "3.4 lakh",
+        "３.4",
+        "1e3 million",
+    ),
+    *("45.2p", "45.2 GBp", "45.2 GBX", "45.2 pence", "284¢", "gbp 5", "5 usd", "ZAc 12", "ILA 12", "GBp12"),
     *("0,123", "12,34,567", "1,2345", "1.2.3", "1,234,5", "(-3)", "--3", "3 B %", "$", "()", "٣", "1 thou\u017fand"),
     *("NaN", "Infinity", "1e18", "1e99", "9" * 19, "0." + "1" * 30, "1" * 5_000, 10**18, 10**5_000, 1e18, -1e300),
     *(float("nan"), float("inf"), Decimal("sNaN"), Decimal("1E+999999999"), True, False, None, [], {}, b"5", object()),
@@ -130,3 +144,30 @@ def test_plain_text_is_one_visible_line(text: str) -> None:
 )
 def test_money_is_no_share_and_of_no_other_currency(value: object, currency: str | None, amount: int | None) -> None:
     assert as_money(value, currency) == (None if amount is None else Decimal(amount))
+
+
+@pytest.mark.parametrize(
+    ("value", "currency", "amount"),
+    [
+        (2.84, "USD", "2.84"),
+        ("2.84 USD", "USD", "2.84"),
+        ("$-2.84", "USD", "-2.84"),
+        ("(2.84)", "EUR", "-2.84"),
+        ("£0.452", "GBP", "0.452"),
+        ("GBP 0.452", "GBP", "0.452"),
+        (45.2, "GBP", None),
+        ("45.2", "GBP", None),
+        (45.2, "ZAR", None),
+        (45.2, "AUD", None),
+        ("€0.45", "GBP", None),
+        ("2.84k", "USD", None),
+        ("2.84 million", "USD", None),
+        ("28.4e-1", "USD", None),
+        ("284 cents", "USD", None),
+        ("2.84%", "USD", None),
+    ],
+)
+def test_earnings_per_share_are_in_whole_units_of_money_or_unknown(
+    value: object, currency: str, amount: str | None
+) -> None:
+    assert as_per_share(value, currency) == (None if amount is None else Decimal(amount))
