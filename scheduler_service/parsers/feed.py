@@ -6,7 +6,6 @@ them for a file name or a URL.
 
 from __future__ import annotations
 
-import calendar
 import html
 import io
 import re
@@ -17,9 +16,10 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import feedparser
 
-from scheduler_service.clock import SECOND, from_iso
+from scheduler_service.clock import from_iso
 from scheduler_service.errors import ParseError
 from scheduler_service.models import Reason
+from scheduler_service.parsers.feed_dates import read_date
 from scheduler_service.parsers.feed_text import feed_text
 
 if TYPE_CHECKING:
@@ -43,11 +43,18 @@ _INLINE_TAGS = frozenset(
 _HIDING_TAGS = frozenset({"script", "style"})
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # Lone surrogates, direction marks and overrides, zero-width characters: invisible, and a way to disguise text.
-_INVISIBLE = re.compile("[\ud800-\udfff\u00ad\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\uffff]")
+_INVISIBLE = re.compile(
+    "[\ud800-\udfff\u00ad\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffc\ufffe\uffff]"
+)
 _SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9.\-]{0,15}")
-# Zones whose offset does not depend on the season. feedparser takes every name it does not know (BST) for UTC.
-_KNOWN_ZONE = re.compile(r"(?:Z|UTC?|GMT|[ECMP][SD]T|[+-]\d\d:?\d\d)(?:\s*\([^()]*\))?$", re.IGNORECASE)
-_TRACKING = re.compile(r"(?:utm_\w*|\.?tsrc|guccounter|guce_\w*|fbclid|gclid|mc_[ce]id)", re.IGNORECASE)
+_TRACKING = re.compile(
+    r"(?:utm_\w*|\.?tsrc|guccounter|guce_\w*|(?:fb|g|d|tw)clid|msclkid|yclid|[gw]braid|igshid|mc_[ce]id|"
+    r"_hs(?:enc|mi)|mkt_tok|ncid|cmpid|ocid|soc_(?:src|trk)|ref_src|smid|taid|at_(?:medium|campaign|link\w*))",
+    re.IGNORECASE,
+)
+_LOST = "\ufffd"
+"""What stands for bytes that nobody can read."""
+_MOST_LOST = 0.1
 _URL_CHARACTERS = "%/:?#[]@!$&'()*+,;=~-._"
 
 
@@ -97,15 +104,17 @@ def parse_feed(body: bytes) -> ParsedFeed:
 def _story(entry: dict[str, Any]) -> Story | None:
     title = plain_text(_text(entry, "title"), LONGEST_TITLE)
     url = clean_url(_text(entry, "link"))
-    if not title or url is None:
+    if not title or url is None or _is_lost(title):
         return None
     source = dict.get(entry, "source")
     named = plain_text(_text(source, "title"), LONGEST_TITLE) if isinstance(source, dict) else ""
     # Not the feed's own title: a feed about a stock lists other people's stories.
-    publisher = named or plain_text(_text(entry, "publisher"), LONGEST_TITLE) or _host(url)
+    said = named or plain_text(_text(entry, "publisher"), LONGEST_TITLE)
+    publisher = _host(url) if _is_lost(said) or not said else said
     # Google News appends the publisher to the title and repeats both as the summary.
     headline = title.removesuffix(f" - {named}") if named else title
     summary = plain_text(_text(entry, "summary"), LONGEST_SUMMARY)
+    summary = "" if _is_lost(summary) else summary
     repeats = fingerprint(summary) in (fingerprint(headline), fingerprint(f"{headline} {publisher}"))
     return Story(
         title=headline or title,
@@ -116,6 +125,10 @@ def _story(entry: dict[str, Any]) -> Story | None:
         symbols=_symbols(_text(entry, "nasdaq_tickers")),
         guid=plain_text(_text(entry, "id"), LONGEST_URL) or None,
     )
+
+
+def _is_lost(text: str) -> bool:
+    return text.count(_LOST) > _MOST_LOST * len(text)
 
 
 def _host(url: str) -> str:
@@ -129,13 +142,10 @@ def _text(fields: dict[str, Any], name: str) -> str:
 
 
 def _published(entry: dict[str, Any]) -> Instant | None:
-    """When it was published, or else updated; None where the zone is unknown, the date impossible or absurd."""
-    for name in ("published", "updated"):
-        moment, raw = dict.get(entry, f"{name}_parsed"), _text(entry, name).strip()
-        if moment is not None and (":" not in raw or _KNOWN_ZONE.search(raw)):
-            instant = int(calendar.timegm(moment)) * SECOND
-            return instant if instant >= EARLIEST else None
-    return None
+    """When it was published, or else updated; None where neither can be read, or the date is absurd."""
+    dates = (read_date(_text(entry, name)) for name in ("published", "updated"))
+    instant = next((date for date in dates if date is not None), None)
+    return instant if instant is not None and instant >= EARLIEST else None
 
 
 def _symbols(text: str) -> tuple[str, ...]:
@@ -188,7 +198,13 @@ def clean_url(url: str) -> str | None:
     # A user name in front of the host serves deception only.
     if parts.scheme not in ("http", "https") or not host or "@" in parts.netloc or re.search(r"[\s<>\"'\\^`{|}]", host):
         return None
-    place = f"[{host}]" if ":" in host else host
+    try:
+        # One form of a name in other letters, and one that shows when they only look like Latin ones.
+        place = f"[{host}]" if ":" in host else host.encode("idna").decode() if not host.isascii() else host
+    except UnicodeError:
+        return None
+    if ".." in place:
+        return None
     if port is not None and port != {"http": 80, "https": 443}[parts.scheme]:
         place += f":{port}"
     query = "&".join(p for p in parts.query.split("&") if p and not _TRACKING.fullmatch(p.split("=")[0].lstrip("?")))

@@ -8,9 +8,15 @@ from __future__ import annotations
 
 import codecs
 import re
+import sys
+from typing import TYPE_CHECKING
 
 from scheduler_service.errors import ParseError
 from scheduler_service.models import Reason
+from scheduler_service.parsers.charsets import guess_encoding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MOST_MARKUP = 20_000
 """Tags, comments and the like; a feed of five hundred stories has some ten thousand."""
@@ -32,10 +38,18 @@ _MARKS = {
 }
 """How a body begins that says its encoding by that (XML 1.0, appendix F); the longer marks of two alike come first."""
 _DECLARED = re.compile(rb"\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([A-Za-z0-9._-]{1,40})[\"']")
-_ENCODINGS = {"gb2312": "gb18030", "us-ascii": "utf-8"}
+_ENCODINGS = {
+    **dict.fromkeys(("gb2312", "gbk"), "gb18030"),
+    **dict.fromkeys(("iso-8859-1", "iso8859-1", "latin-1", "latin1", "us-ascii"), "windows-1252"),
+    **{"shift_jis": "cp932", "euc-kr": "cp949", "euc_kr": "cp949"},
+}
 """Those that are more often declared than meant, and what includes them."""
+_MERELY_SAID = ("utf-8", "utf8", "windows-1252")
+_MANY_BYTES = re.compile(r"gb|big5|cp9|euc|shift")
+_SHIFTED = b"\x1b$"
+"""How a text in ISO-2022 leaves ASCII."""
 _PLAIN = re.compile(
-    r"utf-?8|iso-?8859-?\d{1,2}|latin-?1|windows-?125\d|cp125\d|gbk|gb18030|big5|shift_jis|euc[-_](?:jp|kr)|koi8-[ru]",
+    r"utf-?8|us-ascii|iso-?8859-?\d{1,2}|latin-?1|windows-?125\d|cp125\d|gb2312|gbk|gb18030|big5|shift_jis|euc[-_](?:jp|kr)|koi8-[ru]",
     re.I,
 )
 """Encodings in which a tag is a tag, in ASCII: what hides one (UTF-7, EBCDIC, escape sequences) is no feed's."""
@@ -50,6 +64,7 @@ _LONG_TAG = re.compile(rf"<[A-Za-z/?](?>\"[^\"<]*+\"|'[^'<]*+'|[^<>]){{{LONGEST_
 _TAG = re.compile(
     r"<!\[CDATA\[.*?(?:\]\]>|\Z)|<!--.*?(?:-->|\Z)|<(/?)[A-Za-z](?>\"[^\"<]*+\"|'[^'<]*+'|[^<>\"'])*+>", re.DOTALL
 )
+_REFERENCE = re.compile(r"&#([xX][0-9a-fA-F]{1,16}|[0-9]{1,16});")
 _ROOT = re.compile(r"<((?:\w+:)?(?:rss|feed|rdf|channel))\b", re.IGNORECASE)
 _STORY = re.compile(r"<(?:\w+:)?(?:item|entry)\b")
 
@@ -66,11 +81,19 @@ def feed_text(body: bytes) -> str:
         raise ParseError("the feed breaks off before its end", Reason.TRUNCATED)
     if text.count("<") > MOST_MARKUP or _most_open(text) > MOST_OPEN or _LONG_TAG.search(text):
         raise ParseError("the feed has more tags, deeper ones or longer ones than any feed", Reason.UNREADABLE)
-    return text
+    return _REFERENCE.sub(_to_a_character, text)
+
+
+def _to_a_character(reference: re.Match[str]) -> str:
+    """A number that is no character's spoils its story, not the feed."""
+    number = int(reference[1][1:], 16) if reference[1][0] in "xX" else int(reference[1])
+    return "\ufffd" if 0xD800 <= number <= 0xDFFF or number > sys.maxunicode else reference[0]
 
 
 def _decoded(body: bytes) -> str:
-    """By its first bytes, or by what it declares, or UTF-8; what is none of these is taken for Windows-1252."""
+    """By its first bytes, or as UTF-8, or by what it declares, or by what it proves to be; else what is no UTF-8 in it
+    is marked as such.
+    """
     for mark, encoding in sorted(_MARKS.items(), key=lambda pair: -len(pair[0])):
         if body.startswith(mark):
             try:
@@ -79,15 +102,30 @@ def _decoded(body: bytes) -> str:
                 raise ParseError(f"the feed is not the {encoding} it begins as", Reason.UNREADABLE) from None
     declared = _DECLARED.match(body)
     name = declared[1].decode().lower() if declared else "utf-8"
-    name = _ENCODINGS.get(name, name)
     if not _PLAIN.fullmatch(name):
         raise ParseError(f"the feed declares the encoding {name}, which is not read", Reason.UNREADABLE)
-    for encoding in (name, "utf-8"):
+    if _SHIFTED in body:
+        raise ParseError("the feed is written in ISO-2022, which is not read", Reason.UNREADABLE)
+    name = _ENCODINGS.get(name, name)
+    for encoding in _ways(body, name):
         try:
             return body.decode(encoding)
         except (UnicodeDecodeError, LookupError):
             continue
-    return body.decode("windows-1252", "replace")
+    return body.decode("utf-8", "replace")
+
+
+def _ways(body: bytes, name: str) -> Iterator[str]:
+    """What is UTF-8 is so by no accident; Western European is declared by programs that know nothing of the text."""
+    many = _MANY_BYTES.match(name) is not None
+    if many:
+        yield name
+    yield "utf-8"
+    if not many and name not in _MERELY_SAID:
+        yield name
+    if (proven := guess_encoding(body)) is not None:
+        yield proven
+    yield name
 
 
 def _most_open(text: str) -> int:

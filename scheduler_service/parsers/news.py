@@ -1,23 +1,19 @@
-"""The news domain: its records, how feeds and filings become items, and how items are told apart, merged and kept."""
+"""The news domain: its records, and how feeds and filings become items."""
 
 from __future__ import annotations
 
-import hashlib
-import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from scheduler_service.clock import DAY, HOUR, SECOND, from_iso, to_iso_seconds
+from scheduler_service.clock import HOUR, SECOND, to_iso_seconds
 from scheduler_service.models import Kind, Provenance, Record
-from scheduler_service.parsers.feed import clean_url, fingerprint
 from scheduler_service.parsers.stock_names import speaks_of
+from scheduler_service.parsers.story_names import address_id, guid_name, name_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from scheduler_service.calls import Answer
-    from scheduler_service.clock import Instant, Micros
-    from scheduler_service.models import Contribution
+    from scheduler_service.clock import Instant
     from scheduler_service.parsers.feed import ParsedFeed, Story
     from scheduler_service.parsers.stock_names import Stock
     from scheduler_service.parsers.submissions import Filing, Submissions
@@ -25,16 +21,6 @@ if TYPE_CHECKING:
 FILINGS_PUBLISHER = "SEC EDGAR"
 CLOCK_TOLERANCE = HOUR
 """A story dated further than this after it was fetched has no believable date."""
-SHORTEST_TELLING_TITLE = 12
-"""Fingerprints below this length name no story: "Market update" is many."""
-SHORTEST_GUID = 8
-SAME_STORY = 3 * DAY
-"""Stories of one title closer than this are one, told again; further apart the title is a column's."""
-
-_WIRE_MARK = re.compile(
-    r"(?:(?:update|wrapup|corrected|refile|exclusive|breaking)(?: ?\d{1,2})? ?[-:] ?)+", re.IGNORECASE
-)
-_LAST_PART = re.compile(r"\s(?:[-–—|])\s([^|]{1,60})$")
 
 FORM_WORDS = {
     "8-K": "current report",
@@ -93,6 +79,8 @@ class NewsItem(Record):
     symbols: tuple[str, ...] = ()
     guid: str | None = None
     """What its feed calls it, after the feed's host unless it is an address; title and link may change, this stays."""
+    also: tuple[str, ...] = ()
+    """Ids of the same story where others tell it, and of what they call it."""
     fetched_at: str
     provenance: Provenance
 
@@ -119,7 +107,7 @@ def web_story(
 ) -> NewsItem:
     """A story on the web as an item. Its provenance names the story, not where it was found, which may hold a token."""
     return NewsItem(
-        id=_id(_address(url)),
+        id=address_id(url),
         title=title,
         url=url,
         source=source,
@@ -128,7 +116,7 @@ def web_story(
         summary=summary,
         sentiment=sentiment,
         sentiment_by=None if sentiment is None else answer.provenance(source, Kind.MODEL, url=url),
-        guid=None if guid is None else _guid(guid, answer.url),
+        guid=None if guid is None else guid_name(guid, answer.url),
         symbols=tuple(sorted(set(symbols))),
         fetched_at=to_iso_seconds(answer.fetched_at),
         provenance=answer.provenance(source, kind, url=url),
@@ -171,7 +159,7 @@ def items_from_filings(
     fetched_at = to_iso_seconds(answer.fetched_at)
     return tuple(
         NewsItem(
-            id=_id(filing.accession),
+            id=name_id(filing.accession),
             title=filing_title(answer.value.name, filing),
             url=filing_url(filing),
             source=source,
@@ -193,139 +181,6 @@ def filing_title(company: str, filing: Filing) -> str:
     if filing.period is not None and filing.base_form in ("10-Q", "10-K", "20-F"):
         words += f" to {filing.period.isoformat()}"
     return f"{company} files {filing.form}: {', '.join(items) or words}"
-
-
-def news_of(items: Iterable[NewsItem]) -> NewsData:
-    """Items as a record: of two that tell one story the first stays, with what only the other says of its sentiment;
-    newest first.
-    """
-    kept: list[NewsItem] = []
-    places: dict[str, int] = {}
-    told: dict[str, list[tuple[Instant, int]]] = {}
-    for item in items:
-        title, when = _title(item), from_iso(_when(item))
-        names = _names(item)
-        known = next((places[name] for name in names if name in places), None)
-        if known is None and title:
-            known = next((at for before, at in told.get(title, ()) if abs(when - before) < SAME_STORY), None)
-        if known is not None:
-            kept[known] = _with_sentiment(kept[known], item)
-            continue
-        places.update(dict.fromkeys(names, len(kept)))
-        if title:
-            told.setdefault(title, []).append((when, len(kept)))
-        kept.append(item)
-    return NewsData(items=tuple(sorted(kept, key=_newest, reverse=True)))
-
-
-def _names(item: NewsItem) -> tuple[str, ...]:
-    """What tells a story apart: what it is called, and where it was first found; a filing's number alone does."""
-    if item.provenance.accession:
-        return (item.provenance.accession,)
-    names = (item.id, _address(item.url))
-    return names if item.guid is None else (*names, item.guid)
-
-
-def _with_sentiment(kept: NewsItem, other: NewsItem) -> NewsItem:
-    if kept.sentiment is not None or other.sentiment is None:
-        return kept
-    return kept.model_copy(update={"sentiment": other.sentiment, "sentiment_by": other.sentiment_by})
-
-
-def merge_news(
-    contributions: Sequence[Contribution[NewsData]], *, age: Micros | None = None, most: int | None = None
-) -> NewsData:
-    """All sources' items, at most ``most``; a story told by several is taken from the best kind, then from who knows
-    its hour, then from who had it first. What is older than ``age`` when the newest was fetched is left out: also of a
-    source that has been silent since.
-    """
-    ranks = {kind: rank for rank, kind in enumerate(Kind)}
-    ranked = [(ranks[said.kind], item) for said in contributions for item in said.data.items]
-    ranked.sort(key=lambda pair: (pair[0], not _has_hour(pair[1]), _when(pair[1]), *_named(pair[1])))
-    latest = max((item.fetched_at for _, item in ranked), default="")
-    items = _not_before(news_of(item for _, item in ranked).items, from_iso(latest) if latest else 0, age)
-    return NewsData(items=items[:most])
-
-
-def _has_hour(item: NewsItem) -> bool:
-    """A search knows only the day of a story, written as its midnight."""
-    return item.published_at is not None and not item.published_at.endswith("T00:00:00Z")
-
-
-def _named(item: NewsItem) -> tuple[str, str, str]:
-    return item.id, item.source, item.fetched_at
-
-
-def accumulate_news(
-    previous: NewsData | None, new: NewsData, now: Instant, *, age: Micros | None = None, most: int | None = None
-) -> NewsData:
-    """What a source said before and says now, without what is older than ``age``, at most ``most`` items.
-
-    An item that has not changed stays as it was first fetched, so that saying the same again changes nothing.
-    """
-    by_name = {item.id: item for item in new.items} | {item.guid: item for item in new.items if item.guid}
-    old = previous.items if previous else ()
-    known = (_newer(item, by_name.get(item.guid or "", by_name.get(item.id))) for item in old)
-    items = _not_before(news_of([*known, *new.items]).items, now, age)
-    return NewsData(items=items[:most])
-
-
-def _not_before(items: tuple[NewsItem, ...], now: Instant, age: Micros | None) -> tuple[NewsItem, ...]:
-    if age is None:
-        return items
-    earliest = to_iso_seconds(max(0, now - age))
-    return tuple(item for item in items if _when(item) >= earliest)
-
-
-def _newer(old: NewsItem, new: NewsItem | None) -> NewsItem:
-    """A story keeps its id, also where its feed has changed its address."""
-    if new is None:
-        return old
-    fetch = {"fetched_at": old.fetched_at, "provenance": old.provenance, "sentiment_by": old.sentiment_by}
-    same = {"id": old.id, **(fetch if new.sentiment == old.sentiment else {})}
-    return old if new.model_copy(update=same) == old else new.model_copy(update={"id": old.id})
-
-
-def _title(item: NewsItem) -> str:
-    """What is left of a title without what wires put before it and sites behind it; empty where it tells no story. A
-    filing is known by its number alone.
-    """
-    if item.provenance.accession:
-        return ""
-    mark = _WIRE_MARK.match(item.title)
-    bare = item.title[mark.end() :] if mark else item.title
-    last = _LAST_PART.search(bare)
-    if last is not None and fingerprint(last[1]) and fingerprint(last[1]) in fingerprint(item.publisher):
-        bare = bare[: last.start()]
-    title = fingerprint(bare)
-    return title if len(title) >= SHORTEST_TELLING_TITLE else ""
-
-
-def _address(url: str) -> str:
-    return url.split("://", 1)[-1].rstrip("/")
-
-
-def _guid(given: str, feed: str) -> str | None:
-    """An address is one wherever it stands, anything else only at the host of its feed, and only where it is long
-    enough to be meant as a name: numbers from 1 on are every feed's.
-    """
-    address = clean_url(given)
-    if address is not None:
-        return _address(address)
-    return f"{urlsplit(feed).hostname} {given}" if len(given) >= SHORTEST_GUID else None
-
-
-def _id(name: str) -> str:
-    return hashlib.sha256(name.encode()).hexdigest()[:16]
-
-
-def _when(item: NewsItem) -> str:
-    """When it happened as far as is known. ISO-8601 in one form, so texts compare as times."""
-    return item.published_at or item.fetched_at
-
-
-def _newest(item: NewsItem) -> tuple[str, str]:
-    return _when(item), item.id
 
 
 def _believable(published: Instant | None, fetched_at: Instant) -> str | None:

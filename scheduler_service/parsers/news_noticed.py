@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from scheduler_service.clock import DAY, from_iso
 from scheduler_service.models import Notice
 from scheduler_service.parsers.news import FILINGS_PUBLISHER
+from scheduler_service.parsers.news_once import names_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,8 +43,9 @@ def news_notices(symbol: str, before: NewsData | None, after: NewsData, now: Ins
     """Of the stories that were not known before; of a stock that is looked at for the first time nothing is news."""
     if before is None:
         return []
-    known = {item.id for item in before.items}
-    return [notice for item in after.items if item.id not in known for notice in _of(symbol, item, now)]
+    known = {name for item in before.items for name in names_of(item)}
+    fresh = (item for item in after.items if known.isdisjoint(names_of(item)))
+    return [notice for item in fresh for notice in _of(symbol, item, now)]
 
 
 def impact(item: NewsItem) -> str | None:

@@ -11,15 +11,9 @@ from scheduler_service.clients.perplexity_client import SEARCHES, Question
 from scheduler_service.errors import ClientError, Held, NotFound, NotKept, ParseError, PermanentClientError
 from scheduler_service.models import Contribution, Kind, Reason
 from scheduler_service.parsers.feed import parse_feed
-from scheduler_service.parsers.news import (
-    NewsData,
-    accumulate_news,
-    items_from_feed,
-    items_from_filings,
-    merge_news,
-    news_of,
-)
+from scheduler_service.parsers.news import NewsData, items_from_feed, items_from_filings
 from scheduler_service.parsers.news_noticed import news_notices
+from scheduler_service.parsers.news_once import accumulate_news, merge_news, news_of
 from scheduler_service.parsers.news_search import (
     INSTRUCTIONS,
     SCHEMA,

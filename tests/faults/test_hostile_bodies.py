@@ -59,7 +59,7 @@ HARMLESS_TO = {
     "submissions": (*HARMLESS, HostileBody.BLANKS, HostileBody.ATTRIBUTES),
     "companyfacts": (*HARMLESS, HostileBody.BLANKS, HostileBody.ATTRIBUTES),
     "answer": (*HARMLESS, HostileBody.BLANKS, HostileBody.ATTRIBUTES),
-    "feed": (*HARMLESS, HostileBody.UTF16, HostileBody.INFINITE),
+    "feed": (*HARMLESS, HostileBody.UTF16, HostileBody.INFINITE, HostileBody.HALF_CHARACTER),
 }
 GREEDY = (FaultKind.GZIP_BOMB, FaultKind.ENDLESS, FaultKind.BRACKETS, FaultKind.HUGE_INT, FaultKind.NOISE)
 

@@ -23,7 +23,8 @@ from scheduler_service.models import Contribution, Kind, Reason, Record, RunOrig
 from scheduler_service.parsers import news_search, stated_earnings, stated_fundamentals
 from scheduler_service.parsers.earnings import EarningsData
 from scheduler_service.parsers.fundamental_analysis import FundamentalsData, Metric
-from scheduler_service.parsers.news import NewsData, news_of
+from scheduler_service.parsers.news import NewsData
+from scheduler_service.parsers.news_once import news_of
 from scheduler_service.parsers.stock_names import Stock
 from scheduler_service.processors.base import SourcePolicy
 from scheduler_service.processors.earnings_processor import EarningsProcessor

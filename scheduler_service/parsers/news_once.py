@@ -1,0 +1,240 @@
+"""One story once: across feeds, wires, addresses and days, in whatever order it is told."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from scheduler_service.clock import DAY, HOUR, from_iso, to_iso_seconds
+from scheduler_service.models import Kind
+from scheduler_service.parsers.feed import fingerprint
+from scheduler_service.parsers.news import NewsData
+from scheduler_service.parsers.story_names import address_id, name_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from scheduler_service.clock import Instant, Micros
+    from scheduler_service.models import Contribution
+    from scheduler_service.parsers.news import NewsItem
+
+SHORTEST_TELLING_TITLE = 12
+"""Fingerprints below this length name no story: "Market update" is many."""
+SAME_STORY: Micros = 3 * DAY
+"""Stories of one title closer than this are one, told again; further apart the title is a column's."""
+SAME_PUBLISHER: Micros = 20 * HOUR
+"""Of one publisher: a title that comes again the next day is a daily column's."""
+MOST_NAMES = 20
+
+_WIRE_MARK = re.compile(
+    r"(?:(?:update|wrapup|corrected|refile|exclusive|breaking)(?: ?\d{1,2})? ?[-:] ?)+", re.IGNORECASE
+)
+_LAST_PART = re.compile(r"\s(?:[-–—|])\s([^|]{1,60})$")
+_MIDNIGHT = "T00:00:00Z"
+
+
+def news_of(items: Iterable[NewsItem]) -> NewsData:
+    """Items as a record, newest first, no story twice."""
+    return NewsData(items=_once((0, item) for item in items))
+
+
+def merge_news(
+    contributions: Sequence[Contribution[NewsData]], *, age: Micros | None = None, most: int | None = None
+) -> NewsData:
+    """All sources' items, at most ``most``. What is older than ``age`` when the newest was fetched is left out: also of
+    a source that has been silent since.
+    """
+    ranks = {kind: rank for rank, kind in enumerate(Kind)}
+    items = _once((ranks[said.kind], item) for said in contributions for item in said.data.items)
+    latest = max((item.fetched_at for said in contributions for item in said.data.items), default="")
+    kept = [item for item in items if not latest or _is_within(item, from_iso(latest), age)]
+    return NewsData(items=tuple(kept[:most]))
+
+
+def accumulate_news(
+    previous: NewsData | None, new: NewsData, now: Instant, *, age: Micros | None = None, most: int | None = None
+) -> NewsData:
+    """What a source said before and says now, without what is older than ``age``, at most ``most`` items.
+
+    An item that has not changed stays as it was first fetched, so that saying the same again changes nothing. One
+    without a date stays as long as it is listed: let go, it would come back as new.
+    """
+    tellings = {_own(item): item for item in new.items}
+    old = [_newer(item, tellings.get(_own(item))) for item in (previous.items if previous else ())]
+    listed = {name for item in new.items for name in names_of(item)}
+    known = {name for item in old for name in names_of(item)}
+    stays: list[NewsItem] = []
+    others: list[NewsItem] = []
+    elders = frozenset(item.id for item in old)
+    for item in _once(((0, item) for item in (*old, *new.items)), elders):
+        names = names_of(item)
+        if item.published_at is None and not known.isdisjoint(names) and not listed.isdisjoint(names):
+            stays.append(item)
+        elif _is_within(item, now, age):
+            others.append(item)
+    room = None if most is None else max(0, most - len(stays))
+    return NewsData(items=tuple(sorted((*stays[:most], *others[:room]), key=_newest, reverse=True)))
+
+
+def names_of(item: NewsItem) -> frozenset[str]:
+    """What tells a story apart, in the form of ids: what it is called, and where it was found, by whomever; a filing's
+    number alone does.
+    """
+    if item.provenance.accession:
+        return frozenset({name_id(item.provenance.accession)})
+    guid = () if item.guid is None else (name_id(item.guid),)
+    return frozenset({item.id, address_id(item.url), *guid, *item.also})
+
+
+def _once(ranked: Iterable[tuple[int, NewsItem]], elders: frozenset[str] = frozenset()) -> tuple[NewsItem, ...]:
+    """One item for each story, newest first: that of the best rank, then of who knows its hour, then of who had it
+    first. It keeps its id, one of ``elders`` or else what was fetched first, and what the others call it and say of its
+    mood.
+    """
+    tellings = sorted(ranked, key=_best)
+    while len(stories := _folded(tellings, elders)) < len(tellings):
+        tellings = sorted(stories, key=_best)  # what became one may be one with others now
+    return tuple(sorted((item for _, item in stories), key=_newest, reverse=True))
+
+
+def _folded(ranked: Sequence[tuple[int, NewsItem]], elders: frozenset[str]) -> list[tuple[int, NewsItem]]:
+    tellings = [item for _, item in ranked]
+    groups = _Groups(len(tellings))
+    places: dict[str, int] = {}
+    for place, item in enumerate(tellings):
+        for name in names_of(item):
+            groups.join(place, places.setdefault(name, place))
+    for same in _by_title(tellings):
+        for place in same:
+            groups.join(place, same[0])
+    return [(ranked[group[0]][0], _one([tellings[place] for place in group], elders)) for group in groups]
+
+
+class _Groups:
+    """Places that belong together, by way of others too."""
+
+    def __init__(self, count: int) -> None:
+        self._leads = list(range(count))
+
+    def join(self, one: int, other: int) -> None:
+        first, second = sorted((self._lead(one), self._lead(other)))
+        self._leads[second] = first
+
+    def _lead(self, place: int) -> int:
+        while self._leads[place] != place:
+            self._leads[place] = self._leads[self._leads[place]]
+            place = self._leads[place]
+        return place
+
+    def __iter__(self) -> Iterator[list[int]]:
+        members: dict[int, list[int]] = {}
+        for place in range(len(self._leads)):
+            members.setdefault(self._lead(place), []).append(place)
+        return iter(members.values())
+
+
+def _by_title(tellings: Sequence[NewsItem]) -> Iterator[list[int]]:
+    """The places of those that tell one story by their titles, in the order of their times."""
+    titled: dict[str, list[int]] = {}
+    for place, item in enumerate(tellings):
+        if title := _title(item):
+            titled.setdefault(title, []).append(place)
+    for places in titled.values():
+        if len(places) == 1:
+            continue
+        found: list[list[int]] = []
+        for place in sorted(places, key=lambda at: (_when(tellings[at]), at)):
+            item = tellings[place]
+            mine = next((g for g in reversed(found) if _is_told_again(item, [tellings[at] for at in g])), None)
+            if mine is None:
+                found.append([place])
+            else:
+                mine.append(place)
+        yield from found
+
+
+def _is_told_again(item: NewsItem, told: Sequence[NewsItem]) -> bool:
+    when, publisher = _when(item), fingerprint(item.publisher)
+    if from_iso(when) - from_iso(_when(told[0])) >= SAME_STORY:
+        return False
+    mine = (other for other in told if fingerprint(other.publisher) == publisher)
+    return all(_is_near(when, _when(other)) for other in mine)
+
+
+def _is_near(when: str, before: str) -> bool:
+    """The day of a story without an hour is all that is known of it."""
+    if when.endswith(_MIDNIGHT) or before.endswith(_MIDNIGHT):
+        return when[:10] == before[:10]
+    return from_iso(when) - from_iso(before) < SAME_PUBLISHER
+
+
+def _one(tellings: Sequence[NewsItem], elders: frozenset[str]) -> NewsItem:
+    """Best first."""
+    best = tellings[0]
+    if len(tellings) == 1:
+        return best
+    first = min(tellings, key=lambda item: (item.id not in elders, item.fetched_at, item.id))
+    names = frozenset().union(*map(names_of, tellings))
+    changed: dict[str, object] = {}
+    if best.id != first.id:
+        changed["id"] = first.id
+    mine = {first.id, address_id(best.url), *([name_id(best.guid)] if best.guid else [])}
+    also = () if best.provenance.accession else tuple(sorted(names - mine)[:MOST_NAMES])
+    if also != best.also:
+        changed["also"] = also
+    if best.sentiment is None and (told := next((item for item in tellings if item.sentiment), None)) is not None:
+        changed |= {"sentiment": told.sentiment, "sentiment_by": told.sentiment_by}
+    return best.model_copy(update=changed) if changed else best
+
+
+def _own(item: NewsItem) -> str:
+    """Which telling it is."""
+    return item.provenance.accession or item.guid or address_id(item.url)
+
+
+def _newer(old: NewsItem, new: NewsItem | None) -> NewsItem:
+    """A story keeps its id, its names and its date, also where its feed has changed its address."""
+    if new is None:
+        return old
+    if new.published_at is None:
+        new = new.model_copy(update={"published_at": old.published_at})
+    kept = {"id": old.id, "also": tuple(sorted({*old.also, *names_of(old), *new.also} - {old.id})[:MOST_NAMES])}
+    fetch = {"fetched_at": old.fetched_at, "provenance": old.provenance, "sentiment_by": old.sentiment_by}
+    same = {"id": old.id, "also": old.also, **(fetch if new.sentiment == old.sentiment else {})}
+    return old if new.model_copy(update=same) == old else new.model_copy(update=kept)
+
+
+def _is_within(item: NewsItem, now: Instant, age: Micros | None) -> bool:
+    return age is None or _when(item) >= to_iso_seconds(max(0, now - age))
+
+
+def _title(item: NewsItem) -> str:
+    """What is left of a title without what wires put before it and sites behind it; empty where it tells no story. A
+    filing is known by its number alone.
+    """
+    if item.provenance.accession:
+        return ""
+    mark = _WIRE_MARK.match(item.title)
+    bare = item.title[mark.end() :] if mark else item.title
+    last = _LAST_PART.search(bare)
+    if last is not None and fingerprint(last[1]) and fingerprint(last[1]) in fingerprint(item.publisher):
+        bare = bare[: last.start()]
+    title = fingerprint(bare)
+    return title if len(title) >= SHORTEST_TELLING_TITLE else ""
+
+
+def _when(item: NewsItem) -> str:
+    """When it happened as far as is known. ISO-8601 in one form, so texts compare as times."""
+    return item.published_at or item.fetched_at
+
+
+def _newest(item: NewsItem) -> tuple[str, str]:
+    return _when(item), item.id
+
+
+def _best(ranked: tuple[int, NewsItem]) -> tuple[object, ...]:
+    """A total order, so that nothing depends on who is asked first. A search knows only the day of a story."""
+    rank, item = ranked
+    has_hour = item.published_at is not None and not item.published_at.endswith(_MIDNIGHT)
+    said = (item.url, item.title, item.publisher, item.summary or "", item.sentiment or "", item.guid or "")
+    return rank, not has_hour, _when(item), item.fetched_at, said, item.id, item.source, item.also
