@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
+from scheduler_service import __version__
 from scheduler_service.calendar_upkeep import CalendarUpkeep
 from scheduler_service.calls import Limits, Request
 from scheduler_service.clients.base import discover as discover_clients
@@ -34,7 +35,7 @@ from scheduler_service.pruning import Pruner
 from scheduler_service.sandbox.routed import RoutedTransport
 from scheduler_service.sandbox.server import HOST, SandboxServer
 from scheduler_service.sandbox.upstream import SandboxUpstream
-from scheduler_service.stores import task_store
+from scheduler_service.stores import doubt_store, task_store
 from scheduler_service.stores.atomic_files import sweep
 from scheduler_service.stores.data_directory import LIVE, SANDBOX, DataDirectory, claim_mode
 from scheduler_service.stores.database import Ledger
@@ -170,6 +171,7 @@ class Engine:
         await self.ledger.run(partial(claim_mode, mode=mode, data_dir=str(self.directory.root)))
         await sweep([self.directory.documents, self.directory.raw], executor=self._disk)
         now = self.clock.now()
+        await self.ledger.run(partial(doubt_store.note_reader, version=__version__, now=now))
         requeued, closed = await self.ledger.run(partial(task_store.recover, now=now))
         lost = await self.gates.restore()
         for run in closed:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from scheduler_service.stores.doubt_store import DoubtfulRow
     from scheduler_service.stores.schedule_store import RunRow
 
+_OVERRULED = "it was doubtful, and is believed: it was said again and again, what was believed before was not"
 LAZY_PUBLICATION: Micros = 60_000_000
 """A document of which only the times of the last checks moved is published at most this often."""
 
@@ -36,7 +37,7 @@ class Committed:
 
     ``is_urgent``: its document is to be published now, and not when the publisher comes by.
     ``quarantined_until``: from now on the stock is left alone at this source. ``instead``: what was stored in the place
-    of the outcome, because its answer is doubtful; ``newly_doubtful``: and not the one that was set aside before.
+    of the outcome: its answer is doubtful, or was; ``newly_doubtful``: and not the one that was set aside before.
     ``noticed``: there are new notices.
     """
 
@@ -51,11 +52,14 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class _Contributed:
-    """``doubt``: what speaks against what the source says; it was set aside."""
+    """``doubt``: what speaks against what the source says; it was set aside. ``overruled``: the same, of what was
+    believed in the end.
+    """
 
     changed: bool = False
     doubt: str | None = None
     newly_doubtful: bool = False
+    overruled: str | None = None
 
 
 def commit(conn: Connection, task: Task, outcome: Outcome, processor: Processor[Any] | None, now: Instant) -> Committed:
@@ -73,6 +77,8 @@ def commit(conn: Connection, task: Task, outcome: Outcome, processor: Processor[
     if done.doubt is not None:
         outcome = replace(outcome, state=TaskState.FAILED, reason=Reason.DOUBTFUL, message=done.doubt)
         call_store.distrust(conn, outcome.calls)
+    elif done.overruled is not None:
+        outcome = replace(outcome, message=f"{_OVERRULED}: {done.overruled}")
     completed, reread = outcome.state is TaskState.COMPLETED, task.origin is RunOrigin.REPARSE
     run = task_store.end(conn, task, outcome, unchanged=completed and not changed, now=now)
     stock = (task.symbol, task.domain, task.source)
@@ -88,7 +94,7 @@ def commit(conn: Connection, task: Task, outcome: Outcome, processor: Processor[
         pause = 0 if first else LAZY_PUBLICATION  # the first check may make the document complete
         document_store.refresh_envelope(conn, task.domain, task.symbol, pause=pause, now=now)
     call_store.consume(conn, task.id, outcome.calls, now)
-    instead = None if done.doubt is None else outcome
+    instead = outcome if done.doubt or done.overruled else None
     return Committed(changed, run, changed or first, quarantined, instead, done.newly_doubtful, noticed)
 
 
@@ -116,7 +122,7 @@ def _contribute(
 ) -> _Contributed:
     """What the source says now, on top of what it said, in the order in which it was said: a slow task that comes last
     puts nothing over newer data. Old words stay, with their provenance, when nothing is new. What is doubtful is set
-    aside.
+    aside, unless what was said before was said once and this is said again and again.
     """
     if outcome.contribution is None or outcome.kind is None:
         return _Contributed()
@@ -126,7 +132,7 @@ def _contribute(
         document_store.confirm_contribution(conn, task.domain, task.symbol, task.source, as_of)
         doubt_store.clear(conn, task.domain, task.symbol, task.source, as_of=as_of, now=now)
         return _Contributed()
-    said, as_of = processor.read(outcome.contribution), outcome.as_of
+    said, as_of, overruled = processor.read(outcome.contribution), outcome.as_of, None
     before = document_store.contributions(conn, task.domain, task.symbol).get(task.source)
     if before is None:
         said = processor.accumulate(None, said, now)
@@ -137,7 +143,9 @@ def _contribute(
         if _is_judged(conn, task) and (doubt := processor.doubt(known, said)) is not None:
             row = ContributionRow(task.source, outcome.kind, outcome.contribution, content_hash(said), as_of)
             is_news = doubt_store.set_aside(conn, task.domain, task.symbol, row, doubt, task_id=task.id, now=now)
-            return _Contributed(doubt=doubt, newly_doubtful=is_news)
+            if not doubt_store.outweighs(conn, task.domain, task.symbol, task.source, now):
+                return _Contributed(doubt=doubt, newly_doubtful=is_news)
+            overruled = doubt
         said = processor.accumulate(known, said, now)
         doubt_store.clear(conn, task.domain, task.symbol, task.source, as_of=as_of, now=now)
     sha256 = content_hash(said)
@@ -148,7 +156,7 @@ def _contribute(
     body = said.model_dump_json().encode()
     row = ContributionRow(task.source, outcome.kind, body, sha256, as_of)
     document_store.put_contribution(conn, task.domain, task.symbol, row, task_id=task.id, now=now)
-    return _Contributed(changed=True)
+    return _Contributed(changed=True, overruled=overruled)
 
 
 def _notice(

@@ -64,10 +64,11 @@ def companyfacts_of_apple(machine: Machine) -> Any:
 
 
 def struck(machine: Machine, domain: str, source: str, fault: Fault) -> None:
-    """A good fetch, and one two days later under this fault: what it says is set aside."""
-    assert machine.fetch(domain, "AAPL", source=source)["AAPL", source].state == "completed"
+    """Two good fetches, and one two days later under this fault: what it says is set aside."""
+    for _ in range(2):
+        assert machine.fetch(domain, "AAPL", source=source, force=True)["AAPL", source].state == "completed"
+        machine.clock.pass_by(2 * DAY)
     good = machine.document(domain, "AAPL")
-    machine.clock.pass_by(2 * DAY)
     machine.upstream.faults.add(fault)
     ended = machine.fetch(domain, "AAPL", source=source, force=True)["AAPL", source]
     assert (ended.state, ended.reason) == ("failed", "doubtful"), ended
@@ -169,6 +170,76 @@ def test_the_same_doubtful_answer_is_named_once_and_never_believed_by_itself(mac
     assert warning.startswith("earnings of AAPL from edgar is doubtful, set aside since 2026-")
     assert warning.endswith("drop it: scheduler-service release AAPL earnings --reject")
     assert ", was " in warning
+
+
+def wrong_at_first(machine: Machine, times: int = 1) -> list[str | None]:
+    """How the fetches of five days end after a first answer, or more, that was wrong."""
+    machine.upstream.faults.add(Fault(kind=FaultKind.BODY, path=FACTS, body=halved(companyfacts_of_apple(machine))))
+    for _ in range(times):
+        assert machine.fetch("earnings", "AAPL", source="edgar", force=True)["AAPL", "edgar"].state == "completed"
+        machine.clock.pass_by(DAY)
+    machine.upstream.faults.clear()
+    ends = []
+    for _ in range(5):
+        ends.append(machine.fetch("earnings", "AAPL", source="edgar", force=True)["AAPL", "edgar"])
+        machine.clock.pass_by(DAY)
+    assert "earnings from edgar" not in " ".join(look(machine).warnings) or ends[-1].reason == "doubtful"
+    return [ended.reason for ended in ends]
+
+
+def revenue_of(machine: Machine) -> Any:
+    return machine.document("earnings", "AAPL")["data"]["reports"][0]["revenue"]
+
+
+def test_a_first_answer_that_was_wrong_gives_way_to_one_that_is_said_again_and_again(machine: Machine) -> None:
+    assert wrong_at_first(machine) == ["doubtful", "doubtful", None, None, None]
+    (told,) = [said for said in machine.said("task.completed") if "doubtful" in said]
+    assert "it was doubtful, and is believed" in told
+    assert ", was " in told
+    wrong = machine.query("select count(*) from doubtful")
+    assert wrong == [(0,)]
+
+
+def test_one_that_was_said_twice_does_not(machine: Machine) -> None:
+    assert wrong_at_first(machine, times=2) == ["doubtful"] * 5
+
+
+def test_nor_does_any_to_what_a_person_rejected(machine: Machine) -> None:
+    machine.upstream.faults.add(Fault(kind=FaultKind.BODY, path=FACTS, body=halved(companyfacts_of_apple(machine))))
+    machine.fetch("earnings", "AAPL", source="edgar", force=True)
+    machine.upstream.faults.clear()
+    for _ in range(5):
+        machine.clock.pass_by(DAY)
+        assert machine.fetch("earnings", "AAPL", source="edgar", force=True)["AAPL", "edgar"].reason == "doubtful"
+        let_go(machine, reject=True)
+
+
+def test_the_same_answer_read_again_and_again_is_said_once(machine: Machine) -> None:
+    machine.upstream.faults.add(Fault(kind=FaultKind.BODY, path=FACTS, body=halved(companyfacts_of_apple(machine))))
+    machine.fetch("earnings", "AAPL", source="edgar", force=True)
+    machine.upstream.faults.clear()
+    machine.clock.pass_by(DAY)
+    machine.fetch("earnings", "AAPL", source="edgar", force=True)
+    for _ in range(4):
+        machine.clock.pass_by(DAY)
+        ended = machine.fetch("earnings", "AAPL", source="edgar", reparse=True)["AAPL", "edgar"]
+        assert ended.reason == "doubtful"
+
+
+def test_what_only_an_older_program_read_gives_way_too(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scheduler_service.engine.__version__", "0.0.9")
+    for _ in range(3):
+        machine.fetch("earnings", "AAPL", source="edgar", force=True)
+        machine.clock.pass_by(DAY)
+    monkeypatch.undo()
+    good = revenue_of(machine)
+    machine.upstream.faults.add(Fault(kind=FaultKind.BODY, path=FACTS, body=halved(companyfacts_of_apple(machine))))
+    ends = []
+    for _ in range(3):
+        ends.append(machine.fetch("earnings", "AAPL", source="edgar", force=True)["AAPL", "edgar"].reason)
+        machine.clock.pass_by(DAY)
+    assert ends == ["doubtful", "doubtful", None]
+    assert revenue_of(machine) == good / 2
 
 
 def test_a_person_s_release_believes_it(machine: Machine) -> None:
