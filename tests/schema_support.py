@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from functools import lru_cache
 from typing import Any
 
 from scheduler_service.document_schema import schemas
@@ -22,11 +23,16 @@ TYPES: dict[str, tuple[type, ...]] = {
 
 def valid_document(document: Any) -> Any:
     """The document; an ``AssertionError`` names what is wrong with it."""
-    known = schemas()
+    known = _known()
     assert document["domain"] in known, f"no schema of {document['domain']}"
     found = problems(document, known[document["domain"]])
     assert not found, found
     return document
+
+
+@lru_cache(maxsize=1)
+def _known() -> dict[str, Any]:
+    return schemas()
 
 
 def problems(value: Any, schema: dict[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from scheduler_service.cli.configuration import perhaps, read_symbol, settings_of
+from scheduler_service.cli.configuration import perhaps, read_symbol, settings_to_look
 from scheduler_service.cli.figures import UNKNOWN, several
 from scheduler_service.cli.ledger import look
 from scheduler_service.cli.terminal import line, print_json, table
@@ -67,7 +67,7 @@ def history(
     clock: Clock | None = None,
 ) -> int:
     """0, also where nothing happened."""
-    settings = settings_of(paths)
+    settings = settings_to_look(paths)
     now = (clock or SystemClock()).now()
     since = now - read_duration(last)
     wanted = Wanted(since, job, None if symbol is None else read_symbol(symbol), status)

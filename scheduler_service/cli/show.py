@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from scheduler_service.cli.configuration import choose, perhaps, read_symbol, settings_of, source_providers
-from scheduler_service.cli.document_view import print_data, print_story
+from scheduler_service.cli.configuration import choose, perhaps, read_symbol, settings_to_look, source_providers
+from scheduler_service.cli.document_view import WIDTH, print_data, print_story
 from scheduler_service.cli.figures import ago
 from scheduler_service.cli.ledger import look
 from scheduler_service.cli.terminal import line, print_json
@@ -43,7 +44,7 @@ class Known:
 
 def show(paths: Sequence[Path], symbol: str, domain: str | None, *, as_json: bool, clock: Clock | None = None) -> int:
     """1 where nothing is known of the symbol."""
-    settings = settings_of(paths)
+    settings = settings_to_look(paths)
     name = read_symbol(symbol)
     if domain is not None:
         choose("domain", domain, source_providers())
@@ -90,10 +91,13 @@ def _read(
 
 def _document(settings: Settings, known: Known) -> bytes:
     domain = settings.domains.get(known.row.domain)
+    if domain is None:
+        asked = [source for source, state in known.states.items() if state.checked_at]
+        return render(known.row, known.states, asked, sandbox=settings.sandbox)
     providers = source_providers().get(known.row.domain, {})
     required = [
         source.use
-        for source in (domain.enabled_sources if domain else ())
+        for source in domain.enabled_sources
         if source.when == "always" and providers[source.use] in settings.used_providers
     ]
     return render(known.row, known.states, required, sandbox=settings.sandbox)
@@ -113,14 +117,25 @@ def _tell(settings: Settings, found: Sequence[Known], now: Instant) -> None:
     symbol = found[0].row.symbol
     line(f"{_named(settings, symbol)}{'   SANDBOX: not live data' if settings.sandbox else ''}")
     print_story(_record(known.row) for known in found)
+    checked: dict[str, list[str]] = {}
+    for known in found:
+        checked.setdefault(ago(_last_check(known), now), []).append(known.row.domain)
+    said = "; ".join(f"{', '.join(domains)} {when}" for when, domains in checked.items())
+    for words in textwrap.wrap(f"Checked: {said}", WIDTH, subsequent_indent="  "):
+        line(words)
     for known in found:
         row = known.row
-        checked = min((state.checked_at for state in known.states.values() if state.checked_at), default=None)
-        failed = [name for name, state in known.states.items() if state.status == stock_state_store.FAILED]
-        trouble = f"; failing: {', '.join(sorted(failed))}" if failed else ""
-        line(f"{row.domain}: checked {ago(checked, now)}, changed {ago(row.changed_at, now)}{trouble}")
-        if known.doubtful:
-            line(f"  {', '.join(sorted(known.doubtful))}: set aside as doubtful; see show {symbol} {row.domain}")
+        failed = {name for name, state in known.states.items() if state.status == stock_state_store.FAILED}
+        failing, doubts = sorted(failed - known.doubtful.keys()), sorted(known.doubtful)
+        troubles = [("failing", failing), ("set aside as doubtful", doubts)]
+        told = "; ".join(f"{what}: {', '.join(names)}" for what, names in troubles if names)
+        if told:
+            line(f"{row.domain}: {told}; see show {symbol} {row.domain}")
+
+
+def _last_check(known: Known) -> Instant | None:
+    """Of the source that was checked longest ago."""
+    return min((state.checked_at for state in known.states.values() if state.checked_at), default=None)
 
 
 def _named(settings: Settings, symbol: str) -> str:

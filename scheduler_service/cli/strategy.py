@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from scheduler_service.cli.configuration import read_symbol, settings_of
+from scheduler_service.cli.configuration import read_symbol, settings_to_look
 from scheduler_service.cli.history import read_duration
 from scheduler_service.cli.terminal import line, print_json, table
 from scheduler_service.clock import SystemClock, to_iso_seconds
@@ -24,7 +24,7 @@ SHOWN = 50
 
 def strategy(paths: Sequence[Path], *, symbol: str | None, last: str, as_json: bool, clock: Clock | None = None) -> int:
     """0, also where nothing was noticed; 1 where the log cannot be read."""
-    settings = settings_of(paths)
+    settings = settings_to_look(paths)
     folder = DataDirectory(settings.service.data_dir).strategy_log
     since = (clock or SystemClock()).now() - read_duration(last)
     wanted = None if symbol is None else read_symbol(symbol)

@@ -147,9 +147,14 @@ def claim_mode(conn: Connection, mode: str, data_dir: str) -> None:
 
 def check_mode(conn: Connection, mode: str, data_dir: str) -> bool:
     """Whether the directory is of this mode already. Raises ``DataDirectoryError`` where it is of the other."""
-    known = conn.execute(select(meta.c.value).where(meta.c.key == "mode")).scalar_one_or_none()
+    known = mode_of(conn)
     if known is not None and known != mode:
         raise DataDirectoryError(
             f"{data_dir} holds {known} data, and this configuration is {mode}; give it another service.data_dir"
         )
     return known is not None
+
+
+def mode_of(conn: Connection) -> str | None:
+    """Whose data the directory holds; None where none has run in it yet."""
+    return conn.execute(select(meta.c.value).where(meta.c.key == "mode")).scalar_one_or_none()

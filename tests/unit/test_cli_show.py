@@ -197,10 +197,10 @@ def test_show_prints_every_document_of_a_stock(config: Path) -> None:
     assert lines[2].split() == ["revenue", "94.04", "B", "+9.6", "%", "85.78", "B"]
     assert lines.index("Latest news") > 2
     assert sum("Paper" in line for line in lines) == 5
-    assert [line.partition(":")[0] for line in lines[-3:]] == ["earnings", "news", "weather"]
-    assert "failing: feeds" in lines[-2]
-    assert max(map(len, lines)) <= 80
-    assert len(lines) <= 40
+    assert lines[-2].startswith("Checked: earnings, weather never; news ")
+    assert lines[-1] == "news: failing: feeds; see show AAPL news"
+    assert max(map(len, lines)) <= 78
+    assert len(lines) <= 23
     assert not {"\x1b", "\x9b", "\u202e"} & set(out)
     for domain in ("earnings", "news"):
         code, out, _ = run(config, "show", "aapl", domain)
@@ -241,6 +241,41 @@ def test_show_in_json_is_the_document_or_all_of_them_by_domain(config: Path) -> 
     assert document["data"] == NEWS
     assert out.isascii()
     assert list(json.loads(run(config, "show", "AAPL", "--json")[1])) == ["earnings", "news", "weather"]
+
+
+def test_what_a_search_found_without_a_date_comes_after_the_news(capsys: pytest.CaptureFixture[str]) -> None:
+    undated = [{**item, "published_at": None, "title": f"No news {n}"} for n, item in enumerate(NEWS["items"][:3])]
+    print_story([NewsData.model_validate({"items": [*undated, *NEWS["items"][3:6]]})])
+    lines = capsys.readouterr().out.splitlines()
+    assert ["No news" in line for line in lines[1:]] == [False, False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    "wrong", ["\nschedules: [{id: x, domain: nowhere}]\n", "\nservice: {timezone: Nowhere/At_all}\n"]
+)
+@pytest.mark.parametrize("command", [("show", "AAPL"), ("show", "AAPL", "news", "--json"), ("history", "--last", "9d")])
+def test_a_configuration_that_is_not_valid_hides_no_data(config: Path, wrong: str, command: tuple[str, ...]) -> None:
+    said = run(config, *command)
+    broken = config.with_name("broken.yaml")
+    broken.write_text(wrong, encoding="utf-8")
+    result = CliRunner().invoke(cli, ["-c", str(config), "-c", str(broken), *command])
+    assert result.exit_code == said[0]
+    assert "the configuration is not valid: shown is what lies in" in result.stderr
+    assert "broken.yaml:2" in result.stderr
+    if "news" in command:
+        assert json.loads(result.stdout)["data"] == NEWS
+        assert json.loads(result.stdout)["sandbox"] is True
+    elif "show" in command:
+        assert result.stdout.splitlines()[1:4] == said[1].splitlines()[1:4]
+
+
+def test_without_data_or_a_file_it_is_the_configuration_that_is_wrong(config: Path, tmp_path: Path) -> None:
+    for path, wrong in ((config.with_name("absent.yaml"), None), (tmp_path / "elsewhere" / "c.yaml", "schedules: 1")):
+        if wrong is not None:
+            path.parent.mkdir()
+            path.write_text(wrong, encoding="utf-8")
+        result = CliRunner().invoke(cli, ["-c", str(path), "show", "AAPL"])
+        assert (result.exit_code, result.stdout) == (2, "")
 
 
 def test_a_stock_without_documents_is_said_to_have_none(config: Path) -> None:

@@ -52,7 +52,7 @@ def brief(data: FundamentalsData) -> Iterator[str]:
         yield "No key figures"
         return
     newest = max(metric.as_of for metric in known.values())
-    yield f"Key figures to {newest}, as filed (✓ a model agrees, ✗ it differs, ? a model alone)"
+    yield f"Key figures to {newest}, as filed (a model: ✓ agrees, ✗ differs, ? alone)"
     left, right = ([name for name in column if name in known] for column in zip(*TOLD, strict=True))
     for pair in zip_longest(left, right):
         yield "  " + "   ".join(_told(name, data, newest) for name in pair if name is not None)

@@ -31,7 +31,8 @@ def detail(data: NewsData, *, whole: bool) -> None:
 
 def brief(data: NewsData) -> Iterator[str]:
     yield "Latest news" if data.items else "No news"
-    for item in data.items[:STORIES_TOLD]:
+    # What a search finds without a date is often no news at all.
+    for item in sorted(data.items, key=lambda item: item.published_at is None)[:STORIES_TOLD]:
         when = item.published_at[5:16].replace("T", " ") if item.published_at else UNKNOWN
         yield f"  {when:<11}  {cut(item.publisher, LONGEST_PUBLISHER):<{LONGEST_PUBLISHER}}  {item.title}"
 

@@ -26,4 +26,4 @@ def brief(data: QuotesData) -> Iterator[str]:
     if data.change is not None and data.previous_close is not None:
         share = percent(data.change_ratio, signed=True, digits=2)
         said += f", {data.change:+,f} ({share}) from {data.previous_close:,f}"
-    yield f"{said}, as of {data.as_of}, by {data.provenance.source}"
+    yield f"{said}, {data.as_of[:16].replace('T', ' ')} UTC, by {data.provenance.source}"
