@@ -187,9 +187,10 @@ though no new filing says so, half of them gone or zero, periods older than thos
 filings. The document stays as it is, with its age; a warning and `status`, `why` and `show` say what is doubtful, with
 the old and the new value. The source is asked again after 6 hours, then after twice as long each time, at most after
 `fresh_for`, and with `fetch --force` at once; its next answer that is not doubtful ends it. However often it says the
-same, it is believed only when a person says so: `release SYMBOL DOMAIN` accepts what was set aside,
-`release SYMBOL DOMAIN --reject` drops it, and the same answer is not named again. News are never doubted: feeds forget,
-and kept stories stay.
+same, what was confirmed stays until a person decides: `release SYMBOL DOMAIN` accepts what was set aside,
+`release SYMBOL DOMAIN --reject` drops it, and the same answer is not named again. Only what was said a single time, or
+only as an older version of the program read it, gives way by itself: to the same contrary answer, three times over a
+day or longer. News are never doubted: feeds forget, and kept stories stay.
 """
 
 
