@@ -30,14 +30,17 @@ def _ifrs(*tags: str) -> Concept:
 LONG_TERM_DEBT = _us_gaap("LongTermDebtNoncurrent", "LongTermDebtAndCapitalLeaseObligations")
 KINDS_OF_LONG_TERM_DEBT = (
     _us_gaap("ConvertibleDebtNoncurrent", "ConvertibleLongTermNotesPayable"),
-    _us_gaap("LongTermNotesPayable", "SeniorLongTermNotes"),
-    _us_gaap("LongTermLoansPayable", "LongTermLoansFromBank"),
+    _us_gaap("LongTermNotesPayable", "SeniorLongTermNotes", "LongTermNotesAndLoans"),
+    _us_gaap("LongTermLoansPayable", "LongTermLoansFromBank", "NotesPayableToBankNoncurrent"),
     _us_gaap("LongTermLineOfCredit"),
     _us_gaap("SecuredLongTermDebt"),
     _us_gaap("UnsecuredLongTermDebt"),
+    _us_gaap("SubordinatedLongTermDebt", "ConvertibleSubordinatedDebtNoncurrent"),
+    _us_gaap("LongTermTransitionBond"),
+    _us_gaap("NotesPayableRelatedPartiesNoncurrent"),
     _us_gaap("OtherLongTermDebtNoncurrent"),
 )
-"""Each may be all of it or a part; which, is certain only where there is one."""
+"""Each may be all of it or a part, and beside a line for long-term debt a part of that or another line."""
 CURRENT_DEBT = _us_gaap("DebtCurrent")
 CURRENT_PART_OF_LONG_TERM_DEBT = _us_gaap("LongTermDebtCurrent", "LongTermDebtAndCapitalLeaseObligationsCurrent")
 KINDS_OF_CURRENT_PART = (
@@ -49,8 +52,10 @@ KINDS_OF_CURRENT_PART = (
     _us_gaap("MediumtermNotesCurrent"),
     _us_gaap("OtherLongTermDebtCurrent"),
 )
-"""Held by the current part of long-term debt where that is stated."""
+"""Beside the current part of long-term debt, a part of it or another line."""
 SHORT_TERM_BORROWINGS = _us_gaap("ShortTermBorrowings", "LoansPayableCurrent", "NotesPayableCurrent")
+NOTES_AND_LOANS = _us_gaap("NotesAndLoansPayable")
+"""Short-term borrowings where they stand beside long-term debt and are less than it; else all debt."""
 COMMERCIAL_PAPER = _us_gaap("CommercialPaper")
 KINDS_OF_SHORT_TERM_BORROWINGS = (
     COMMERCIAL_PAPER,
@@ -60,10 +65,19 @@ KINDS_OF_SHORT_TERM_BORROWINGS = (
 )
 """Held by short-term borrowings where those are stated; beside each other they add up."""
 COMMERCIAL_PAPER_ISSUED = _us_gaap("ProceedsFromRepaymentsOfCommercialPaper")
-ANY_CURRENT_DEBT = (_us_gaap("NotesAndLoansPayableCurrent"), _us_gaap("LinesOfCreditCurrent"))
+ANY_CURRENT_DEBT = (
+    _us_gaap("NotesAndLoansPayableCurrent"),
+    _us_gaap("LinesOfCreditCurrent"),
+    _us_gaap("LoansPayableToBankCurrent", "NotesPayableToBankCurrent"),
+    _us_gaap("OtherNotesPayableCurrent", "OtherLoansPayableCurrent"),
+    _us_gaap("NotesPayableRelatedPartiesClassifiedCurrent"),
+    _us_gaap("LongtermTransitionBondCurrent"),
+)
 """Some companies mean all of their current debt, some a line beside the others."""
 WHOLE_LONG_TERM_DEBT = _us_gaap("LongTermDebt")
-WHOLE_DEBT = _us_gaap("DebtLongtermAndShorttermCombinedAmount")
+WHOLE_DEBT = _us_gaap("DebtLongtermAndShorttermCombinedAmount", "DebtAndCapitalLeaseObligations")
+PRINCIPAL = _us_gaap("DebtInstrumentCarryingAmount")
+"""Of all debt, or of one loan: it only tells which of two sums is meant."""
 
 BORROWINGS = _ifrs("Borrowings")
 NONCURRENT_BORROWINGS = _ifrs("LongtermBorrowings")
@@ -87,11 +101,13 @@ DEBT = (
     CURRENT_PART_OF_LONG_TERM_DEBT,
     *KINDS_OF_CURRENT_PART,
     SHORT_TERM_BORROWINGS,
+    NOTES_AND_LOANS,
     *KINDS_OF_SHORT_TERM_BORROWINGS,
     COMMERCIAL_PAPER_ISSUED,
     *ANY_CURRENT_DEBT,
     WHOLE_LONG_TERM_DEBT,
     WHOLE_DEBT,
+    PRINCIPAL,
     BORROWINGS,
     NONCURRENT_BORROWINGS,
     *KINDS_OF_NONCURRENT_BORROWINGS,
@@ -102,8 +118,8 @@ DEBT = (
     *OTHER_NONCURRENT_LIABILITIES,
 )
 """All that ``total_debt`` looks at."""
-_PRINCIPAL = Decimal("0.98")
-"""Debt is carried a little below its principal: by up to 2 %."""
+_NEAR = Decimal("0.03")
+"""Debt is carried a little below its principal; what is within this of a stated total is that total."""
 
 
 def total_debt(facts: CompanyFacts, at: date) -> Figure | None:
@@ -112,12 +128,12 @@ def total_debt(facts: CompanyFacts, at: date) -> Figure | None:
     A missing current part counts as none, as in a balance sheet without such a line, unless the whole of long-term
     debt, or paper issued in the period, says that there must be one.
     """
-    if any(at in facts[concept].unread for concept in DEBT):
+    if any(at in facts[concept].unread for concept in DEBT if concept is not PRINCIPAL):
         return None
     if (borrowings := _at(facts, BORROWINGS, at)) is not None:
         return borrowings
     if (noncurrent := _at(facts, LONG_TERM_DEBT, at)) is not None:
-        return _with_current(facts, at, noncurrent)
+        return _with_current(facts, at, [noncurrent], _owed(facts, KINDS_OF_LONG_TERM_DEBT, at))
     if (whole := _at(facts, WHOLE_DEBT, at)) is not None:
         return whole
     return _debt_without_a_line(facts, at) or _borrowings_in_parts(facts, at)
@@ -131,57 +147,114 @@ def _all_at(facts: CompanyFacts, concepts: Sequence[Concept], at: date) -> list[
     return [figure for concept in concepts if (figure := _at(facts, concept, at)) is not None]
 
 
+def _owed(facts: CompanyFacts, concepts: Sequence[Concept], at: date) -> list[Figure]:
+    return [figure for figure in _all_at(facts, concepts, at) if figure.value]
+
+
 def _debt_without_a_line(facts: CompanyFacts, at: date) -> Figure | None:
     """Debt of a balance sheet that has no line for all that is long-term."""
-    if (kind := _only(_all_at(facts, KINDS_OF_LONG_TERM_DEBT, at))) is not None:
-        return _with_current(facts, at, kind)
-    # The whole of long-term debt holds its current part; it may be the principal, so it only stands in, and not where
-    # a balance sheet that splits the two should say more.
+    kinds = _owed(facts, KINDS_OF_LONG_TERM_DEBT, at) or _all_at(facts, KINDS_OF_LONG_TERM_DEBT, at)[:1]
+    if len(kinds) == 1:
+        return _with_current(facts, at, kinds, [])
+    if kinds:  # lines of one balance sheet, where they and the current part make up the whole
+        found, whole = _with_current(facts, at, kinds, []), _at(facts, WHOLE_LONG_TERM_DEBT, at)
+        return found if found is not None and whole is not None and _is_near(whole.value, found.value) else None
+    return _whole_long_term(facts, at)
+
+
+def _whole_long_term(facts: CompanyFacts, at: date) -> Figure | None:
+    """The whole of long-term debt holds its current part; it may be the principal, so it only stands in, and not where
+    a balance sheet that splits the two should say more. Some companies file the non-current part as the whole.
+    """
     whole, short = _at(facts, WHOLE_LONG_TERM_DEBT, at), _borrowed_short(facts, at)
     if whole is None or short is None or _at(facts, CURRENT_PART_OF_LONG_TERM_DEBT, at) is not None:
         return None
-    apart = _all_at(facts, (*KINDS_OF_CURRENT_PART, *ANY_CURRENT_DEBT), at)
-    return None if any(figure.value for figure in apart) else _sum(at, [whole, *short])
+    if _owed(facts, (*KINDS_OF_CURRENT_PART, *ANY_CURRENT_DEBT), at):
+        return None
+    if (current := _at(facts, CURRENT_DEBT, at)) is not None and current.value:
+        principal = _at(facts, PRINCIPAL, at)
+        sums = [_sum(at, [whole, current]), _sum(at, [whole, *short])]
+        return None if principal is None else _only([f for f in sums if _is_near(principal.value, f.value)])
+    return _sum(at, [whole, *short])
 
 
-def _only(kinds: Sequence[Figure]) -> Figure | None:
-    owed = [figure for figure in kinds if figure.value] or kinds[:1]
-    return owed[0] if len(owed) == 1 else None
+def _only(figures: Sequence[Figure]) -> Figure | None:
+    return figures[0] if len(figures) == 1 else None
 
 
-def _with_current(facts: CompanyFacts, at: date, noncurrent: Figure) -> Figure | None:
-    current = _current_debt(facts, at)
+def _is_near(total: Decimal, found: Decimal) -> bool:
+    return abs(total - found) <= total * _NEAR
+
+
+def _with_current(
+    facts: CompanyFacts, at: date, noncurrent: Sequence[Figure], kinds: Sequence[Figure]
+) -> Figure | None:
+    """``kinds`` of long-term debt are parts of it or lines beside it: the whole, where it is stated, tells."""
+    current = _current_debt(facts, at, noncurrent)
     if current is None:
         return None
     paper, whole = (_at(facts, concept, at) for concept in (COMMERCIAL_PAPER, WHOLE_LONG_TERM_DEBT))
-    long_term = _sum(at, [noncurrent, *(figure for figure in current if figure != paper)])
-    if whole is not None and whole.value * _PRINCIPAL > long_term.value:
-        return None
-    return _sum(at, [noncurrent, *current])
+    long_term = _sum(at, [*noncurrent, *(figure for figure in current if figure != paper)]).value
+    beside = [figure for figure in kinds if not any(is_rounding(figure.value, line.value) for line in noncurrent)]
+    parts = sum((figure.value for figure in beside), Decimal())
+    if whole is not None and whole.value * (1 - _NEAR) > long_term:
+        lines = _is_near(whole.value, long_term + parts)
+        return _sum(at, [*noncurrent, *beside, *current]) if lines and beside else None
+    if whole is None and beside and not _is_near(parts, noncurrent[0].value):
+        larger = all(figure.value > line.value for figure in beside for line in noncurrent)
+        return _sum(at, [*noncurrent, *beside, *current]) if larger else None
+    return _sum(at, [*noncurrent, *current])
 
 
-def _current_debt(facts: CompanyFacts, at: date) -> list[Figure] | None:
+def _current_debt(facts: CompanyFacts, at: date, noncurrent: Sequence[Figure]) -> list[Figure] | None:
     """What adds up to it. Two equal amounts are one amount under two names. None: not known."""
     if (current := _at(facts, CURRENT_DEBT, at)) is not None:
         return [current]
-    part = _at(facts, CURRENT_PART_OF_LONG_TERM_DEBT, at)
-    short = _borrowed_short(facts, at)
-    kinds = _all_at(facts, KINDS_OF_CURRENT_PART, at)
-    if part is None and kinds and (part := _only(kinds)) is None:
+    part, kinds = _at(facts, CURRENT_PART_OF_LONG_TERM_DEBT, at), _owed(facts, KINDS_OF_CURRENT_PART, at)
+    short = _borrowed_short(facts, at, noncurrent)
+    if short is None or len(kinds) > 1:
         return None
-    if short is None:
+    if part is None or (not part.value and kinds):
+        part = _only(kinds) or part
+    elif kinds and not is_rounding(kinds[0].value, part.value) and not _holds(facts, at, noncurrent, part):
         return None
-    lines = short if part is None or any(figure.value == part.value for figure in short) else [part, *short]
-    unplaced = [figure for figure in _all_at(facts, ANY_CURRENT_DEBT, at) if figure.value]
-    if not unplaced:
+    lines = short if part is None else _without_double(facts, at, noncurrent, part, short)
+    unplaced = _owed(facts, ANY_CURRENT_DEBT, at)
+    if lines is None or not unplaced:
         return lines
     return unplaced[:1] if len({figure.value for figure in (*unplaced, *lines) if figure.value}) == 1 else None
 
 
-def _borrowed_short(facts: CompanyFacts, at: date) -> list[Figure] | None:
+def _holds(facts: CompanyFacts, at: date, noncurrent: Sequence[Figure], part: Figure) -> bool:
+    """Whether the whole of long-term debt is its lines and this current part, so that no kind stands beside them."""
+    whole = _at(facts, WHOLE_LONG_TERM_DEBT, at)
+    return whole is not None and whole.value * (1 - _NEAR) <= part.value + sum(line.value for line in noncurrent)
+
+
+def _without_double(
+    facts: CompanyFacts, at: date, noncurrent: Sequence[Figure], part: Figure, short: Sequence[Figure]
+) -> list[Figure] | None:
+    """Short-term borrowings and the current part of long-term debt, which some companies count in."""
+    if any(is_rounding(figure.value, part.value) for figure in short):
+        return list(short)
+    borrowings = _at(facts, SHORT_TERM_BORROWINGS, at)
+    if borrowings is None or borrowings.value < part.value:
+        return [part, *short]
+    if at in facts[PRINCIPAL].unread:
+        return None
+    principal, without = _at(facts, PRINCIPAL, at), _sum(at, [*noncurrent, *short]).value
+    held = principal is not None and _is_near(principal.value, without)
+    if principal is not None and held and not _is_near(principal.value, without + part.value):
+        return list(short)
+    return [part, *short]
+
+
+def _borrowed_short(facts: CompanyFacts, at: date, noncurrent: Sequence[Figure] = ()) -> list[Figure] | None:
     """Short-term borrowings include commercial paper; without them, the paper and the rest. None: paper unknown."""
     if (borrowings := _at(facts, SHORT_TERM_BORROWINGS, at)) is not None:
         return [borrowings]
+    if (notes := _at(facts, NOTES_AND_LOANS, at)) is not None and notes.value and noncurrent:
+        return [notes] if notes.value < max(line.value for line in noncurrent) else None
     if _at(facts, COMMERCIAL_PAPER, at) is None and any(
         fact.end == at and fact.value for tag in facts[COMMERCIAL_PAPER_ISSUED].tags for fact in tag.values()
     ):

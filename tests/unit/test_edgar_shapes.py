@@ -129,7 +129,9 @@ def test_gross_profit_is_revenue_less_all_of_its_cost(costs: dict[str, int], gro
         ({"LongTermDebtNoncurrent": 36, "NotesAndLoansPayableCurrent": 5, "LongTermDebtCurrent": 5}, 41),
         ({"LongTermDebtNoncurrent": 36, "LinesOfCreditCurrent": 0, "LongTermDebtCurrent": 3}, 39),
         ({"LongTermDebtNoncurrent": 36, "LinesOfCreditCurrent": 5, "DebtCurrent": 8}, 44),
-        ({"LongTermDebtNoncurrent": 36, "LongTermDebtCurrent": 3, "SeniorNotesCurrent": 2}, 39),
+        ({"LongTermDebtNoncurrent": 36, "LongTermDebtCurrent": 3, "SeniorNotesCurrent": 2}, None),
+        ({"LongTermDebt": 39, "LongTermDebtNoncurrent": 36, "LongTermDebtCurrent": 3, "SeniorNotesCurrent": 2}, 39),
+        ({"LongTermDebtNoncurrent": 36, "LongTermDebtCurrent": 3, "LoansPayableToBankCurrent": 2}, None),
         ({"LongTermDebtNoncurrent": 36, "SeniorNotesCurrent": 2}, 38),
         ({"LongTermDebtNoncurrent": 36, "SeniorNotesCurrent": 2, "SecuredDebtCurrent": 1}, None),
         ({"LongTermDebtNoncurrent": 36, "ShortTermBankLoansAndNotesPayable": 4, "CommercialPaper": 6}, 46),
@@ -137,9 +139,65 @@ def test_gross_profit_is_revenue_less_all_of_its_cost(costs: dict[str, int], gro
         ({"LongTermDebt": 36, "NotesAndLoansPayableCurrent": 5}, None),
         ({"NotesPayableCurrent": 10, "LongTermNotesPayable": 76}, 86),
         ({"LongTermLoansFromBank": 50, "UnsecuredLongTermDebt": 90, "UnsecuredDebtCurrent": 5}, None),
+        ({"LongTermNotesAndLoans": 76, "NotesPayableCurrent": 10}, 86),
     ],
 )
 def test_the_current_part_of_debt_is_added_once_under_any_name(lines: dict[str, int], debt: int | None) -> None:
+    assert year_of({"Revenues": 100} | lines).total_debt == debt
+
+
+@pytest.mark.parametrize(
+    ("lines", "debt"),
+    [
+        ({"LongTermDebtNoncurrent": 10, "ConvertibleDebtNoncurrent": 80, "LongTermDebtCurrent": 5}, 95),
+        ({"LongTermDebtNoncurrent": 80, "ConvertibleDebtNoncurrent": 10, "LongTermDebtCurrent": 5}, None),
+        ({"LongTermDebtNoncurrent": 80, "ConvertibleDebtNoncurrent": 10, "LongTermDebt": 80}, 80),
+        ({"LongTermDebtNoncurrent": 80, "ConvertibleDebtNoncurrent": 10, "LongTermDebt": 90}, 90),
+        ({"LongTermDebtNoncurrent": 80, "ConvertibleDebtNoncurrent": 30, "LongTermDebt": 95}, None),
+        ({"LongTermDebtNoncurrent": 80, "SecuredLongTermDebt": 50, "UnsecuredLongTermDebt": 29}, 80),
+        ({"ConvertibleDebtNoncurrent": 20, "LongTermNotesPayable": 70, "DebtCurrent": 5, "LongTermDebt": 95}, 95),
+        ({"ConvertibleDebtNoncurrent": 20, "LongTermNotesPayable": 70, "DebtCurrent": 5, "LongTermDebt": 70}, None),
+    ],
+)
+def test_a_kind_of_long_term_debt_is_a_part_or_another_line_as_the_whole_tells(
+    lines: dict[str, int], debt: int | None
+) -> None:
+    assert year_of({"Revenues": 100} | lines).total_debt == debt
+
+
+@pytest.mark.parametrize(
+    ("lines", "debt"),
+    [
+        ({"ShortTermBorrowings": 8_945, "LongTermDebtAndCapitalLeaseObligationsCurrent": 8_944}, 64_945),
+        ({"ShortTermBorrowings": 8_945, "LongTermDebtCurrent": 7_000, "DebtInstrumentCarryingAmount": 65_800}, 64_945),
+        ({"ShortTermBorrowings": 8_945, "LongTermDebtCurrent": 7_000, "DebtInstrumentCarryingAmount": 73_000}, 71_945),
+        ({"ShortTermBorrowings": 8_945, "LongTermDebtCurrent": 7_000}, 71_945),
+        ({"ShortTermBorrowings": 150, "LongTermDebtCurrent": 7_000, "DebtInstrumentCarryingAmount": 56_000}, 63_150),
+        ({"CommercialPaper": 9_000, "LongTermDebtCurrent": 7_000, "DebtInstrumentCarryingAmount": 65_000}, 72_000),
+        ({"NotesAndLoansPayable": 4_000, "LongTermDebtCurrent": 91, "CommercialPaper": 3_700}, 60_091),
+        ({"NotesAndLoansPayable": 60_000, "LongTermDebtCurrent": 91}, None),
+    ],
+)
+def test_borrowings_that_hold_the_current_part_of_long_term_debt_are_not_added_to_it(
+    lines: dict[str, int], debt: int | None
+) -> None:
+    assert year_of({"Revenues": 100, "LongTermDebtNoncurrent": 56_000} | lines).total_debt == debt
+
+
+@pytest.mark.parametrize(
+    ("lines", "debt"),
+    [
+        ({"LongTermDebt": 4_129, "DebtCurrent": 1_499, "DebtInstrumentCarryingAmount": 5_650}, 5_628),
+        ({"LongTermDebt": 5_628, "DebtCurrent": 1_499, "DebtInstrumentCarryingAmount": 5_650}, 5_628),
+        ({"LongTermDebt": 4_129, "DebtCurrent": 1_499, "DebtInstrumentCarryingAmount": 900}, None),
+        ({"LongTermDebt": 4_129, "DebtCurrent": 1_499}, None),
+        ({"LongTermDebt": 4_129, "DebtCurrent": 0}, 4_129),
+        ({"DebtAndCapitalLeaseObligations": 4_129}, 4_129),
+    ],
+)
+def test_long_term_debt_may_leave_out_its_current_part_as_the_principal_tells(
+    lines: dict[str, int], debt: int | None
+) -> None:
     assert year_of({"Revenues": 100} | lines).total_debt == debt
 
 
