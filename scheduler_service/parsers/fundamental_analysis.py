@@ -15,19 +15,19 @@ from scheduler_service.parsers.doubt import altered, grew_old, of_another, shran
 from scheduler_service.parsers.series import Figure
 from scheduler_service.parsers.statements import (
     ASSETS,
-    CAPITAL_EXPENDITURE,
     CASH,
+    CASH_FLOWS,
     COSTS,
     EPS_DILUTED,
     GROSS_PROFIT,
     INCOME,
     INCOME_TAX,
     INTEREST,
-    OPERATING_CASH_FLOW,
     OPERATING_INCOME,
     OWNED,
     SHARES_DILUTED,
     equity,
+    free_cash_flow,
     gross_profit,
     minus,
     net_income,
@@ -54,8 +54,7 @@ CONCEPTS = (
     SHARES_DILUTED,
     ASSETS,
     CASH,
-    OPERATING_CASH_FLOW,
-    CAPITAL_EXPENDITURE,
+    *CASH_FLOWS,
     *OWNED,
     *DEBT,
 )
@@ -132,7 +131,7 @@ def read_fundamentals(facts: CompanyFacts, origin: Origin) -> FundamentalsData:
         "roe": (_ratio(profit, own), "ratio"),
         "roa": (_ratio(profit, assets), "ratio"),
         "roic": (_ratio(minus(operating, trailing(INCOME_TAX)), plus(debt, own)), "ratio"),
-        "free_cash_flow_ttm": (minus(trailing(OPERATING_CASH_FLOW), trailing(CAPITAL_EXPENDITURE)), money),
+        "free_cash_flow_ttm": (free_cash_flow(trailing), money),
         "shares_diluted": (_newest(facts[SHARES_DILUTED], as_of), "shares"),
     }
     return FundamentalsData(metrics={name: _metric(f, unit, as_of, origin) for name, (f, unit) in figures.items()})

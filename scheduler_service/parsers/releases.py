@@ -11,7 +11,7 @@ import datetime as dt
 import re
 from collections import Counter
 from dataclasses import dataclass
-from statistics import median, median_low
+from statistics import median
 from typing import TYPE_CHECKING, Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -35,10 +35,12 @@ LONGEST_WAIT = dt.timedelta(days=150)
 OVERDUE = dt.timedelta(days=14)
 """So long a report may be late before the one after it is the next."""
 YEARS_COMPARED = 4
+"""So far back the same quarter is looked for; of these years the newest tells."""
 QUARTERS_COMPARED = 4
 SAME_QUARTER = 20
 """Days by which a quarter's end moves from year to year at most."""
 _PERIODIC = frozenset({"10-K", "10-Q", "10-KT", "10-QT"})
+_ANNUAL_ABROAD = frozenset({"20-F", "40-F"})
 _MOST_STEPS = 40
 _RESULTS = re.compile(r"\b(?:results|earnings)\b", re.IGNORECASE)
 _OF_A_PERIOD = re.compile(
@@ -116,8 +118,12 @@ def one_each(found: Iterable[Announcement]) -> tuple[Announcement, ...]:
 
 
 def expected_next(found: Sequence[Announcement], submissions: Submissions, today: dt.date) -> Expected | None:
-    """The usual wait after the quarter's end, on the usual weekday; None without a year of history."""
-    waits = {a.period_end: a.filing.filed for a in found if a.period_end is not None}
+    """The wait of a year ago, on the usual weekday; None without a year of history.
+
+    Where a foreign company tells a year's results in no way that is certain, its annual report is what is expected.
+    """
+    abroad = _reported(submissions.filings, _ANNUAL_ABROAD)
+    waits = abroad | {a.period_end: a.filing.filed for a in found if a.period_end is not None}
     ends = sorted({*waits, *_reported(submissions.filings)})
     for _ in range(_MOST_STEPS):
         end = _next_end(ends)
@@ -146,11 +152,11 @@ def _side(time: dt.time) -> Hour:
     return "bmo" if time < OPEN else "amc" if time >= CLOSE else "unknown"
 
 
-def _reported(filings: Sequence[Filing]) -> dict[dt.date, dt.date]:
+def _reported(filings: Sequence[Filing], forms: frozenset[str] = _PERIODIC) -> dict[dt.date, dt.date]:
     """End of each period to the day its report was first filed."""
     reported: dict[dt.date, dt.date] = {}
     for filing in sorted(filings, key=lambda f: f.filed):
-        if filing.base_form in _PERIODIC and filing.period is not None and filing.period < filing.filed:
+        if filing.base_form in forms and filing.period is not None and filing.period < filing.filed:
             reported.setdefault(filing.period, filing.filed)
     return reported
 
@@ -216,15 +222,13 @@ def _years_apart(earlier: dt.date, later: dt.date) -> int | None:
 
 
 def _usual_day(end: dt.date, told_on: Mapping[dt.date, dt.date]) -> dt.date | None:
-    alike = [
-        (ended, day)
-        for ended, day in told_on.items()
-        if (_years_apart(ended, end) or 0) in range(1, YEARS_COMPARED + 1)
-    ]
+    alike = [ended for ended in told_on if (_years_apart(ended, end) or 0) in range(1, YEARS_COMPARED + 1)]
     if not alike:
         return None
-    day = end + dt.timedelta(days=median_low((told - ended).days for ended, told in alike))
-    weekdays = Counter(told.weekday() for _, told in sorted(alike, reverse=True))
+    last = max(alike)
+    day = end + (told_on[last] - last)
+    newest_first = sorted(told_on.values(), reverse=True)
+    weekdays = Counter(told.weekday() for told in newest_first[:QUARTERS_COMPARED])
     shift = (weekdays.most_common(1)[0][0] - day.weekday() + 3) % 7 - 3
     return day + dt.timedelta(days=shift)
 

@@ -83,7 +83,8 @@ class Series:
     """One concept over time, in all its tags.
 
     Companies change tags, so the tag with the newest figure comes first and the others fill what it lacks, period by
-    period. Sums and differences stay within a tag where they can: two tags may mean different things.
+    period; where one filing says several of these of a period, the one listed first, for the others may be parts of it.
+    Sums and differences stay within a tag where they can: two tags may mean different things.
     """
 
     quarters: Mapping[date, Figure]
@@ -96,19 +97,19 @@ class Series:
     def of(tags: Sequence[Mapping[Period, Fact]], *, additive: bool, unread: Unread = Unread()) -> Series:
         """``additive``: money. Where shares are counted or divided by, no period is the difference of two others."""
         readable = [{p: fact for p, fact in tag.items() if fact.end not in unread} for tag in tags]
-        ordered = sorted((tag for tag in readable if tag), key=_newest, reverse=True)
-        quarters: dict[date, Figure] = {}
-        years: dict[date, Figure] = {}
-        instants: dict[date, Figure] = {}
-        for tag in ordered:
+        ordered = sorted((tag for tag in enumerate(readable) if tag[1]), key=lambda tag: _newest(tag[1]), reverse=True)
+        quarters, years, instants = _Ends({}, {}), _Ends({}, {}), _Ends({}, {})
+        for newer, (listed, tag) in enumerate(ordered):
+            rank = listed if newer else -1
             facts = sorted(tag.values(), key=lambda f: f.filings[-1], reverse=True)
-            _fill(quarters, (Figure.reported(f) for f in facts if f.days in QUARTER_DAYS))
-            _fill(quarters, (Figure.reported(f) for f in _long_first_quarters(facts)))
+            quarters.fill(rank, (Figure.reported(f) for f in facts if f.days in QUARTER_DAYS))
+            quarters.fill(rank, (Figure.reported(f) for f in _long_first_quarters(facts)))
             if additive:
-                _fill(quarters, _remainders(facts))
-            _fill(years, (Figure.reported(f) for f in facts if f.days in YEAR_DAYS and f.annual))
-            _fill(instants, (Figure.reported(f) for f in facts if f.start is None))
-        return Series(quarters, years, instants, tuple(ordered), unread)
+                quarters.fill(rank, _remainders(facts))
+            years.fill(rank, (Figure.reported(f) for f in facts if f.days in YEAR_DAYS and f.annual))
+            instants.fill(rank, (Figure.reported(f) for f in facts if f.start is None))
+        tags_by_age = tuple(tag for _, tag in ordered)
+        return Series(quarters.figures, years.figures, instants.figures, tags_by_age, unread)
 
     @property
     def newest(self) -> date | None:
@@ -180,9 +181,23 @@ def _newest(tag: Mapping[Period, Fact]) -> date:
     return max(usable, default=date.min)
 
 
-def _fill(into: dict[date, Figure], figures: Iterator[Figure]) -> None:
-    for figure in figures:
-        into.setdefault(figure.end, figure)
+@dataclass(frozen=True, slots=True)
+class _Ends:
+    """Figures by the end of their period, and where in the list the tag stands that each was taken from."""
+
+    figures: dict[date, Figure]
+    ranks: dict[date, int]
+
+    def fill(self, rank: int, figures: Iterator[Figure]) -> None:
+        for figure in figures:
+            known = self.figures.get(figure.end)
+            if known is None or (rank < self.ranks[figure.end] and _said_together(known, figure)):
+                self.figures[figure.end], self.ranks[figure.end] = figure, rank
+
+
+def _said_together(one: Figure, other: Figure) -> bool:
+    filings = set(one.parts[0].filings)
+    return one.start == other.start and not filings.isdisjoint(other.parts[0].filings)
 
 
 def _remainders(facts: Sequence[Fact]) -> Iterator[Figure]:

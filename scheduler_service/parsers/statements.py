@@ -62,11 +62,21 @@ MINORITY_PROFIT = Concept(
         "ifrs-full:ProfitLossAttributableToNoncontrollingInterests",
     )
 )
+PROFIT_OF_SOME_MINORITIES = Concept(
+    (
+        "us-gaap:ComprehensiveIncomeNetOfTaxAttributableToNoncontrollingInterest",
+        "us-gaap:NetIncomeLossAttributableToRedeemableNoncontrollingInterest",
+        "us-gaap:NetIncomeLossAttributableToNonredeemableNoncontrollingInterest",
+        "us-gaap:IncomeLossFromContinuingOperationsAttributableToNoncontrollingEntity",
+    )
+)
+"""Not what the minorities earned, but a sign that they did."""
 INCOME_TAX = Concept(("us-gaap:IncomeTaxExpenseBenefit", "ifrs-full:IncomeTaxExpenseContinuingOperations"))
 EPS_DILUTED = Concept(
     (
         "us-gaap:EarningsPerShareDiluted",
         "us-gaap:EarningsPerShareBasicAndDiluted",
+        "us-gaap:NetIncomeLossNetOfTaxPerOutstandingLimitedPartnershipUnitDiluted",
         "ifrs-full:DilutedEarningsLossPerShare",
     ),
     Measure.PER_SHARE,
@@ -79,11 +89,28 @@ SHARES_DILUTED = Concept(
     ),
     Measure.SHARES,
 )
-EQUITY = Concept(("us-gaap:StockholdersEquity", "ifrs-full:EquityAttributableToOwnersOfParent"))
-GROUP_EQUITY = Concept(
-    ("us-gaap:StockholdersEquityIncludingPortionAttributableToNoncontrollingInterest", "ifrs-full:Equity")
+EQUITY = Concept(
+    (
+        "us-gaap:StockholdersEquity",
+        "us-gaap:PartnersCapital",
+        "us-gaap:MembersEquity",
+        "ifrs-full:EquityAttributableToOwnersOfParent",
+    )
 )
-MINORITY_EQUITY = Concept(("us-gaap:MinorityInterest", "ifrs-full:NoncontrollingInterests"))
+GROUP_EQUITY = Concept(
+    (
+        "us-gaap:StockholdersEquityIncludingPortionAttributableToNoncontrollingInterest",
+        "us-gaap:PartnersCapitalIncludingPortionAttributableToNoncontrollingInterest",
+        "ifrs-full:Equity",
+    )
+)
+MINORITY_EQUITY = Concept(
+    (
+        "us-gaap:MinorityInterest",
+        "us-gaap:PartnersCapitalAttributableToNoncontrollingInterest",
+        "ifrs-full:NoncontrollingInterests",
+    )
+)
 ASSETS = Concept(("us-gaap:Assets", "ifrs-full:Assets"))
 CASH = Concept(
     (
@@ -107,13 +134,34 @@ CAPITAL_EXPENDITURE = Concept(
         "ifrs-full:PurchaseOfPropertyPlantAndEquipmentClassifiedAsInvestingActivities",
     )
 )
+OTHER_CAPITAL_EXPENDITURE = tuple(
+    Concept((f"us-gaap:{tag}",))
+    for tag in (
+        "PaymentsToAcquireProductiveAssets",
+        "PaymentsToAcquireOtherProductiveAssets",
+        "PaymentsToAcquireOtherPropertyPlantAndEquipment",
+        "PaymentsToAcquireMachineryAndEquipment",
+        "PaymentsForCapitalImprovements",
+        "PaymentsForConstructionInProcess",
+        "PaymentsToAcquireOilAndGasPropertyAndEquipment",
+        "PaymentsToExploreAndDevelopOilAndGasProperties",
+        "PaymentsToAcquireOilAndGasProperty",
+        "PaymentsToAcquireRealEstate",
+        "PaymentsToAcquireRealEstateHeldForInvestment",
+        "PaymentsToDevelopRealEstateAssets",
+        "PaymentsToAcquireEquipmentOnLease",
+    )
+)
+"""Where one is larger than what is taken for the capital expenditure, that is a lesser line of it."""
+CASH_FLOWS = (OPERATING_CASH_FLOW, CAPITAL_EXPENDITURE, *OTHER_CAPITAL_EXPENDITURE)
+"""All that ``free_cash_flow`` looks at."""
 INCOME = (REVENUE, NET_INTEREST_INCOME, NONINTEREST_INCOME, NET_INCOME, GROUP_PROFIT, MINORITY_PROFIT)
 """What ``revenue`` and ``net_income`` look at; of a bank also ``INTEREST``, which alone is no income of a period."""
 INTEREST = (INTEREST_INCOME, INTEREST_EXPENSE)
 COSTS = (COST_OF_REVENUE, COST_OF_GOODS, COST_OF_SERVICES, CLAIMS)
 """What ``gross_profit`` looks at where none is reported."""
-OWNED = (EQUITY, GROUP_EQUITY, MINORITY_EQUITY)
-"""All that ``equity`` looks at."""
+OWNED = (EQUITY, GROUP_EQUITY, MINORITY_EQUITY, PROFIT_OF_SOME_MINORITIES)
+"""All that ``equity`` looks at, and ``net_income`` for signs of minorities."""
 _LATELY = timedelta(days=800)
 
 Pick: TypeAlias = Callable[[Concept], Figure | None]
@@ -132,7 +180,8 @@ def net_income(facts: CompanyFacts, pick: Pick) -> Figure | None:
     """The shareholders' profit; where only the group's is reported, without that of minorities."""
     if (reported := pick(NET_INCOME)) is not None:
         return reported
-    return _without_minorities(facts, pick(GROUP_PROFIT), MINORITY_PROFIT, pick(MINORITY_PROFIT))
+    told = (MINORITY_PROFIT, PROFIT_OF_SOME_MINORITIES)
+    return _without_minorities(facts, pick(GROUP_PROFIT), pick(MINORITY_PROFIT), told)
 
 
 def equity(facts: CompanyFacts, at: date) -> Figure | None:
@@ -140,18 +189,27 @@ def equity(facts: CompanyFacts, at: date) -> Figure | None:
     if (reported := facts[EQUITY].instants.get(at)) is not None:
         return reported
     group, minorities = facts[GROUP_EQUITY].instants.get(at), facts[MINORITY_EQUITY].instants.get(at)
-    return _without_minorities(facts, group, MINORITY_EQUITY, minorities)
+    return _without_minorities(facts, group, minorities, (MINORITY_EQUITY,))
 
 
 def _without_minorities(
-    facts: CompanyFacts, group: Figure | None, concept: Concept, minorities: Figure | None
+    facts: CompanyFacts, group: Figure | None, minorities: Figure | None, concepts: Sequence[Concept]
 ) -> Figure | None:
     if minorities is not None:
         return minus(group, minorities)
-    if group is None or facts[concept].unread.stretches:
+    if group is None or any(facts[concept].unread.stretches for concept in concepts):
         return None
-    told = (fact for tag in facts[concept].tags for fact in tag.values() if fact.value)
+    told = (fact for concept in concepts for tag in facts[concept].tags for fact in tag.values() if fact.value)
     return None if any(abs(fact.end - group.end) <= _LATELY for fact in told) else group
+
+
+def free_cash_flow(pick: Pick) -> Figure | None:
+    """What operations brought less what was paid for property and equipment; None where that is not all of it."""
+    spent = pick(CAPITAL_EXPENDITURE)
+    if spent is None or spent.value < 0:
+        return None
+    larger = (other for c in OTHER_CAPITAL_EXPENDITURE if (other := pick(c)) is not None and other.value > spent.value)
+    return None if any(larger) else minus(pick(OPERATING_CASH_FLOW), spent)
 
 
 def minus(one: Figure | None, other: Figure | None) -> Figure | None:

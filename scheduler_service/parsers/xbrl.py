@@ -161,6 +161,7 @@ def _read_tag(value: Any) -> _Tag:
             else:
                 tag.unread.append(_days_of(raw))
         tag.unread += _of_the_other_kind(rows)
+        tag.unread += _contradicted(rows)
     return tag
 
 
@@ -168,6 +169,15 @@ def _of_the_other_kind(rows: Sequence[_Row]) -> list[_Days]:
     """A tag has periods or instants; a few of the other kind have lost or won a start."""
     flows, instants = ([row for row in rows if (row.start is None) is at_once] for at_once in (False, True))
     return [(row.end, row.end) for row in min(flows, instants, key=len)]
+
+
+def _contradicted(rows: Sequence[_Row]) -> Iterator[_Days]:
+    """EDGAR keeps one value per period and filing: of two that differ, nobody can tell which was filed."""
+    said: dict[tuple[date | None, date, str], Decimal] = {}
+    for row in rows:
+        value = said.setdefault((row.start, row.end, row.filing.accession), row.value)
+        if not is_rounding(value, row.value):
+            yield row.end, row.end
 
 
 def _days_of(raw: Mapping[str, Any]) -> _Days:

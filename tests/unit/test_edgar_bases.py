@@ -184,3 +184,10 @@ def test_the_newest_figures_decide_what_a_metric_is_as_of() -> None:
     metrics = read_fundamentals(facts_of(old), origin).metrics
     assert metrics["net_income_ttm"].as_of == date(2024, 12, 31)
     assert metrics["revenue_ttm"].value is None
+
+
+@pytest.mark.parametrize(("second", "revenue"), [(100, 100), (100.04, Decimal("100.04")), (104, None), (-100, None)])
+def test_two_values_of_one_filing_that_differ_are_no_value(second: float, revenue: Decimal | None) -> None:
+    for rows in ([row(YEAR, 100), row(YEAR, second)], [row(YEAR, second), row(YEAR, 100)]):
+        reports = reports_of({"Revenues": rows, "NetIncomeLoss": [row(YEAR, 10)]})
+        assert reports["year", "2024-12-31"].revenue == revenue

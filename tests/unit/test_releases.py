@@ -83,9 +83,9 @@ def test_each_recorded_report_has_its_one_announcement(cik: int) -> None:
     ("cik", "today", "day", "time"),
     [
         (320193, "2026-03-01", "2026-04-30", "unknown"),
-        (1045810, "2026-03-01", "2026-05-20", "amc"),
-        (789019, "2026-03-01", "2026-04-28", "amc"),
-        (TESLA, "2026-03-01", "2026-04-21", "amc"),
+        (1045810, "2026-03-01", "2026-05-27", "amc"),
+        (789019, "2026-03-01", "2026-04-29", "amc"),
+        (TESLA, "2026-03-01", "2026-04-22", "amc"),
         (320193, "2026-11-24", "2027-01-28", "unknown"),
     ],
 )
@@ -159,6 +159,19 @@ def test_a_report_that_is_late_stays_the_next_for_a_while(today: str, expected: 
     found = expected_next(announcements(submissions), submissions, dt.date.fromisoformat(today))
     assert found is not None
     assert found.date.isoformat() == expected
+
+
+def test_the_annual_report_of_a_foreign_company_is_expected_as_a_year_ago() -> None:
+    reports = [(form, f"{year}-03-{day}", f"{year - 1}-12-31", 9) for form, year, day in FOREIGN]
+    submissions = filed(*reports, ("6-K", "2026-02-20", "", 9))
+    expected = expected_next((), submissions, dt.date(2026, 4, 1))
+    assert expected is not None
+    assert (expected.date.isoformat(), expected.time) == ("2027-03-05", "unknown")
+    assert expected_next((), filed(*reports[:1]), dt.date(2026, 4, 1)) is None
+    assert expected_next((), filed(("6-K", "2026-02-20", "", 9)), dt.date(2026, 4, 1)) is None
+
+
+FOREIGN = (("20-F", 2024, 15), ("20-F", 2025, "07"), ("20-F", 2026, "06"))
 
 
 @pytest.mark.parametrize(
