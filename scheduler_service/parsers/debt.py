@@ -198,8 +198,10 @@ def _with_current(
     beside = [figure for figure in kinds if not any(is_rounding(figure.value, line.value) for line in noncurrent)]
     parts = sum((figure.value for figure in beside), Decimal())
     if whole is not None and whole.value * (1 - _NEAR) > long_term:
-        lines = _is_near(whole.value, long_term + parts)
-        return _sum(at, [*noncurrent, *beside, *current]) if lines and beside else None
+        if beside:
+            return _sum(at, [*noncurrent, *beside, *current]) if _is_near(whole.value, long_term + parts) else None
+        if not _all_at(facts, (CURRENT_DEBT, CURRENT_PART_OF_LONG_TERM_DEBT), at):
+            return None
     if whole is None and beside and not _is_near(parts, noncurrent[0].value):
         larger = all(figure.value > line.value for figure in beside for line in noncurrent)
         return _sum(at, [*noncurrent, *beside, *current]) if larger else None

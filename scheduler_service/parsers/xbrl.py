@@ -24,7 +24,7 @@ from scheduler_service.parsers.submissions import as_accession
 from scheduler_service.strict_json import members
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 _ANNUAL_FORMS = frozenset({"10-K", "10-KT", "20-F", "40-F"})
 _FISCAL_PERIODS = {"10-K": ("FY",), "20-F": ("FY",), "40-F": ("FY",), "10-Q": ("Q1", "Q2", "Q3")}
@@ -34,7 +34,10 @@ _NEW_BASIS_FACTOR = Decimal("1.4")
 _NEW_BASIS_LEAST_PER_SHARE = Decimal("0.02")
 """Restated by more than this factor, and by more than a rounding: the shares were split."""
 _WRONG_SCALE_FACTOR = 500
-"""Shares restated by more than this were counted in thousands before: no split."""
+"""Restated by more than this, shares were counted in thousands before, and earnings are a slip: no split."""
+_SLIPS = tuple(
+    sign * Decimal(10) ** power for sign in (1, -1) for power in (-6, -3, 0, 3, 6) if (sign, power) != (1, 0)
+)
 _LATE_FILING = timedelta(days=800)
 """A row whose end cannot be read is of a period that ended within this before it was filed."""
 _EVERY_DAY = (date.min, date.max)
@@ -70,6 +73,7 @@ class _Row:
     value: Decimal
     filing: FiledIn
     form: str
+    amends: bool
     fiscal_year: int | None
     fiscal_period: str
 
@@ -191,14 +195,16 @@ def _days_of(raw: Mapping[str, Any]) -> _Days:
 def _row(raw: Mapping[str, Any]) -> _Row | None:
     end, filed = as_date(raw.get("end")), as_date(raw.get("filed"))
     value, accession = as_number(raw.get("val")), as_accession(raw.get("accn"))
-    start, form = as_date(raw.get("start")), as_text(raw.get("form")).removesuffix("/A")
+    start, said = as_date(raw.get("start")), as_text(raw.get("form"))
+    form = said.removesuffix("/A")
     if end is None or filed is None or value is None or accession is None or not form:
         return None
     if raw.get("start") is not None and (start is None or start > end):
         return None
     if end > filed:  # a slip of the filer's: nobody reports what is to come
         return None
-    return _Row(start, end, value, FiledIn(filed, accession), form, as_int(raw.get("fy")), as_text(raw.get("fp")))
+    year, part = as_int(raw.get("fy")), as_text(raw.get("fp"))
+    return _Row(start, end, value, FiledIn(filed, accession), form, said != form, year, part)
 
 
 def _reporting_currency(tags: Sequence[_RowsByUnit]) -> str | None:
@@ -218,20 +224,48 @@ def _reporting_currency(tags: Sequence[_RowsByUnit]) -> str | None:
 
 
 def _series(tags: Sequence[_Tag], measure: Measure, unit: str, since: date) -> Series:
-    facts = [_facts(row for row in tag.units.get(unit, ()) if row.filing.filed >= since) for tag in tags]
+    rows = [_by_period(tag.units.get(unit, ())) for tag in tags]
     days = [stretch for tag in tags for stretch in tag.unread]
+    if measure is not Measure.SHARES:
+        slip = _is_slip if measure is Measure.MONEY else _is_slip_per_share
+        days += [(period[1], period[1]) for tag in rows for period, filed in tag.items() if _is_contested(filed, slip)]
     if any(_is_in_no_such_unit(tag.units, unit, measure) for tag in tags):
         days = [_EVERY_DAY]
+    facts = [dict(_facts(tag, since)) for tag in rows]
     return Series.of(facts, additive=measure is Measure.MONEY, unread=Unread(tuple(dict.fromkeys(days))))
+
+
+def _facts(rows: Mapping[Period, Sequence[_Row]], since: date) -> Iterator[tuple[Period, Fact]]:
+    for period, filed in rows.items():
+        if usable := [row for row in filed if row.filing.filed >= since]:
+            yield period, _restated(period, usable)
+
+
+def _is_contested(rows: Sequence[_Row], is_slip: Callable[[Decimal, Decimal], bool]) -> bool:
+    """Whether the newest value is an earlier one with another sign or in thousands of it: no restatement is that.
+
+    One of them is a slip, and the newest stands where most filings carry it, or where it amends one.
+    """
+    if rows[-1].amends:
+        return False
+    newest = rows[-1].value
+    slips = [row for row in rows if is_slip(row.value, newest)]
+    return len(slips) >= sum(is_rounding(row.value, newest) for row in rows) if slips else False
+
+
+def _is_slip(value: Decimal, other: Decimal) -> bool:
+    return bool(value) and any(value * scale == other for scale in _SLIPS)
+
+
+def _is_slip_per_share(value: Decimal, other: Decimal) -> bool:
+    """No split is so large either, and none changes the sign."""
+    small, large = sorted((abs(value), abs(other)))
+    return value * other < 0 or large > small * _WRONG_SCALE_FACTOR > 0
 
 
 def _is_in_no_such_unit(units: _RowsByUnit, unit: str, measure: Measure) -> bool:
     """Figures of money in a unit that is no currency, say: what they say cannot be read."""
     return unit not in units and any(rows and not _UNITS[measure].fullmatch(other) for other, rows in units.items())
-
-
-def _facts(rows: Iterable[_Row]) -> dict[Period, Fact]:
-    return {period: _restated(period, filed) for period, filed in _by_period(rows).items()}
 
 
 def _by_period(rows: Iterable[_Row]) -> dict[Period, list[_Row]]:
@@ -262,7 +296,7 @@ def _splits(rows: Iterable[_Row], measure: Measure) -> Iterator[tuple[date, date
     for period in _by_period(rows).values():
         for before, after in pairwise(period):
             small, large = sorted((abs(before.value), abs(after.value)))
-            if measure is Measure.SHARES and large > small * _WRONG_SCALE_FACTOR:
+            if large > small * _WRONG_SCALE_FACTOR:
                 continue
             if before.value * after.value > 0 and large > small * _NEW_BASIS_FACTOR and large - small > least:
                 yield before.filing.filed, after.filing.filed

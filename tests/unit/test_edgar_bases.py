@@ -191,3 +191,19 @@ def test_two_values_of_one_filing_that_differ_are_no_value(second: float, revenu
     for rows in ([row(YEAR, 100), row(YEAR, second)], [row(YEAR, second), row(YEAR, 100)]):
         reports = reports_of({"Revenues": rows, "NetIncomeLoss": [row(YEAR, 10)]})
         assert reports["year", "2024-12-31"].revenue == revenue
+
+
+@pytest.mark.parametrize("slip", [-100, 100_000, 0.1])
+def test_a_sign_or_a_scale_that_one_filing_alone_gives_is_no_restatement(slip: float) -> None:
+    def revenue(*values: float, form: str = "10-K") -> Decimal | None:
+        filed = ("2025-02-01", "2026-02-01", "2027-02-01")
+        forms = ("10-K", form, form)
+        rows = [row(YEAR, v, filed=day, form=f) for v, day, f in zip(values, filed, forms, strict=False)]
+        return reports_of({"Revenues": rows, "NetIncomeLoss": [row(YEAR, 10)]})["year", "2024-12-31"].revenue
+
+    assert revenue(100, slip) is None
+    assert revenue(slip, 100) is None
+    assert revenue(slip, 100, 100) == 100
+    assert revenue(100, 100, slip) is None
+    assert revenue(slip, 100, form="10-K/A") == 100
+    assert revenue(100, 95) == 95

@@ -196,6 +196,7 @@ def test_it_leaves_the_share_of_minorities_out() -> None:
         ({"LongTermDebtNoncurrent": 70, "CommercialPaper": 5, "OtherShortTermBorrowings": 3}, 78),
         ({"LongTermDebtNoncurrent": 70, "LongTermDebt": 71}, 70),
         ({"LongTermDebtNoncurrent": 70, "LongTermDebt": 99}, None),
+        ({"LongTermDebtNoncurrent": 70, "LongTermDebt": 75, "LongTermDebtCurrent": 0}, 70),
         ({"LongTermDebt": 99, "CommercialPaper": 5}, 104),
         ({"LongTermDebt": 99, "LongTermDebtCurrent": 10, "CommercialPaper": 5}, None),
         ({"LongTermDebt": 80, "DebtLongtermAndShorttermCombinedAmount": 90}, 90),
