@@ -176,11 +176,11 @@ def _of_the_other_kind(rows: Sequence[_Row]) -> list[_Days]:
 
 
 def _contradicted(rows: Sequence[_Row]) -> Iterator[_Days]:
-    """EDGAR keeps one value per period and filing: of two that differ, nobody can tell which was filed."""
+    """A filing may also give a value in round numbers; of two that differ more, nobody can tell which is meant."""
     said: dict[tuple[date | None, date, str], Decimal] = {}
     for row in rows:
         value = said.setdefault((row.start, row.end, row.filing.accession), row.value)
-        if not is_rounding(value, row.value):
+        if value != row.value and not _rounds(*sorted((value, row.value), key=_significant_digits)):
             yield row.end, row.end
 
 
@@ -269,9 +269,9 @@ def _is_in_no_such_unit(units: _RowsByUnit, unit: str, measure: Measure) -> bool
 
 
 def _by_period(rows: Iterable[_Row]) -> dict[Period, list[_Row]]:
-    """Per period, its rows from the oldest filing to the newest."""
+    """Per period, its rows from the oldest filing to the newest, and of one filing the most exact last."""
     periods: dict[Period, list[_Row]] = {}
-    for row in sorted(rows, key=lambda r: r.filing):
+    for row in sorted(rows, key=lambda r: (r.filing, _significant_digits(r.value))):
         periods.setdefault((row.start, row.end), []).append(row)
     return periods
 
@@ -284,6 +284,12 @@ def _restated(period: Period, rows: Sequence[_Row]) -> Fact:
     filings = tuple(dict.fromkeys(row.filing for row in rows if row.value == value))
     annual = any(row.form in _ANNUAL_FORMS for row in rows)
     return Fact(*period, value, filings, annual=annual, restated=not is_rounding(rows[0].value, latest))
+
+
+def _rounds(rough: Decimal, exact: Decimal) -> bool:
+    """Whether the one is the other, rounded to its last digit that is not zero, or so that hardly anything is lost."""
+    last = Decimal(1).scaleb(int(rough.normalize().as_tuple().exponent))
+    return is_rounding(rough, exact) or (rough != 0 and abs(rough - exact) * 2 <= last)
 
 
 def _significant_digits(value: Decimal) -> int:

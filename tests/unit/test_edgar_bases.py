@@ -186,7 +186,10 @@ def test_the_newest_figures_decide_what_a_metric_is_as_of() -> None:
     assert metrics["revenue_ttm"].value is None
 
 
-@pytest.mark.parametrize(("second", "revenue"), [(100, 100), (100.04, Decimal("100.04")), (104, None), (-100, None)])
+@pytest.mark.parametrize(
+    ("second", "revenue"),
+    [(100, 100), (100.04, Decimal("100.04")), (104, 104), (154, None), (0, None), (-100, None)],
+)
 def test_two_values_of_one_filing_that_differ_are_no_value(second: float, revenue: Decimal | None) -> None:
     for rows in ([row(YEAR, 100), row(YEAR, second)], [row(YEAR, second), row(YEAR, 100)]):
         reports = reports_of({"Revenues": rows, "NetIncomeLoss": [row(YEAR, 10)]})

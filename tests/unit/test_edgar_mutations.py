@@ -137,11 +137,17 @@ def changes_of_tags(cik: int) -> Iterator[tuple[str, Any]]:
             yield f"{tag} removed", changed(None)
             yield f"{tag} renamed", changed(content, name=f"{tag}Renamed")
             value: Any
-            no_tag = ([], "text", 7, {}, {"units": None}, {"units": []}, {"Units": content["units"]})
+            no_tag: tuple[Any, ...] = ([], "text", 7, {}, {"units": None}, {"units": []}, {"Units": content["units"]})
             for value in chosen.sample(no_tag, 2):
                 yield f"{tag} is {str(value)[:20]}", changed(value)
             for unit, rows in content["units"].items():
-                no_rows = ({unit: {}}, {unit: "rows"}, {unit.lower(): rows}, {f"{unit}s": rows}, {unit: rows * 2})
+                no_rows: tuple[Any, ...] = (
+                    {unit: {}},
+                    {unit: "rows"},
+                    {unit.lower(): rows},
+                    {f"{unit}s": rows},
+                    {unit: rows * 2},
+                )
                 for value in chosen.sample(no_rows, 2):
                     yield f"{tag} units {str(value)[:20]}", changed({"units": value})
 
