@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scheduler_service.alerts.channel import channel_names
 from scheduler_service.alerts.planning import LONGEST_PAUSE, pause_after, quiet_until
-from scheduler_service.alerts.webhooks import channel_name
 from scheduler_service.clock import SECOND, from_iso, to_iso
 
 NEW_YORK = "America/New_York"
@@ -40,4 +40,12 @@ def test_pauses_double_up_to_an_hour_and_are_never_none(tries: int, chance: floa
 
 
 def test_a_channel_is_named_without_what_may_be_secret() -> None:
-    assert channel_name(1, "https://user:pass@hooks.test:8443/T0/B1/token?key=x") == "webhook 1 (hooks.test)"
+    assert channel_names(
+        [
+            "https://user:pass@hooks.test:8443/T0/B1/token?key=x",
+            "https://hooks.test/other",
+            "tgram://123456789:token/1",
+            "TGRAM://987654321:token/2",
+            "http://[::1]/x",
+        ]
+    ) == ("webhook hooks.test:8443", "webhook hooks.test", "tgram", "tgram 2", "webhook [::1]")
