@@ -150,10 +150,9 @@ async def _service(directory: DataDirectory) -> list[Finding]:
     except SchedulerServiceError as error:
         said = f"process {pid or 'unknown'} holds the data directory, and does not answer: {error}"
         return [Finding("service", said, "see its log; if it hangs, stop it and start it again")]
-    problems = list(dict.fromkeys([*status.problems, *(status.health.reasons if status.health else ())]))
-    if not problems:
+    if not status.problems:
         return [Finding("service", f"it runs, pid {status.pid}, and is {status.readiness.state}")]
-    return [Finding("service", said, "see: scheduler-service status, and its log") for said in problems]
+    return [Finding("service", said, "see: scheduler-service status, and its log") for said in status.problems]
 
 
 def _files(directory: DataDirectory) -> Iterator[Finding]:
