@@ -3,7 +3,7 @@
 An order comes as JSON on standard input, because a command line is for everyone to read:
 ``{"urls": [...], "message": null}``, or one address and a message of ``title``, ``body`` and ``kind``. The answer goes
 as JSON to standard output: ``{"wrong": [0]}``, or ``{"arrived": false, "status": 503}``. What apprise and its libraries
-print or log reaches nobody: it may hold an address.
+print or log reaches nobody, for it may hold an address: whoever starts this reads no standard error.
 """
 
 from __future__ import annotations
@@ -54,9 +54,7 @@ def _answer(order: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     signal.alarm(LONGEST)
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.dup2(nowhere, 2)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     answer = _answer(json.load(sys.stdin))
     with answers:
         json.dump(answer, answers)

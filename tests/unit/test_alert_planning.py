@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -103,6 +105,14 @@ def standing(now: int, plain: int, critical: int, digests: int, sent: list[tuple
         to_sum_up=plain,
         has_digest=bool(digests),
     )
+
+
+def test_a_channel_that_has_had_its_most_waits_until_the_hour_has_room_again() -> None:
+    full = Standing(sent=(10, 20, 30), first=1, to_sum_up=1)
+    assert next_step(full, 2, 40) == Wait(20 + HOUR)
+    assert next_step(full, 3, 40) == Wait(10 + HOUR)
+    assert next_step(full, 4, 40) == Send(1)
+    assert next_step(replace(full, next_due=50), 3, 40) == Wait(50)
 
 
 def test_what_backs_off_holds_up_its_channel_until_then() -> None:
