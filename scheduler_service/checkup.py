@@ -84,6 +84,8 @@ async def check_up(settings: Settings, clock: Clock) -> list[Finding]:
     found += await _service(directory)
     found += await asyncio.to_thread(lambda: [*_files(directory)])
     found += await _calendars(settings, directory, now)
+    if any(finding.about == "ledger" and not finding.is_fine for finding in found):
+        return [*found, *_channels(settings, {}, now)]
     return [*found, *await _from_ledger(settings, directory, now)]
 
 

@@ -40,11 +40,13 @@ class NoticeReader:
         clock: Clock,
         publish: Publish,
         patience: int = 1,
+        queued: Callable[[], None] = lambda: None,
         keep: Micros | None = None,
     ) -> None:
-        """``queue`` writes the deliveries of notices, in the transaction that marks them handled. ``keep``: how long
-        what was told stays; None: for ever.
+        """``queue`` writes the deliveries of notices, in the transaction that marks them handled; ``queued`` hears of
+        it once that is committed. ``keep``: how long what was told stays; None: for ever.
         """
+        self._queued = queued
         self._keep = keep
         self._pruned_at: Instant | None = None
         self._ledger = ledger
@@ -107,6 +109,7 @@ class NoticeReader:
                 log = logger.opt(exception=error).bind(event="notice.failed", about=row.notice.event)
                 log.error("What follows from {} could not be done", row.notice.key)
         await self._ledger.run(partial(self._mark, rows=rows, now=self._clock.now()))
+        self._queued()
         self._said.difference_update(row.id for row in rows)
 
     def _mark(self, conn: Connection, rows: Sequence[NoticeRow], now: Instant) -> None:

@@ -71,6 +71,7 @@ class Watching:
             log=engine.strategy_log(),
             react=reactions(fetch_again=self._follow_ups.fetch_again, renew_follow_ups=self._follow_ups.renew),
             queue=self._deliveries.queue,
+            queued=self._deliveries.wake,
             clock=engine.clock,
             publish=engine.publish,
             patience=patience,

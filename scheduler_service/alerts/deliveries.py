@@ -85,6 +85,9 @@ class Deliveries:
             held = quiet if quiet is not None and row.notice.level != CRITICAL else now
             for name in self.channels:
                 delivery_store.add(conn, row, name, SUPPRESSED if name in told else WAITING, held, now)
+
+    def wake(self) -> None:
+        """Something was queued, and is committed."""
         for wake in self._wakes.values():
             wake.set()
 

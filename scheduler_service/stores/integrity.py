@@ -17,4 +17,4 @@ def damage(path: Path) -> str | None:
             [(said,)] = conn.execute("PRAGMA quick_check(1)").fetchall()
     except sqlite3.Error as error:
         return str(error)
-    return None if said == "ok" else str(said)
+    return None if said == "ok" else " ".join(str(said).split())

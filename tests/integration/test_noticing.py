@@ -209,3 +209,26 @@ async def test_what_was_told_long_ago_is_pruned_but_for_keys_that_guard_against_
     assert kept == [*((notice.key, 0) for notice in for_ever), (waits.key, 1), (NOTICES[0].key, 1)]
     assert deliveries == [(WAITING,)]
     assert told == []
+
+
+async def test_who_delivers_is_woken_once_what_was_queued_is_committed(tmp_path: Path) -> None:
+    path, clock, witness = tmp_path / "ledger.sqlite", VirtualClock(), Witness()
+    seen: list[int] = []
+
+    def queued() -> None:
+        with closing(sqlite3.connect(path)) as conn:
+            seen.extend(conn.execute("SELECT count(*) FROM outbox WHERE handled_at IS NOT NULL").fetchone())
+
+    with ThreadPoolExecutor(1) as pool:
+        async with open_ledger(path) as ledger:
+            await ledger.run(lambda conn: notice_store.add(conn, NOTICES, clock.now()))
+            await NoticeReader(
+                ledger=ledger,
+                log=StrategyLog(tmp_path / "log", pool),
+                react=witness.react,
+                queue=witness.queue,
+                queued=queued,
+                clock=clock,
+                publish=witness.hear,
+            ).catch_up()
+    assert seen == [len(NOTICES)]
