@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _WITH_A_TIME = "%@____-__-__T__:__:%Z"
 _KNOWN = select(outbox.c.id).where(outbox.c.key == bindparam("its_key"))
 _ADD = insert(outbox)
+_newer = outbox.alias("newer")
+_same = _newer.c.symbol.is_not_distinct_from(outbox.c.symbol)
 _NOTHING = b"null"
 """The facts of a notice of which the key alone is left."""
 
@@ -95,7 +97,8 @@ def notice(conn: Connection, notice_id: int) -> NoticeRow:
 
 def prune(conn: Connection, before: Instant, most: int = 500) -> int:
     """Of what was noticed before then, and is logged, handled and delivered, the words and the deliveries go; returns
-    how many rows that were. A key that ends in a time comes never again, and goes with its row; every other stays.
+    how many rows that were. A key that ends in a time comes never again, and goes with its row, unless it is the last
+    of its event and symbol, by which the next is told from a repetition; every other stays.
     """
     waits = select(delivery.c.notice_id).where(delivery.c.notice_id == outbox.c.id, delivery.c.ended_at.is_(None))
     done = (outbox.c.logged_at.is_not(None), outbox.c.handled_at.is_not(None), ~exists(waits))
@@ -104,7 +107,8 @@ def prune(conn: Connection, before: Instant, most: int = 500) -> int:
     if not ids:
         return 0
     conn.execute(delete(delivery).where(delivery.c.notice_id.in_(ids)))
-    conn.execute(delete(outbox).where(outbox.c.id.in_(ids), outbox.c.key.like(_WITH_A_TIME)))
+    is_followed = exists(select(_newer.c.id).where(_newer.c.event == outbox.c.event, _same, _newer.c.id > outbox.c.id))
+    conn.execute(delete(outbox).where(outbox.c.id.in_(ids), outbox.c.key.like(_WITH_A_TIME), is_followed))
     conn.execute(update(outbox).where(outbox.c.id.in_(ids)).values(message="", facts=_NOTHING))
     return len(ids)
 
