@@ -37,6 +37,7 @@ format:  ## put the code into its one format
 lock:  ## write requirements/*.txt anew from pyproject.toml, keeping the versions that still fit
 	@scripts/install dev
 	@$(COMPILE) --group build --output-file requirements/runtime.txt
+	@$(COMPILE) --group build --extra alerts --constraint requirements/runtime.txt --output-file requirements/alerts.txt
 	@$(COMPILE) --group dev --constraint requirements/runtime.txt --output-file requirements/dev.txt
 
 upgrade:  ## the same, with the newest versions

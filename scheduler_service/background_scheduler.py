@@ -220,7 +220,7 @@ class BackgroundScheduler:
 
     async def status(self) -> views.Status:
         seen = await overview(self.engine, self.readiness(), self._started_at, self._impaired())
-        watching = {"health": self._watching.health(), "markets": self._watching.markets()}
+        watching = await self._watching.shown()
         return seen.model_copy(update={"backup": await view_of(self.backups, self.clock.now()), **watching})
 
     async def reload(self) -> views.ReloadReport:

@@ -6,13 +6,14 @@ import asyncio
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from scheduler_service.backups.making import BackupFailed, Maker
 from scheduler_service.clock import HOUR, MILLISECOND, SECOND, to_iso_seconds
 from scheduler_service.errors import StoreError
-from scheduler_service.models import Event
+from scheduler_service.models import Event, Notice
+from scheduler_service.stores import notice_store
 from scheduler_service.stores.snapshot import backup_state, note_backup_state
 from scheduler_service.triggers import parse_trigger
 from scheduler_service.windows import usual_hours
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from scheduler_service.clock import Clock, Instant
     from scheduler_service.models import Publish
     from scheduler_service.settings.loaded import Settings
-    from scheduler_service.stores.database import Ledger
+    from scheduler_service.stores.database import Connection, Ledger
     from scheduler_service.triggers import Trigger
     from scheduler_service.windows import Calendars
 
@@ -41,6 +42,8 @@ class Known(NamedTuple):
     made_at: int | None = None
     path: str | None = None
     size: int | None = None
+    failing_since: int | None = None
+    """None while they are made; a failure is told once, until one is made again."""
 
 
 class BackupScheduler:
@@ -53,7 +56,10 @@ class BackupScheduler:
         clock: Clock,
         publish: Publish,
         calendars: Calendars = usual_hours,
+        noticed: Callable[[], None] = lambda: None,
     ) -> None:
+        """``noticed`` hears that something is to be told."""
+        self._noticed = noticed
         self._settings = settings
         self._ledger = ledger
         self._clock = clock
@@ -77,7 +83,7 @@ class BackupScheduler:
             except StoreError as error:
                 self.problem = f"no backup is made: {error}"
             except Exception as error:  # the service has other things to do than this
-                self._failed(f"no backup was made: {error!r}")
+                await self._failed(f"no backup was made: {error!r}")
             await self._clock.sleep(LOOK_EVERY)
 
     async def look(self) -> None:
@@ -110,11 +116,10 @@ class BackupScheduler:
                     self._settings, self._ledger, now=now, tell=tell, stop=self._stopping.is_set, directory=to
                 )
                 made = await maker.make(pool)
-                known = (await self.known())._replace(made_at=now, path=str(made.path.absolute()), size=made.size)
-                await self._note(known)
+                await self._note_made(made, now, usual=to is None)
             except (BackupFailed, StoreError) as error:
                 if not self._stopping.is_set():
-                    self._failed(f"no backup was made: {error}", usual=to is None)
+                    await self._failed(f"no backup was made: {error}", usual=to is None)
                 raise error if isinstance(error, BackupFailed) else BackupFailed(str(error)) from error
             finally:
                 pool.shutdown(wait=False)
@@ -144,8 +149,28 @@ class BackupScheduler:
         bare = {key: str(value) if isinstance(value, str) else value for key, value in spec.items()}
         return parse_trigger(bare, self._settings.service.timezone, self._calendars)
 
-    async def _note(self, known: Known) -> None:
-        await self._ledger.run(partial(note_backup_state, text=json.dumps(known._asdict())))
+    async def _note(self, known: Known, notice: Notice | None = None) -> None:
+        """With what is to be told, in one transaction."""
+
+        def unit(conn: Connection) -> None:
+            note_backup_state(conn, json.dumps(known._asdict()))
+            if notice is not None:
+                notice_store.add(conn, [notice], self._clock.now())
+
+        await self._ledger.run(unit)
+        if notice is not None:
+            self._noticed()
+
+    async def _note_made(self, made: Made, now: Instant, *, usual: bool) -> None:
+        before = await self.known()
+        known = before._replace(made_at=now, path=str(made.path.absolute()), size=made.size)
+        if not usual or before.failing_since is None:
+            await self._note(known)
+            return
+        said = f"backups are made again; they failed since {to_iso_seconds(before.failing_since)}"
+        key = f"backup.works_again@{to_iso_seconds(now)}"
+        notice = Notice(key, "backup.works_again", said, {"path": known.path}, level="INFO", is_alert=True)
+        await self._note(known._replace(failing_since=None), notice)
 
     def _succeeded(self, made: Made, seconds: float) -> None:
         self.problem, self._retry_at = None, None
@@ -160,9 +185,19 @@ class BackupScheduler:
         message = f"backup made and read back: {made.path} ({made.size:,} bytes){rest}"
         self._publish(Event("backup.completed", message, fields))
 
-    def _failed(self, message: str, *, usual: bool = True) -> None:
-        """Where a person named another directory, it is theirs to name a better one."""
+    async def _failed(self, message: str, *, usual: bool = True) -> None:
+        """Where a person named another directory, it is theirs to name a better one. The first of several failures is
+        a notice, where the ledger can be written; the others are lines of the log.
+        """
+        now = self._clock.now()
         if usual:
-            self._retry_at = self._clock.now() + RETRY_AFTER
-            self.problem = f"{message} (at {to_iso_seconds(self._clock.now())}); it is tried again within the hour"
+            self._retry_at = now + RETRY_AFTER
+            self.problem = f"{message} (at {to_iso_seconds(now)}); it is tried again within the hour"
+            with suppress(StoreError):
+                known = await self.known()
+                if known.failing_since is None or known.failing_since > now:  # the latter by a clock that was wrong
+                    key = f"backup.failed@{to_iso_seconds(now)}"
+                    told = Notice(key, "backup.failed", message, {"reason": message}, level="ERROR", is_alert=True)
+                    await self._note(known._replace(failing_since=now), told)
+                    return
         self._publish(Event("backup.failed", message, {"reason": message}, "ERROR"))

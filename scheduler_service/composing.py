@@ -60,6 +60,13 @@ def build_processors(
     return built
 
 
+def told_hosts(settings: Settings) -> tuple[str, ...]:
+    """The hosts of those who are told of things: webhooks, and who is pinged."""
+    urls = (settings.monitors.health.ping_url, *settings.alerts.urls)
+    named = [urlsplit(url.get_secret_value()).hostname for url in urls if url is not None]
+    return tuple(host for host in named if host)
+
+
 def allowed_hosts(options: Iterable[ProviderOptions]) -> tuple[str, ...]:
     """The hosts a user wrote: only they may be inside addresses."""
     hosts = {urlsplit(url).hostname for provider in options for url in provider.addresses().values()}

@@ -10,7 +10,6 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
 from scheduler_service import __version__
 from scheduler_service.calendar_upkeep import CalendarUpkeep
@@ -20,7 +19,7 @@ from scheduler_service.clients.file_transport import FileTransport
 from scheduler_service.clients.http import AiohttpTransport
 from scheduler_service.clients.retry_handler import RetryHandler
 from scheduler_service.clock import SECOND
-from scheduler_service.composing import allowed_hosts, build_processors, exchanges_needed, provider_options
+from scheduler_service.composing import allowed_hosts, build_processors, exchanges_needed, provider_options, told_hosts
 from scheduler_service.dispatcher import Dispatcher
 from scheduler_service.errors import TransientClientError
 from scheduler_service.executors import fundamental_executor, local_executor
@@ -306,9 +305,7 @@ class Engine:
         self.directory.release()
 
     async def _open_transport(self) -> Transport:
-        told = (self.settings.monitors.health.ping_url, *self.settings.alerts.urls)
-        named = [urlsplit(url.get_secret_value()).hostname or "" for url in told if url is not None]
-        hosts = (*allowed_hosts(self.options.values()), *filter(None, named))
+        hosts = (*allowed_hosts(self.options.values()), *told_hosts(self.settings))
         files = [path for options in self.options.values() for path in options.files()]
         if not self.sandboxed:
             return FileTransport(AiohttpTransport(hosts), files)

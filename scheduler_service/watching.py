@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from scheduler_service.alerts.webhooks import Webhooks
+from scheduler_service.alerts.deliveries import Deliveries
 from scheduler_service.backup_scheduler import BackupScheduler
-from scheduler_service.clock import HOUR, to_iso_seconds
+from scheduler_service.clock import DAY, HOUR, to_iso_seconds
 from scheduler_service.errors import ClientError, StoreError
 from scheduler_service.events.event_handler import reactions
 from scheduler_service.following_up import FollowUps
@@ -25,13 +26,14 @@ from scheduler_service.vitals import vitals
 from scheduler_service.web import views
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Collection, Mapping
 
     from scheduler_service.clock import Instant, Micros
     from scheduler_service.engine import Engine
     from scheduler_service.initialisation import OwnedTasks
     from scheduler_service.monitors.health_monitor import Vitals
     from scheduler_service.monitors.market_monitor import MarketState
+    from scheduler_service.stores.delivery_store import ChannelCounts
 
 SAY_AGAIN: Micros = HOUR
 
@@ -55,7 +57,7 @@ class Watching:
         self._ping_failed_at: Instant | None = None
         monitors = engine.settings.monitors
         self._follow_ups = FollowUps(engine.ledger, engine.processors, engine.dispatcher, engine.clock)
-        self._webhooks = Webhooks(
+        self._deliveries = Deliveries(
             engine.settings.alerts if pings else Alerts(),
             engine.settings.service.timezone,
             sandbox=engine.settings.sandbox,
@@ -68,14 +70,21 @@ class Watching:
             ledger=engine.ledger,
             log=engine.strategy_log(),
             react=reactions(fetch_again=self._follow_ups.fetch_again, renew_follow_ups=self._follow_ups.renew),
-            queue=self._webhooks.queue,
+            queue=self._deliveries.queue,
+            queued=self._deliveries.wake,
             clock=engine.clock,
             publish=engine.publish,
             patience=patience,
+            keep=max(engine.settings.retention.history, engine.settings.alerts.cool_down, DAY),
         )
         engine.noticed = self._notices.notify
         self.backups = BackupScheduler(
-            engine.settings, engine.ledger, engine.clock, engine.publish, engine.calendars.calendar
+            engine.settings,
+            engine.ledger,
+            engine.clock,
+            engine.publish,
+            engine.calendars.calendar,
+            self._notices.notify,
         )
         longest_rest = LONGEST_REST * min(patience, 12)
         self._market = MarketMonitor(engine.calendars.exchanges, engine.calendars.calendar, longest_rest)
@@ -102,13 +111,14 @@ class Watching:
         """
         with suppress(StoreError):
             await self._follow_ups.renew_all()
+            await self._deliveries.give_up_orphans()
 
     def start(self, owned: OwnedTasks) -> None:
         owned.start("notices", self._notices.read_forever())
         for name, watch in self._watches.items():
             owned.start(f"{name} monitor", watch.look_forever())
-        for name in self._webhooks.channels:
-            owned.start(name, self._webhooks.deliver_forever(name))
+        for name in self._deliveries.channels:
+            owned.start(name, self._deliveries.deliver_forever(name))
         if self.backups.scheduled:
             owned.start("backups", self.backups.run_forever())
 
@@ -118,17 +128,21 @@ class Watching:
         monitors = (watch.problem for watch in self._watches.values())
         return next((said for said in (self._notices.problem, self.backups.problem, *monitors) if said), None)
 
-    def health(self) -> views.HealthView:
+    async def shown(self) -> dict[str, Any]:
+        """What of it the status shows, by the status' own names. Raises ``StoreError``."""
         seen = self._health.vitals
-        return views.HealthView(state=seen.state, reasons=seen.reasons)
-
-    def markets(self) -> tuple[views.MarketView, ...]:
-        return tuple(map(_market, self._market.markets(self._engine.clock.now())))
+        markets = self._market.markets(self._engine.clock.now())
+        return {
+            "health": views.HealthView(state=seen.state, reasons=seen.reasons),
+            "markets": tuple(map(_market, markets)),
+            "alerts": channel_views(await self._deliveries.counts(), self._deliveries.channels),
+        }
 
     async def _look(self) -> Vitals:
         floor = self._engine.settings.monitors.health.disk_floor
         status = await self._status()
-        return await vitals(self._engine, status, status.readiness, self._started_at(), floor)
+        seen = await vitals(self._engine, status, status.readiness, self._started_at(), floor)
+        return replace(seen, troubles=(*seen.troubles, *await self._deliveries.troubles()))
 
     async def _ping(self) -> None:
         """A ping that fails harms nothing, and is said once an hour."""
@@ -147,6 +161,24 @@ class Watching:
         watched = self._engine.symbol(symbol)
         ageing = ageing_of(watched, self._engine.calendars.calendar, in_market_time=True)
         return ageing.between(at, max(at, self._engine.clock.now()))
+
+
+def channel_views(counts: Mapping[str, ChannelCounts], configured: Collection[str]) -> tuple[views.ChannelView, ...]:
+    return tuple(
+        views.ChannelView(
+            channel=name,
+            configured=name in configured,
+            waiting=seen.waiting,
+            delivered_at=_iso(seen.delivered_at),
+            failing_since=_iso(seen.since),
+            said=seen.said,
+        )
+        for name, seen in counts.items()
+    )
+
+
+def _iso(at: Instant | None) -> str | None:
+    return None if at is None else to_iso_seconds(at)
 
 
 def _market(state: MarketState) -> views.MarketView:

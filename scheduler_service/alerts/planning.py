@@ -1,14 +1,18 @@
-"""When a notice is told, and whether: quiet hours, cool-down, pauses between tries. Pure."""
+"""When a notice is told, and whether: quiet hours, pauses between tries, the flood. Pure."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from scheduler_service.clock import DAY, HOUR, SECOND
 from scheduler_service.windows import parse_window
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from scheduler_service.clock import Instant, Micros
+    from scheduler_service.stores.delivery_store import Standing
 
 LONGEST_PAUSE: Micros = HOUR
 GIVEN_UP_AFTER: Micros = 3 * DAY
@@ -29,3 +33,45 @@ def pause_after(tries: int, chance: float) -> Micros:
     """Full jitter: a share (``chance``, 0 to 1) of one second doubled with every try, at most an hour; never none."""
     longest = min(LONGEST_PAUSE, SECOND << min(tries, 30))
     return max(SECOND // 2, round(longest * chance))
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """``until`` None: nothing waits."""
+
+    until: Instant | None
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    notice_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class SumUp:
+    """All that is due and not critical becomes one message, the last that the hour has room for."""
+
+
+def next_step(standing: Standing, most_per_hour: int | None, now: Instant) -> Wait | Send | SumUp:
+    """What a channel is to do. It is told in order, and what it did not take is tried again before anything else. Of a
+    flood, what is still being queued is awaited: it belongs to what is summed up.
+    """
+    if standing.backing_off_until is not None and standing.backing_off_until > now:
+        return Wait(standing.backing_off_until)
+    room = None if most_per_hour is None else most_per_hour - len(standing.sent)
+    if room is not None and room <= 0:
+        if standing.critical is not None:
+            return Send(standing.critical)
+        if standing.first is None:
+            return Wait(standing.next_due)
+        again = standing.sent[-room] + HOUR
+        return Wait(again if standing.next_due is None else min(again, standing.next_due))
+    if room == 1 and standing.to_sum_up > 1 and not standing.has_digest:
+        return Wait(now + SECOND) if standing.more_to_come else SumUp()
+    return Wait(standing.next_due) if standing.first is None else Send(standing.first)
+
+
+def digest_words(counts: Mapping[str, int]) -> str:
+    """``and 412 more: 400 risk.breach, 12 news.high_impact; see ...``; ``counts``: by event."""
+    each = ", ".join(f"{n:,} {event}" for event, n in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
+    return f"and {sum(counts.values()):,} more: {each}; see: scheduler-service history --strategy"

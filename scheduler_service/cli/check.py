@@ -53,7 +53,7 @@ def check(paths: Sequence[Path], *, as_json: bool, clock: Clock | None = None, c
     """
     now = (clock or SystemClock()).now()
     try:
-        settings = settings_of(paths)
+        settings = settings_of(paths, to_run=True)
         known = _known(settings, now)
     except ConfigurationError as error:
         if not as_json:

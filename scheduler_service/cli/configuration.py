@@ -13,9 +13,11 @@ import click
 from pydantic import BaseModel, SecretStr
 
 from scheduler_service import estimate
+from scheduler_service.alerts.apprise_channel import unusable
+from scheduler_service.alerts.channels import is_webhook
 from scheduler_service.cli.terminal import line
 from scheduler_service.clients.base import discover as discover_clients
-from scheduler_service.errors import ConfigurationError
+from scheduler_service.errors import ConfigurationError, Problem
 from scheduler_service.redaction import escape, register_secret
 from scheduler_service.settings.explain import closest, did_you_mean
 from scheduler_service.settings.load import Found, find_config, find_data_dir, load
@@ -36,15 +38,16 @@ def find(given: Sequence[Path]) -> Found:
     return find_config(given, os.environ, Path.cwd())
 
 
-def settings_of(given: Sequence[Path]) -> Settings:
-    """The settings; says on standard error which configuration that is, where no one named it.
+def settings_of(given: Sequence[Path], *, to_run: bool = False) -> Settings:
+    """The settings; says on standard error which configuration that is, where no one named it. ``to_run``: what would
+    keep ``run`` from starting is refused.
 
     Raises ``ConfigurationError``.
     """
     found = find(given)
     if not given:
         click.echo(found.sentence, err=True)
-    return read(found)
+    return settings_to_run(found) if to_run else read(found)
 
 
 def settings_to_look(given: Sequence[Path]) -> Settings:
@@ -103,6 +106,23 @@ def read(found: Found, environ: Mapping[str, str] = os.environ) -> Settings:
     settings = load(found.paths, environ, providers=providers, sources=source_providers())
     for secret in secrets_in([getattr(settings, field.name) for field in fields(settings)]):
         register_secret(secret)
+    return settings
+
+
+def settings_to_run(found: Found) -> Settings:
+    """As ``read``; also refuses channels of alerts that what is installed cannot use.
+
+    Not to be called where a loop runs. Raises ``ConfigurationError``.
+    """
+    settings = read(found)
+    written = {n: url.get_secret_value() for n, url in enumerate(settings.alerts.urls)}
+    others = [n for n, url in written.items() if not is_webhook(url)]
+    problems = []
+    for number, (wrong, right) in unusable([written[n] for n in others]).items():
+        path = f"alerts.urls[{others[number]}]"
+        problems.append(Problem(settings.line_of(path), path, wrong, right))
+    if problems:
+        raise ConfigurationError(problems)
     return settings
 
 

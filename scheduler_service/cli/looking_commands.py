@@ -12,7 +12,7 @@ from scheduler_service.cli.arguments import STATUSES, TIMES, as_json
 
 def register_looks(cli: click.Group) -> None:
     """Adds them to the program's commands."""
-    for command in (show, status, history, freshness, why, budget, schema):
+    for command in (show, status, history, freshness, why, budget, doctor, schema):
         cli.add_command(command)
 
 
@@ -109,6 +109,20 @@ def budget(paths: tuple[Path, ...], as_json: bool) -> int:
     from scheduler_service.cli.budget import budget as show_budget
 
     return show_budget(paths, as_json=as_json)
+
+
+@click.command()
+@click.option("--alert", is_flag=True, help="Also send a test to each channel of alerts.urls, now.")
+@as_json
+@click.pass_obj
+def doctor(paths: tuple[Path, ...], alert: bool, as_json: bool) -> int:
+    """Look whether all is well, and say what is not, and what to do.
+
+    No upstream is asked. Works beside the running service and without one. Exit code 1 when something is wrong.
+    """
+    from scheduler_service.cli.doctor import doctor as look_at_everything
+
+    return look_at_everything(paths, alert=alert, as_json=as_json)
 
 
 @click.command()

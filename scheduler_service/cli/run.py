@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from scheduler_service import log_setup
-from scheduler_service.cli.configuration import find, read
+from scheduler_service.cli.configuration import find, settings_to_run
 from scheduler_service.clock import SystemClock
 from scheduler_service.reloading import Configured, ReloadingService, set_up_log, with_token
 from scheduler_service.supervisor import Supervisor
@@ -41,4 +41,4 @@ async def _serve(configured: Configured, paths: Sequence[Path]) -> int:
 def _read(paths: Sequence[Path]) -> Configured:
     """The configuration as it is now. Raises ``ConfigurationError``."""
     found = find(paths)
-    return with_token(read(found), found.sentence)
+    return with_token(settings_to_run(found), found.sentence)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from scheduler_service.web.views import BackupView, MarketView, ProviderState, Readiness, Status
+    from scheduler_service.web.views import BackupView, ChannelView, MarketView, ProviderState, Readiness, Status
 
 SLOTS_SHOWN = 8
 
@@ -51,6 +51,19 @@ def _market(market: MarketView) -> str:
     return f"{market.exchange} {state}{until}{f' ({market.note})' if market.note else ''}"
 
 
+def _channel(channel: ChannelView) -> str:
+    """``webhook hooks.example.com: 3 wait (it answered 503), failing since ..., last delivered ...``."""
+    parts = [f"{channel.waiting:,} waiting"]
+    if channel.said:
+        parts[0] += f" ({channel.said})"
+    if not channel.configured:
+        parts.append("not named by alerts.urls any more")
+    if channel.failing_since:
+        parts.append(f"failing since {channel.failing_since}")
+    parts.append(f"last delivered {channel.delivered_at}" if channel.delivered_at else "nothing delivered so far")
+    return f"{channel.channel}: {', '.join(parts)}"
+
+
 def print_status(said: Status) -> None:
     up = span(from_iso(said.now) - from_iso(said.started_at))
     state = "degraded" if said.readiness.ready and said.problems else said.readiness.state
@@ -70,6 +83,8 @@ def print_status(said: Status) -> None:
         until = f"until {pause.until}" if pause.until else "until someone resumes"
         why = f": {pause.reason}" if pause.reason else ""
         line(f"Paused: {pause.schedule_id or 'everything'} since {pause.since}, {until}{why}")
+    for channel in said.alerts:
+        line(f"Alerts: {_channel(channel)}")
     if said.backup is not None:
         line(_backup(said.backup))
     if not said.readiness.ready:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from scheduler_service.clock import SECOND
+from scheduler_service.clock import SECOND, to_iso_seconds
 from scheduler_service.errors import StoreError
-from scheduler_service.models import Event
+from scheduler_service.models import Event, Notice
 from scheduler_service.stores import monitor_store, notice_store
+from scheduler_service.stores.monitor_store import MonitorState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from scheduler_service.clock import Clock, Instant, Micros
-    from scheduler_service.models import Notice, Publish
+    from scheduler_service.models import Publish
     from scheduler_service.stores.database import Connection, Ledger
-    from scheduler_service.stores.monitor_store import MonitorState
 
 S = TypeVar("S")
+_LOOKS = "looks"
+"""Under which it is kept which monitor cannot look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class Monitor(Protocol[S]):
 
 
 class Watch(Generic[S]):
-    """One monitor at work. One that fails says so once, and goes on."""
+    """One monitor at work. One that fails tells so once, also over restarts, and goes on."""
 
     def __init__(
         self, monitor: Monitor[S], ledger: Ledger, clock: Clock, publish: Publish, noticed: Callable[[], None]
@@ -57,19 +60,27 @@ class Watch(Generic[S]):
         self._clock = clock
         self._publish = publish
         self._noticed = noticed
+        self._seen_to_work = False
         self.problem: str | None = None
         """Why it could not look the last time."""
 
     async def look_forever(self) -> None:
         while True:
-            try:
-                await self.look()
-                self.problem = None
-            except StoreError:
-                pass  # the ledger says so itself
-            except Exception as error:
-                self._fail(f"the {self._monitor.name} monitor cannot look: {type(error).__name__}: {error}")
+            with suppress(StoreError):  # the ledger says so itself
+                await self._look_or_fail()
             await self._clock.sleep(self._monitor.rest(self._clock.now()) / SECOND)
+
+    async def _look_or_fail(self) -> None:
+        try:
+            await self.look()
+        except StoreError:
+            raise
+        except Exception as error:
+            await self._fail(f"the {self._monitor.name} monitor cannot look: {type(error).__name__}: {error}")
+            return
+        self.problem = None
+        if not self._seen_to_work:
+            await self._works()
 
     async def look(self) -> None:
         """Once. Nothing is written while nothing changes."""
@@ -95,10 +106,42 @@ class Watch(Generic[S]):
             told |= bool(notice_store.add(conn, change.notices, now))
         return told
 
-    def _fail(self, problem: str) -> None:
-        if self.problem != problem:
-            self._publish(Event("monitor.failed", problem, {"monitor": self._monitor.name}, "ERROR"))
-        self.problem = problem
+    async def _fail(self, problem: str) -> None:
+        """Where the ledger cannot be written the log hears of it all the same, once a process."""
+        before, self.problem, self._seen_to_work = self.problem, problem, False
+        try:
+            told = await self._ledger.run(partial(self._note_failure, problem=problem, now=self._clock.now()))
+        except StoreError:
+            if before is None:
+                self._publish(Event("monitor.failed", problem, {"monitor": self._monitor.name}, "ERROR"))
+            raise
+        if told:
+            self._noticed()
+
+    async def _works(self) -> None:
+        if await self._ledger.run(partial(self._note_work, now=self._clock.now())):
+            self._noticed()
+        self._seen_to_work = True
+
+    def _note_failure(self, conn: Connection, problem: str, now: Instant) -> bool:
+        name = self._monitor.name
+        if name in _believable(monitor_store.states(conn, _LOOKS), now):
+            return False
+        monitor_store.put(conn, _LOOKS, name, MonitorState("failing", now, now, {}))
+        return bool(notice_store.add(conn, [_of_itself(name, "monitor.failed", problem, "ERROR", now)], now))
+
+    def _note_work(self, conn: Connection, now: Instant) -> bool:
+        name = self._monitor.name
+        if name not in monitor_store.states(conn, _LOOKS):
+            return False
+        monitor_store.forget(conn, _LOOKS, name)
+        said = f"the {name} monitor looks again"
+        return bool(notice_store.add(conn, [_of_itself(name, "monitor.works_again", said, "INFO", now)], now))
+
+
+def _of_itself(monitor: str, event: str, said: str, level: str, now: Instant) -> Notice:
+    key = f"{event}:{monitor}@{to_iso_seconds(now)}"
+    return Notice(key, event, said, {"monitor": monitor}, level=level, is_alert=True)
 
 
 def _believable(states: Mapping[str, MonitorState], now: Instant) -> dict[str, MonitorState]:

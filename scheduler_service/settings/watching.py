@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator
 
 from scheduler_service.clock import HOUR, MINUTE
 from scheduler_service.exchanges import find_exchange
@@ -13,13 +15,37 @@ from scheduler_service.settings.section import LocalPath, Section
 from scheduler_service.settings.units import Duration, Size
 from scheduler_service.windows import parse_window
 
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://\S", re.IGNORECASE)
+
+
+def _names_a_host(url: SecretStr) -> SecretStr:
+    """What is wrong is said without the address, which may hold a secret."""
+    try:
+        parts = urlsplit(url.get_secret_value())
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError("this is not a URL; write one such as https://hooks.example.com/...") from None
+    if parts.scheme not in ("http", "https") or not host or any(c.isspace() for c in url.get_secret_value()):
+        raise ValueError("this is no address of the web; write https:// or http:// with a host behind it")
+    return url
+
+
+def _is_a_channel(url: SecretStr) -> SecretStr:
+    if not _SCHEME.match(url.get_secret_value()):
+        raise ValueError("this is no channel; write a webhook, https://..., or what apprise knows, as mailto://...")
+    try:
+        scheme = urlsplit(url.get_secret_value()).scheme
+    except ValueError:
+        raise ValueError("this is not a URL; write [ and ] in a password as %5B and %5D") from None
+    return _names_a_host(url) if scheme in ("http", "https") else url
+
 
 class HealthMonitor(Section):
     every: Duration = Field(default=MINUTE, gt=0)
     """How often it looks."""
     disk_floor: Size = 500_000_000
     """Less free space than this is a problem."""
-    ping_url: SecretStr | None = None
+    ping_url: Annotated[SecretStr, AfterValidator(_names_a_host)] | None = None
     """Asked while all is well, so that silence is noticed elsewhere."""
 
 
@@ -74,21 +100,14 @@ class Backup(Section):
 class Alerts(Section):
     """What is told to people elsewhere. See [watching.md](watching.md)."""
 
-    urls: tuple[SecretStr, ...] = ()
-    """Webhooks, `https://...`: each alert is posted there as JSON."""
+    urls: tuple[Annotated[SecretStr, AfterValidator(_is_a_channel)], ...] = ()
+    """Channels: webhooks, `https://...`, where each alert is posted as JSON; and what apprise knows, as `mailto://...`."""
     cool_down: Duration = HOUR
     """Another of the same event and symbol is not told within this time, unless it is of another limit or worse."""
+    most_per_hour: int | None = Field(default=30, ge=1)
+    """To each channel; what is beyond is summed up in one message, but for what is critical. null: no limit."""
     quiet_hours: str | None = None
     """`22:00-07:00`, by `service.timezone`: what is noticed then is told at their end, unless it is critical."""
-
-    @field_validator("urls")
-    @classmethod
-    def _are_webhooks(cls, urls: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-        for url in urls:
-            parts = urlsplit(url.get_secret_value())
-            if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise ValueError("an alert's url begins with https:// or http:// and names a host")
-        return urls
 
     @field_validator("quiet_hours")
     @classmethod

@@ -44,6 +44,12 @@ _NOTICES = (
 )
 """Version 3 had an outbox that nobody wrote to."""
 
+_FIND_WHAT_WAS_TOLD = (
+    "CREATE INDEX outbox_like ON outbox (event, symbol, created_at)",
+    "CREATE INDEX delivery_ended ON delivery (channel, ended_at)",
+)
+"""Version 4 looked through all notices for each that was to be told."""
+
 
 def _statements(statements: Sequence[str]) -> Callable[[Connection], None]:
     def step(conn: Connection) -> None:
@@ -57,5 +63,6 @@ MIGRATIONS: dict[int, Callable[[Connection], None]] = {
     1: _statements(_KEEP_ENDED_PAUSES),
     2: _statements(_SET_DOUBTFUL_ASIDE),
     3: _statements(_NOTICES),
+    4: _statements(_FIND_WHAT_WAS_TOLD),
 }
 """From version N to N + 1, keyed by N."""

@@ -23,13 +23,15 @@ outbox = Table(
     instant("handled_at"),
     sqlite_autoincrement=True,
 )
+Index("outbox_like", outbox.c.event, outbox.c.symbol, outbox.c.created_at)
 UNHANDLED = text("handled_at IS NULL")
 UNLOGGED = text("logged_at IS NULL")
 Index("outbox_unhandled", outbox.c.id, sqlite_where=UNHANDLED, postgresql_where=UNHANDLED)
 Index("outbox_unlogged", outbox.c.id, sqlite_where=UNLOGGED, postgresql_where=UNLOGGED)
 
 # A notice on its way to one channel (`channel`: a name that does not tell its address). It ends with `ended_at` and
-# how: delivered, or held back by cool-down, or given up. `said` is why it is still here, or was held back.
+# how: delivered, or held back by cool-down, or summed up with others, or given up. `said` is why it is still here, or
+# by which key it was summed up.
 delivery = Table(
     "delivery",
     metadata,
@@ -42,6 +44,7 @@ delivery = Table(
     instant("tried_at"),
     instant("ended_at"),
 )
+Index("delivery_ended", delivery.c.channel, delivery.c.ended_at)
 WAITING_DELIVERY = text("ended_at IS NULL")
 Index(
     "delivery_waiting",

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import orjson
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, insert, select, update
 
 from scheduler_service.models import Notice
-from scheduler_service.stores.notice_schema import UNHANDLED, UNLOGGED, outbox
+from scheduler_service.stores.notice_schema import UNHANDLED, UNLOGGED, delivery, outbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from sqlalchemy import Row
 
     from scheduler_service.clock import Instant
+
+_WITH_A_TIME = "%@____-__-__T__:__:%Z"
+_KNOWN = select(outbox.c.id).where(outbox.c.key == bindparam("its_key"))
+_ADD = insert(outbox)
+_newer = outbox.alias("newer")
+_same = _newer.c.symbol.is_not_distinct_from(outbox.c.symbol)
+_NOTHING = b"null"
+"""The facts of a notice of which the key alone is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +40,19 @@ def add(conn: Connection, notices: Iterable[Notice], now: Instant) -> list[Notic
     """Writes down those whose key is new, in the transaction of what they were noticed in; returns them."""
     new = []
     for notice in notices:
-        if conn.execute(select(outbox.c.id).where(outbox.c.key == notice.key)).first() is not None:
+        if conn.execute(_KNOWN, {"its_key": notice.key}).first() is not None:
             continue
-        conn.execute(
-            insert(outbox).values(
-                key=notice.key,
-                event=notice.event,
-                level=notice.level,
-                message=notice.message,
-                symbol=notice.symbol,
-                facts=orjson.dumps(notice.facts),
-                is_alert=notice.is_alert,
-                created_at=now,
-            )
-        )
+        values = {
+            "key": notice.key,
+            "event": notice.event,
+            "level": notice.level,
+            "message": notice.message,
+            "symbol": notice.symbol,
+            "facts": orjson.dumps(notice.facts),
+            "is_alert": notice.is_alert,
+            "created_at": now,
+        }
+        conn.execute(_ADD, values)
         new.append(notice)
     return new
 
@@ -86,6 +93,24 @@ def note_handled(conn: Connection, ids: Sequence[int], now: Instant) -> None:
 
 def notice(conn: Connection, notice_id: int) -> NoticeRow:
     return _row(conn.execute(select(outbox).where(outbox.c.id == notice_id)).one())
+
+
+def prune(conn: Connection, before: Instant, most: int = 500) -> int:
+    """Of what was noticed before then, and is logged, handled and delivered, the words and the deliveries go; returns
+    how many rows that were. A key that ends in a time comes never again, and goes with its row, unless it is the last
+    of its event and symbol, by which the next is told from a repetition; every other stays.
+    """
+    waits = select(delivery.c.notice_id).where(delivery.c.notice_id == outbox.c.id, delivery.c.ended_at.is_(None))
+    done = (outbox.c.logged_at.is_not(None), outbox.c.handled_at.is_not(None), ~exists(waits))
+    old = select(outbox.c.id).where(outbox.c.created_at < before, outbox.c.facts != _NOTHING, *done)
+    ids = list(conn.execute(old.order_by(outbox.c.id).limit(most)).scalars())
+    if not ids:
+        return 0
+    conn.execute(delete(delivery).where(delivery.c.notice_id.in_(ids)))
+    is_followed = exists(select(_newer.c.id).where(_newer.c.event == outbox.c.event, _same, _newer.c.id > outbox.c.id))
+    conn.execute(delete(outbox).where(outbox.c.id.in_(ids), outbox.c.key.like(_WITH_A_TIME), is_followed))
+    conn.execute(update(outbox).where(outbox.c.id.in_(ids)).values(message="", facts=_NOTHING))
+    return len(ids)
 
 
 def _row(found: Row[tuple[object, ...]]) -> NoticeRow:

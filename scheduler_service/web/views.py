@@ -145,6 +145,19 @@ class MarketView(Record):
     note: str = ""
 
 
+class ChannelView(Record):
+    """Where alerts go: how many wait, and why the oldest does. ``failing_since``: it does not take them since then.
+    Not ``configured``: what waits for it is given up after three days.
+    """
+
+    channel: str
+    configured: bool = True
+    waiting: int = 0
+    delivered_at: str | None = None
+    failing_since: str | None = None
+    said: str | None = None
+
+
 class Status(Record):
     """The whole state in one look. ``problems`` are sentences; none of them: not degraded. ``warnings`` are sentences
     of what is less exact than it could be.
@@ -168,6 +181,7 @@ class Status(Record):
     backup: BackupView | None = None
     health: HealthView | None = None
     markets: tuple[MarketView, ...] = ()
+    alerts: tuple[ChannelView, ...] = ()
     problems: tuple[str, ...]
     warnings: tuple[str, ...] = ()
 

@@ -13,6 +13,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from scheduler_service.alerts.apprise_channel import NEEDED
 from scheduler_service.clock import BUILT_AT, from_iso
 
 if TYPE_CHECKING:
@@ -205,8 +206,10 @@ def test_a_lock_pins_everything_by_hash_and_names_no_address(path: Path) -> None
 def test_the_locks_hold_what_the_project_asks_for() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     runtime, dev = locked(ROOT / "requirements/runtime.txt"), locked(ROOT / "requirements/dev.txt")
-    groups = project["dependency-groups"]
+    alerts = locked(ROOT / "requirements/alerts.txt")
+    groups, extra = project["dependency-groups"], project["project"]["optional-dependencies"]["alerts"]
     wanted = [
+        *((lock, text) for lock in (alerts, dev) for text in extra),
         *((runtime, text) for text in [*project["project"]["dependencies"], *groups["build"]]),
         *((dev, text) for text in [*project["project"]["dependencies"], *groups["dev"]] if isinstance(text, str)),
     ]
@@ -215,4 +218,5 @@ def test_the_locks_hold_what_the_project_asks_for() -> None:
         version = lock.get(canonicalize_name(requirement.name))
         assert version is not None, f"{requirement}: run make lock"
         assert requirement.specifier.contains(version), f"{requirement}: run make lock"
-    assert runtime.items() <= dev.items(), "the two locks disagree: run make lock"
+    assert runtime.items() <= alerts.items() <= dev.items(), "the locks disagree: run make lock"
+    assert extra == [NEEDED], "what `check` says to install is what the extra installs"

@@ -30,7 +30,7 @@ watchlist: [FINE, REFUSED, SLOW]
 domains: {{news: {{sources: [{{use: feeds, fresh_for: 1m}}]}}}}
 schedules: [{{id: news, domain: news, trigger: {{every: 1h}}}}]
 monitors: {{health: {{ping_url: "https://ping.invalid/{secret}"}}}}
-alerts: {{urls: ["https://hook.invalid/{secret}"]}}
+alerts: {{urls: ["https://hook.invalid/{secret}", "json://127.0.0.1:9/{secret}"]}}
 """
 
 

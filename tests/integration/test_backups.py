@@ -21,6 +21,8 @@ from scheduler_service.backups.making import BackupFailed, Maker, Progress
 from scheduler_service.backups.restore import open_archive, verified
 from scheduler_service.backups.rotation import parse_name
 from scheduler_service.clock import DAY, HOUR, MINUTE
+from scheduler_service.errors import StoreError
+from scheduler_service.stores import notice_store
 from scheduler_service.stores.schema import meta
 from scheduler_service.stores.snapshot import PAGES_PER_STEP
 from tests.backup_support import Heard, answered, lived_in, settings_in
@@ -221,9 +223,43 @@ async def test_missed_slots_are_caught_up_once(tmp_path: Path) -> None:
         assert len(heard.names) == 3
 
 
-async def test_a_backup_that_fails_is_told_and_tried_again_in_an_hour(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def noticed(ledger: Ledger) -> list[str]:
+    return [f"{row.notice.event} {row.notice.level}" for row in await ledger.read(notice_store.unhandled)]
+
+
+async def test_a_backup_that_fails_is_told_once_over_restarts_and_tried_again_in_an_hour(tmp_path: Path) -> None:
+    settings, clock = settings_in(tmp_path, NIGHTLY), FakeClock()
+    heard = Heard()
+    woken: list[int] = []
+    async with lived_in(settings) as ledger:
+
+        def started() -> BackupScheduler:
+            return BackupScheduler(settings, ledger, clock, heard, noticed=lambda: woken.append(1))
+
+        await started().look()
+        clock.advance(DAY)
+        (tmp_path / "data/backups").write_text("in the way")
+        backups = started()
+        for _ in range(3):
+            await backups.look()
+            clock.advance(MINUTE)
+        assert (await noticed(ledger), heard.names, len(woken)) == (["backup.failed ERROR"], [], 1)
+        assert backups.problem is not None
+        await started().look()
+        assert heard.names == ["backup.failed"], "a second failure is a line of the log"
+        (tmp_path / "data/backups").unlink()
+        clock.advance(HOUR)
+        backups = started()
+        await backups.look()
+        assert heard.names == ["backup.failed", "backup.completed"]
+        assert await noticed(ledger) == ["backup.failed ERROR", "backup.works_again INFO"]
+        assert backups.problem is None
+        clock.advance(DAY)
+        await backups.look()
+        assert len(await noticed(ledger)) == 2
+
+
+async def test_a_backup_that_fails_because_the_ledger_cannot_be_written_is_said_in_the_log(tmp_path: Path) -> None:
     settings, clock = settings_in(tmp_path, NIGHTLY), FakeClock()
     heard = Heard()
     async with lived_in(settings) as ledger:
@@ -231,16 +267,15 @@ async def test_a_backup_that_fails_is_told_and_tried_again_in_an_hour(
         await backups.look()
         clock.advance(DAY)
         (tmp_path / "data/backups").write_text("in the way")
-        for _ in range(3):
-            await backups.look()
-            clock.advance(MINUTE)
-        assert heard.names == ["backup.failed"]
-        assert backups.problem is not None
-        (tmp_path / "data/backups").unlink()
-        clock.advance(HOUR)
+
+        async def full(unit: object) -> None:
+            del unit
+            raise StoreError("the disk is full")
+
+        whole, ledger.run = ledger.run, full  # type: ignore[method-assign, assignment]
         await backups.look()
-        assert heard.names == ["backup.failed", "backup.completed"]
-        assert backups.problem is None
+        ledger.run = whole  # type: ignore[method-assign]
+        assert (heard.names, await noticed(ledger)) == (["backup.failed"], [])
 
 
 async def test_the_stop_of_the_service_breaks_a_backup_off(tmp_path: Path) -> None:

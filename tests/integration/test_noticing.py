@@ -10,10 +10,12 @@ from contextlib import closing, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
+from scheduler_service.clock import DAY, SECOND, to_iso_seconds
 from scheduler_service.models import Event, Notice
 from scheduler_service.noticing import NoticeReader
-from scheduler_service.stores import notice_store
+from scheduler_service.stores import delivery_store, notice_store
 from scheduler_service.stores.database import Ledger
+from scheduler_service.stores.delivery_store import DELIVERED, WAITING
 from scheduler_service.stores.strategy_log_store import StrategyLog
 from tests.ledger_support import open_ledger
 from tests.virtual_time import VirtualClock, run, run_until_killed
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from scheduler_service.clock import Instant
+    from scheduler_service.clock import Instant, Micros
     from scheduler_service.stores.database import Connection
     from scheduler_service.stores.notice_store import NoticeRow
 
@@ -52,7 +54,12 @@ class Witness:
 
 
 def reader(
-    ledger: Ledger, folder: Path, clock: VirtualClock, witness: Witness, pool: ThreadPoolExecutor
+    ledger: Ledger,
+    folder: Path,
+    clock: VirtualClock,
+    witness: Witness,
+    pool: ThreadPoolExecutor,
+    keep: Micros | None = None,
 ) -> NoticeReader:
     return NoticeReader(
         ledger=ledger,
@@ -61,6 +68,7 @@ def reader(
         queue=witness.queue,
         clock=clock,
         publish=witness.hear,
+        keep=keep,
     )
 
 
@@ -165,3 +173,65 @@ async def test_a_log_that_cannot_be_written_is_told_once_and_holds_up_no_deliver
             await mine.catch_up()
             assert not mine.problem
     assert logged(tmp_path / "log") == [notice.key for notice in NOTICES]
+
+
+async def test_what_was_told_long_ago_is_pruned_but_for_keys_that_guard_against_telling_it_again(
+    tmp_path: Path,
+) -> None:
+    clock, witness = VirtualClock(), Witness()
+    for_ever = [Notice(f"news.high_impact:A:{n}", "a.b", "words", {"n": n}) for n in range(600)]
+    timed = [Notice(f"risk.breach:A@{to_iso_seconds(clock.now() - n * SECOND)}", "c.d", "words") for n in range(3)]
+    last = Notice("e.f:A@2026-11-01T00:00:00Z", "e.f", "words", symbol="A")
+    waits = Notice("waits@2026-11-23T14:30:00Z", "c.d", "words", is_alert=True)
+    with ThreadPoolExecutor(1) as pool:
+        async with open_ledger(tmp_path / "ledger.sqlite") as ledger:
+
+            def unit(conn: Connection) -> None:
+                notice_store.add(conn, [*for_ever, *timed, last, waits], clock.now())
+                [row] = [row for row in notice_store.unhandled(conn, 1_000) if row.notice.key == waits.key]
+                delivery_store.add(conn, row, "hook", WAITING, clock.now(), clock.now())
+                done = notice_store.unhandled(conn, 1_000)[1]
+                delivery_store.add(conn, done, "hook", DELIVERED, clock.now(), clock.now())
+
+            await ledger.run(unit)
+            mine = reader(ledger, tmp_path / "log", clock, witness, pool, keep=90 * DAY)
+            await mine.catch_up()
+            await mine.prune()
+            assert len(logged(tmp_path / "log")) == 605
+            clock.pass_by(91 * DAY)
+            await ledger.run(lambda conn: notice_store.add(conn, NOTICES[:1], clock.now()))
+            await mine.catch_up()
+            await mine.prune()
+            await mine.prune()
+            with closing(sqlite3.connect(ledger.path)) as conn:
+                kept = conn.execute("SELECT key, message != '' FROM outbox ORDER BY id").fetchall()
+                deliveries = conn.execute("SELECT state FROM delivery").fetchall()
+            told = await ledger.run(lambda conn: notice_store.add(conn, for_ever[:2], clock.now()))
+    assert kept == [*((notice.key, 0) for notice in [*for_ever, last]), (waits.key, 1), (NOTICES[0].key, 1)], (
+        "all but the last c.d"
+    )
+    assert deliveries == [(WAITING,)]
+    assert told == []
+
+
+async def test_who_delivers_is_woken_once_what_was_queued_is_committed(tmp_path: Path) -> None:
+    path, clock, witness = tmp_path / "ledger.sqlite", VirtualClock(), Witness()
+    seen: list[int] = []
+
+    def queued() -> None:
+        with closing(sqlite3.connect(path)) as conn:
+            seen.extend(conn.execute("SELECT count(*) FROM outbox WHERE handled_at IS NOT NULL").fetchone())
+
+    with ThreadPoolExecutor(1) as pool:
+        async with open_ledger(path) as ledger:
+            await ledger.run(lambda conn: notice_store.add(conn, NOTICES, clock.now()))
+            await NoticeReader(
+                ledger=ledger,
+                log=StrategyLog(tmp_path / "log", pool),
+                react=witness.react,
+                queue=witness.queue,
+                queued=queued,
+                clock=clock,
+                publish=witness.hear,
+            ).catch_up()
+    assert seen == [len(NOTICES)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 from contextlib import closing
@@ -10,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from scheduler_service.clock import DAY, MINUTE, to_iso
+from scheduler_service.errors import StoreError
 from scheduler_service.models import Event, Notice
 from scheduler_service.monitors.base import Change, Watch
 from scheduler_service.monitors.risk import Limits
@@ -114,27 +116,51 @@ def test_what_a_clock_that_was_ahead_has_told_is_void(tmp_path: Path) -> None:
     assert outbox(path) == ["lamp.on", "lamp.on"]
 
 
-def test_a_look_that_fails_is_said_once_and_the_next_goes_on(tmp_path: Path) -> None:
-    lamp, events = Lamp(), []  # type: ignore[var-annotated]
+def test_a_monitor_that_cannot_look_is_told_once_over_restarts_and_again_when_it_can(tmp_path: Path) -> None:
+    path, clock, lamp = tmp_path / "ledger.sqlite", VirtualClock(), Lamp()
+    events: list[Event] = []
+    noticed: list[int] = []
+
+    async def life(clock: VirtualClock, *, fails: bool) -> None:
+        async with open_ledger(path) as ledger:
+            one = watch(lamp, ledger, clock, events, noticed)
+            lamp.fails = fails
+            work = asyncio.create_task(one.look_forever())
+            await clock.sleep(150)
+            assert (one.problem is not None) == fails
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+
+    for fails in (True, True, False, False, True):
+        run(partial(life, fails=fails), clock=clock)
+    told = ["monitor.failed", "lamp.on", "monitor.works_again", "monitor.failed"]
+    assert (outbox(path), len(noticed), events) == (told, 4, [])
+
+
+def test_a_monitor_that_cannot_look_is_said_in_the_log_where_the_ledger_cannot_be_written(tmp_path: Path) -> None:
+    lamp = Lamp()
+    events: list[Event] = []
 
     async def life(clock: VirtualClock) -> None:
-        import asyncio
-
         async with open_ledger(tmp_path / "ledger.sqlite") as ledger:
+
+            async def full(unit: object) -> None:
+                del unit
+                raise StoreError("the disk is full")
+
+            writes, ledger.run = ledger.run, full  # type: ignore[method-assign, assignment]
             one = watch(lamp, ledger, clock, events, [])
             lamp.fails = True
             work = asyncio.create_task(one.look_forever())
             await clock.sleep(150)
-            assert one.problem is not None
-            lamp.fails = False
+            ledger.run = writes  # type: ignore[method-assign]
             await clock.sleep(60)
-            assert not one.problem
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
 
     run(life)
     assert [event.name for event in events] == ["monitor.failed"]
-    assert outbox(tmp_path / "ledger.sqlite") == ["lamp.on"]
+    assert outbox(tmp_path / "ledger.sqlite") == ["monitor.failed"]
 
 
 def test_a_portfolio_is_judged_by_the_documents_and_read_anew_when_it_changes(tmp_path: Path) -> None:

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aiohttp import web
 
-from scheduler_service.alerts.webhooks import Webhooks
+from scheduler_service.alerts.deliveries import Deliveries
 from scheduler_service.clients.http import AiohttpTransport
 from scheduler_service.clock import DAY, HOUR, MINUTE, SECOND
+from scheduler_service.errors import StoreError
 from scheduler_service.models import Event, Notice
 from scheduler_service.settings.watching import Alerts
 from scheduler_service.stores import notice_store
-from scheduler_service.stores.delivery_store import DELIVERED, GIVEN_UP, SUPPRESSED
+from scheduler_service.stores.delivery_store import DELIVERED, GIVEN_UP, SUMMED_UP, SUPPRESSED, WAITING
 from scheduler_service.stores.notice_schema import delivery
 from tests.fakes import FakeClock
+from tests.integration.webhook_support import Hook, serving
 from tests.ledger_support import open_ledger
 
 if TYPE_CHECKING:
@@ -35,33 +34,12 @@ def notice(number: int, event: str = "risk.breach", symbol: str | None = "A", le
     return Notice(f"key-{number}", event, f"words {number}", {"n": str(number)}, symbol, level, is_alert=True)
 
 
-class Hook:
-    """A webhook. ``answers``: statuses to give, then 200; ``taken``: what it was sent, with its headers."""
-
-    def __init__(self) -> None:
-        self.answers: list[int | str] = []
-        self.headers: dict[str, str] = {}
-        self.taken: list[tuple[str, dict[str, Any]]] = []
-
-    async def take(self, request: web.Request) -> web.Response:
-        self.taken.append((request.headers["Idempotency-Key"], json.loads(await request.text())))
-        answer = self.answers.pop(0) if self.answers else 200
-        if answer == "drop":
-            assert request.transport is not None
-            request.transport.close()
-            return web.Response()
-        return web.Response(status=int(answer), headers=self.headers)
-
-    @property
-    def keys(self) -> list[str]:
-        return [key for key, _ in self.taken]
-
-
 class Bench:
     def __init__(self, ledger: Ledger, hook: Hook, base: str) -> None:
         self.ledger = ledger
         self.hook = hook
         self.base = base
+        self.port = base.rpartition(":")[2]
         self.clock = FakeClock()
         self.events: list[Event] = []
         self.transport = AiohttpTransport(("127.0.0.1",))
@@ -69,9 +47,9 @@ class Bench:
     def hear(self, event: Event) -> None:
         self.events.append(event)
 
-    def webhooks(self, *urls: str, **alerts: Any) -> Webhooks:
+    def webhooks(self, *urls: str, **alerts: Any) -> Deliveries:
         settings = Alerts.model_validate({"urls": urls or (f"{self.base}/T0/secret-token",), **alerts})
-        return Webhooks(
+        return Deliveries(
             settings,
             "UTC",
             sandbox=True,
@@ -81,10 +59,10 @@ class Bench:
             send=self.transport.send,
         )
 
-    async def tell(self, webhooks: Webhooks, *notices: Notice) -> None:
+    async def tell(self, webhooks: Deliveries, *notices: Notice) -> None:
         def unit(conn: Connection, now: Instant) -> None:
             notice_store.add(conn, notices, now)
-            rows = notice_store.unhandled(conn)
+            rows = notice_store.unhandled(conn, 5_000)
             webhooks.queue(conn, rows, now)
             notice_store.note_handled(conn, [row.id for row in rows], now)
 
@@ -106,22 +84,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         await bench.transport.close()
 
 
-@asynccontextmanager
-async def serving(hook: Hook) -> AsyncIterator[str]:
-    app = web.Application()
-    app.router.add_post("/{path:.*}", hook.take)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    server: Any = site._server
-    try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    finally:
-        await runner.cleanup()
-
-
-async def deliver(webhooks: Webhooks, times: int = 1) -> float:
+async def deliver(webhooks: Deliveries, times: int = 1) -> float:
     [name] = webhooks.channels
     rest = 0.0
     for _ in range(times):
@@ -270,3 +233,183 @@ async def test_killed_between_sending_and_noting_it_the_same_key_comes_twice_and
     await deliver(bench.webhooks(), 1)
     assert bench.hook.keys == ["key-1", "key-1"]
     assert await bench.states() == [DELIVERED]
+
+
+async def test_what_quiet_hours_hold_holds_up_nothing_that_is_critical(bench: Bench) -> None:
+    webhooks = bench.webhooks(quiet_hours="14:00-15:00")
+    await bench.tell(webhooks, notice(1), notice(2, event="health.changed", level="CRITICAL"))
+    await deliver(webhooks, 2)
+    assert bench.hook.keys == ["key-2"]
+
+
+async def test_what_was_sent_and_could_not_be_noted_is_noted_before_anything_is_sent_again(bench: Bench) -> None:
+    webhooks = bench.webhooks()
+    await bench.tell(webhooks, notice(1), notice(2, symbol="B"))
+
+    async def locked(unit: Callable[[Connection], Any]) -> Any:
+        del unit
+        raise StoreError("the ledger is locked")
+
+    whole, bench.ledger.run = bench.ledger.run, locked  # type: ignore[method-assign]
+    for _ in range(5):
+        with pytest.raises(StoreError):
+            await deliver(webhooks)
+    bench.ledger.run = whole  # type: ignore[method-assign]
+    await deliver(webhooks, 2)
+    assert bench.hook.keys == ["key-1", "key-2"]
+    assert await bench.states() == [DELIVERED, DELIVERED]
+
+
+def flood(first: int, last: int, **one: Any) -> list[Notice]:
+    return [notice(number, **{"symbol": f"S{number}", **one}) for number in range(first, last)]
+
+
+async def test_of_a_flood_the_first_come_alone_and_the_rest_in_one_message_but_what_is_critical_comes(
+    bench: Bench,
+) -> None:
+    webhooks = bench.webhooks(most_per_hour=5)
+    await bench.tell(webhooks, *flood(0, 600), *flood(600, 999, event="news.high_impact"))
+    await bench.tell(webhooks, notice(2000, symbol="C", level="CRITICAL"))
+    await deliver(webhooks, 20)
+    assert bench.hook.keys[:4] == [f"key-{n}" for n in range(4)]
+    [digest, critical] = bench.hook.taken[4:]
+    assert digest[0] == "alert.digest:webhook 127.0.0.1:PORT@2026-11-23T14:30:00Z".replace("PORT", bench.port)
+    assert digest[1]["message"] == (
+        "SANDBOX: and 995 more: 596 risk.breach, 399 news.high_impact; see: scheduler-service history --strategy"
+    )
+    assert digest[1]["facts"] == {"counts": {"news.high_impact": 399, "risk.breach": 596}}
+    assert critical[0] == "key-2000"
+    states = await bench.states()
+    assert (states.count(SUMMED_UP), states.count(DELIVERED)) == (995, 6)
+
+
+async def test_when_the_hour_is_over_what_came_in_it_is_summed_up_and_then_all_comes_alone_again(bench: Bench) -> None:
+    webhooks = bench.webhooks(most_per_hour=3)
+    await bench.tell(webhooks, *flood(0, 3))
+    await deliver(webhooks, 3)
+    bench.clock.advance(10 * MINUTE)
+    await bench.tell(webhooks, *flood(3, 8))
+    assert await deliver(webhooks, 2) == 50 * 60
+    assert len(bench.hook.keys) == 3
+    bench.clock.advance(50 * MINUTE)
+    await bench.tell(webhooks, *flood(8, 11))
+    await deliver(webhooks, 6)
+    assert bench.hook.keys == [f"key-{n}" for n in (0, 1, 2, 3, 4)] + [bench.hook.keys[5]]
+    assert "and 6 more: 6 risk.breach" in bench.hook.taken[5][1]["message"]
+
+
+async def test_after_an_outage_of_the_channel_what_waited_is_summed_up(bench: Bench) -> None:
+    webhooks = bench.webhooks(most_per_hour=3)
+    bench.hook.always = 503
+    for n in range(8):
+        await bench.tell(webhooks, *flood(n, n + 1))
+        await deliver(webhooks)
+        bench.clock.advance(2 * HOUR)
+    bench.hook.always, bench.hook.taken = 200, []
+    await deliver(webhooks, 6)
+    assert bench.hook.keys[:2] == ["key-0", "key-1"]
+    assert "and 6 more" in bench.hook.taken[2][1]["message"]
+    assert len(bench.hook.taken) == 3
+
+
+async def test_a_digest_that_did_not_arrive_comes_again_the_same_before_anything_else(bench: Bench) -> None:
+    webhooks = bench.webhooks(most_per_hour=1)
+    bench.hook.answers = [500]
+    await bench.tell(webhooks, *flood(0, 3))
+    await deliver(webhooks, 2)
+    await bench.tell(webhooks, *flood(3, 5))
+    bench.clock.advance(MINUTE)
+    await deliver(bench.webhooks(most_per_hour=1), 3)
+    [first, second] = bench.hook.taken
+    assert first == second
+    assert "and 3 more" in second[1]["message"]
+
+
+async def test_what_is_still_being_queued_belongs_to_what_is_summed_up(bench: Bench) -> None:
+    webhooks = bench.webhooks(most_per_hour=1)
+    await bench.tell(webhooks, *flood(0, 3))
+    await bench.ledger.run(lambda conn: notice_store.add(conn, flood(3, 4), bench.clock.now()))
+    assert await deliver(webhooks) == 1
+    await bench.tell(webhooks)
+    await deliver(webhooks, 2)
+    assert "and 4 more" in bench.hook.taken[0][1]["message"]
+
+
+async def test_what_was_summed_up_counts_as_told_for_the_cool_down(bench: Bench) -> None:
+    webhooks = bench.webhooks(most_per_hour=1)
+    await bench.tell(webhooks, *flood(0, 3))
+    await deliver(webhooks, 2)
+    await bench.tell(webhooks, notice(9, symbol="S2"))
+    assert (await bench.states())[-1] != WAITING
+
+
+async def test_what_waits_for_a_channel_that_is_named_no_more_waits_three_days_for_it_to_come_back(
+    bench: Bench,
+) -> None:
+    async with serving(good := Hook()) as other:
+        both = bench.webhooks(f"{bench.base}/a", f"{other}/b")
+        bench.hook.always = 500
+        await bench.tell(both, notice(1))
+        for name in both.channels:
+            await both.deliver(name)
+        alone = bench.webhooks(f"{other}/b")
+        await alone.give_up_orphans()
+        counts = await alone.counts()
+        [gone] = set(counts) - set(alone.channels)
+        assert counts[gone].waiting == 1
+        assert good.keys == ["key-1"]
+        bench.hook.always = 200
+        bench.clock.advance(DAY)
+        await bench.webhooks(f"{bench.base}/a", f"{other}/b").deliver(gone)
+        assert bench.hook.keys == ["key-1", "key-1"]
+        await bench.tell(both, notice(2))
+        bench.clock.advance(4 * DAY)
+        await alone.give_up_orphans()
+        assert gone not in await alone.counts()
+        assert [event.name for event in bench.events][-1] == "alert.given_up"
+
+
+async def test_a_channel_that_fails_for_an_hour_is_a_trouble_until_it_works_also_over_a_restart(bench: Bench) -> None:
+    webhooks = bench.webhooks()
+    bench.hook.always = 503
+    await bench.tell(webhooks, notice(1))
+    await deliver(webhooks)
+    assert await webhooks.troubles() == []
+    bench.clock.advance(HOUR)
+    webhooks = bench.webhooks()
+    await deliver(webhooks)
+    [trouble] = await webhooks.troubles()
+    assert trouble.endswith("does not take alerts (it answered 503), since 2026-11-23T14:30:00Z")
+    bench.hook.always = 200
+    bench.clock.advance(HOUR)
+    await deliver(webhooks)
+    assert await webhooks.troubles() == []
+    assert [event.name for event in bench.events] == ["alert.failed", "alert.works_again"]
+
+
+async def test_a_channel_that_refuses_is_a_trouble_for_a_day(bench: Bench) -> None:
+    webhooks = bench.webhooks()
+    bench.hook.always = 404
+    await bench.tell(webhooks, notice(1))
+    await deliver(webhooks)
+    assert "refuses alerts (it answered 404)" in (await webhooks.troubles())[0]
+    bench.clock.advance(DAY)
+    assert await webhooks.troubles() == []
+
+
+async def test_one_that_hangs_is_tried_again_and_holds_up_no_other(bench: Bench) -> None:
+    async with serving(good := Hook()) as other:
+        webhooks = bench.webhooks(f"{bench.base}/a", f"{other}/b")
+        hanging, works = webhooks.channels
+        bench.hook.hangs = asyncio.Event()
+        await bench.tell(webhooks, notice(1))
+        waits = asyncio.create_task(webhooks.deliver(hanging))
+        await webhooks.deliver(works)
+        assert good.keys == ["key-1"]
+        assert not waits.done()
+        waits.cancel()  # as a stop of the service does
+        await asyncio.gather(waits, return_exceptions=True)
+        bench.hook.hangs.set()
+        bench.hook.hangs = None
+        await bench.webhooks(f"{bench.base}/a", f"{other}/b").deliver(hanging)
+        assert bench.hook.keys == ["key-1", "key-1"]

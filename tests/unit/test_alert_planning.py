@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler_service.alerts.planning import LONGEST_PAUSE, pause_after, quiet_until
-from scheduler_service.alerts.webhooks import channel_name
-from scheduler_service.clock import SECOND, from_iso, to_iso
+from scheduler_service.alerts.channel import channel_names
+from scheduler_service.alerts.planning import (
+    LONGEST_PAUSE,
+    Send,
+    SumUp,
+    Wait,
+    digest_words,
+    next_step,
+    pause_after,
+    quiet_until,
+)
+from scheduler_service.clock import HOUR, MINUTE, SECOND, from_iso, to_iso
+from scheduler_service.stores.delivery_store import Standing
 
 NEW_YORK = "America/New_York"
 
@@ -40,4 +52,78 @@ def test_pauses_double_up_to_an_hour_and_are_never_none(tries: int, chance: floa
 
 
 def test_a_channel_is_named_without_what_may_be_secret() -> None:
-    assert channel_name(1, "https://user:pass@hooks.test:8443/T0/B1/token?key=x") == "webhook 1 (hooks.test)"
+    assert channel_names(
+        [
+            "https://user:pass@hooks.test:8443/T0/B1/token?key=x",
+            "https://hooks.test/other",
+            "tgram://123456789:token/1",
+            "TGRAM://987654321:token/2",
+            "http://[::1]/x",
+        ]
+    ) == ("webhook hooks.test:8443", "webhook hooks.test", "tgram", "tgram 2", "webhook [::1]")
+
+
+@given(
+    st.integers(1, 5),
+    st.lists(st.sampled_from(["one", "many", "critical", "hour"]), min_size=1, max_size=30),
+)
+def test_no_hour_brings_more_than_the_most_but_for_what_is_critical_and_everything_is_told(
+    most: int, happens: list[str]
+) -> None:
+    now, plain, critical, digests = 1_000 * HOUR, 0, 0, 0
+    sent: list[tuple[int, bool]] = []
+    told = 0
+    for what in [*happens, *(["hour"] * 100)]:
+        plain += {"one": 1, "many": 9}.get(what, 0)
+        critical += what == "critical"
+        now += HOUR if what == "hour" else MINUTE
+        while not isinstance(step := next_step(standing(now, plain, critical, digests, sent), most, now), Wait):
+            if isinstance(step, SumUp):
+                told, plain, digests = told + plain, 0, 1
+                continue
+            sent.append((now, step.notice_id == CRITICAL))
+            if step.notice_id == CRITICAL:
+                critical -= 1
+                told += 1
+            elif digests:
+                digests = 0
+            else:
+                plain, told = plain - 1, told + 1
+            within = [is_critical for at, is_critical in sent if at > now - HOUR]
+            assert len(within) <= most or within[-1], "beyond the most only what is critical comes"
+    assert told == sum({"one": 1, "many": 9, "critical": 1}.get(what, 0) for what in happens)
+
+
+PLAIN, CRITICAL = 1, 2
+
+
+def standing(now: int, plain: int, critical: int, digests: int, sent: list[tuple[int, bool]]) -> Standing:
+    return Standing(
+        sent=tuple(at for at, _ in sent if now - HOUR < at <= now),
+        first=PLAIN if plain or digests else CRITICAL if critical else None,
+        critical=CRITICAL if critical else None,
+        to_sum_up=plain,
+        has_digest=bool(digests),
+    )
+
+
+def test_a_channel_that_has_had_its_most_waits_until_the_hour_has_room_again() -> None:
+    full = Standing(sent=(10, 20, 30), first=1, to_sum_up=1)
+    assert next_step(full, 2, 40) == Wait(20 + HOUR)
+    assert next_step(full, 3, 40) == Wait(10 + HOUR)
+    assert next_step(full, 4, 40) == Send(1)
+    assert next_step(replace(full, next_due=50), 3, 40) == Wait(50)
+
+
+def test_what_backs_off_holds_up_its_channel_until_then() -> None:
+    assert next_step(Standing(first=2, backing_off_until=7), 30, 5) == Wait(7)
+    assert next_step(Standing(first=2, backing_off_until=5), 30, 5) == Send(2)
+
+
+def test_without_a_most_everything_comes_alone() -> None:
+    assert next_step(Standing(first=1, to_sum_up=10**6, sent=(1,) * 1_000), None, 5) == Send(1)
+
+
+def test_a_digest_says_how_many_there_were_of_each() -> None:
+    said = digest_words({"news.high_impact": 12, "risk.breach": 1400})
+    assert said == "and 1,412 more: 1,400 risk.breach, 12 news.high_impact; see: scheduler-service history --strategy"

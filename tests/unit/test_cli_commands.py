@@ -40,6 +40,7 @@ COMMANDS = [
     "freshness",
     "why",
     "budget",
+    "doctor",
     "schema",
     "simulate",
     "run-now",

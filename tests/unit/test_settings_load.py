@@ -110,6 +110,36 @@ def test_alerts_that_cannot_be_sent_are_told(tmp_path: Path, said: str) -> None:
         load_text(tmp_path, f"{SANDBOX}alerts: {said}\n")
 
 
+@pytest.mark.parametrize(
+    ("said", "wrong"),
+    [
+        ("[https://ok.test/x, SEKRIT]", "alerts.urls[1]: this is no channel; write a webhook, https://..., or what"),
+        ("['https:///SEKRIT']", "alerts.urls[0]: this is no address of the web; write https:// or http:// with a"),
+        ("['mailto://a:SE[KRIT@b.test']", "alerts.urls[0]: this is not a URL; write [ and ] in a password as %5B"),
+        ("['https://b.test:99999/SEKRIT']", "alerts.urls[0]: this is not a URL; write one such as https://"),
+    ],
+)
+def test_a_channel_has_the_form_of_one_and_is_not_repeated(tmp_path: Path, said: str, wrong: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"c.yaml:\d+:\d+ alerts.urls") as refused:
+        load_text(tmp_path, f"{SANDBOX}alerts:\n  urls: {said}\n")
+    assert wrong in str(refused.value)
+    assert "SEKRIT" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["ping.test/x", "ftp://SEKRIT", "https://", "https://a b/", "mailto://x"])
+def test_what_is_pinged_is_an_address_of_the_web(tmp_path: Path, url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"c.yaml:\d+:\d+ monitors.health.ping_url: this is no") as refused:
+        load_text(tmp_path, f"{SANDBOX}monitors: {{health: {{ping_url: '{url}'}}}}\n")
+    assert "SEKRIT" not in str(refused.value)
+
+
+def test_an_address_that_is_written_may_be_of_this_machine(tmp_path: Path) -> None:
+    text = "monitors: {health: {ping_url: 'http://127.0.0.1:8/x'}}\nalerts: {urls: ['http://[::1]:8/x']}\n"
+    loaded = load_text(tmp_path, f"{SANDBOX}{text}")
+    assert loaded.monitors.health.ping_url is not None
+    assert len(loaded.alerts.urls) == 1
+
+
 def test_defaults_need_no_line(tmp_path: Path) -> None:
     loaded = load_text(tmp_path, "watchlist: [AAPL]\n")
     assert (loaded.http.host, loaded.http.port, loaded.executor.concurrency) == ("127.0.0.1", 8321, 32)

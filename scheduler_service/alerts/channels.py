@@ -1,0 +1,33 @@
+"""From what is configured to channels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from scheduler_service.alerts.apprise_channel import AppriseChannel
+from scheduler_service.alerts.channel import WEBHOOK_SCHEMES, channel_names
+from scheduler_service.alerts.webhook import Webhook
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from scheduler_service.alerts.channel import Channel
+    from scheduler_service.calls import Limits, Request, Response
+    from scheduler_service.clock import Clock
+    from scheduler_service.settings.watching import Alerts
+
+
+def channels_of(
+    alerts: Alerts, send: Callable[[Request, Limits], Awaitable[Response]], clock: Clock
+) -> dict[str, Channel]:
+    """By name. ``send``: one request, by the rules of the house."""
+    names = channel_names(url.get_secret_value() for url in alerts.urls)
+    return {
+        name: Webhook(url, send, clock) if is_webhook(url.get_secret_value()) else AppriseChannel(url)
+        for name, url in zip(names, alerts.urls, strict=True)
+    }
+
+
+def is_webhook(url: str) -> bool:
+    return urlsplit(url).scheme in WEBHOOK_SCHEMES

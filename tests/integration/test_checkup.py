@@ -1,0 +1,164 @@
+"""What ``doctor`` finds in data directories of which something is wrong, and that it harms none."""
+
+from __future__ import annotations
+
+import json
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from scheduler_service.checkup import check_up, send_test_alerts
+from scheduler_service.cli.doctor import doctor
+from scheduler_service.clock import DAY, HOUR, MINUTE
+from scheduler_service.errors import ConfigurationError
+from scheduler_service.stores import delivery_store, notice_store
+from scheduler_service.stores.data_directory import DataDirectory
+from scheduler_service.stores.delivery_store import FAILING, WAITING
+from scheduler_service.stores.snapshot import note_backup_state
+from tests.backup_support import lived_in, noticed, settings_in
+from tests.fakes import FakeClock
+from tests.integration.webhook_support import Hook, serving
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from scheduler_service.settings.loaded import Settings
+    from scheduler_service.stores.database import Connection
+
+
+async def wrong(settings: Settings, clock: FakeClock | None = None) -> dict[str, str]:
+    """What is wrong, by what it is about."""
+    found = await check_up(settings, clock or FakeClock())
+    assert all(finding.said for finding in found)
+    return {finding.about: f"{finding.said}; {finding.todo}" for finding in found if not finding.is_fine}
+
+
+@asynccontextmanager
+async def at_rest(folder: Path, more: str = "") -> AsyncIterator[Settings]:
+    settings = settings_in(folder, more)
+    async with lived_in(settings):
+        pass
+    settings.service.data_dir.chmod(0o700)
+    yield settings
+
+
+async def test_where_nothing_has_run_all_is_well_and_nothing_is_made(tmp_path: Path) -> None:
+    assert await wrong(settings_in(tmp_path)) == {}
+    assert [path.name for path in tmp_path.iterdir()] == ["scheduler.yaml"]
+
+
+async def test_a_directory_that_was_lived_in_is_well_and_stays_as_it_is(tmp_path: Path) -> None:
+    async with at_rest(tmp_path) as settings:
+        before = {path: path.read_bytes() for path in settings.service.data_dir.rglob("*") if path.is_file()}
+        assert await wrong(settings) == {}
+        after = {path: path.read_bytes() for path in settings.service.data_dir.rglob("*") if path.is_file()}
+        assert after == before
+
+
+async def test_a_damaged_ledger_and_jobs_file_are_told(tmp_path: Path) -> None:
+    async with at_rest(tmp_path) as settings:
+        directory = DataDirectory(settings.service.data_dir)
+        directory.ledger.write_bytes(b"no database" * 1000)
+        directory.jobs.write_bytes(b"no database" * 1000)
+        found = await wrong(settings)
+        assert "restore a backup" in found["ledger"]
+        assert "restart the service" in found["jobs"]
+
+
+async def test_documents_without_their_ledger_are_told(tmp_path: Path) -> None:
+    async with at_rest(tmp_path) as settings:
+        DataDirectory(settings.service.data_dir).ledger.unlink()
+        assert "restore a backup, or move the documents away" in (await wrong(settings))["ledger"]
+
+
+async def test_a_directory_that_is_full_open_to_others_is_told(tmp_path: Path) -> None:
+    async with at_rest(tmp_path, "monitors: {health: {disk_floor: 9999999GB}}\n") as settings:
+        assert "make room there" in (await wrong(settings))["data directory"]
+    async with at_rest(tmp_path) as settings:
+        settings.service.data_dir.chmod(0o722)
+        assert "chmod 700" in (await wrong(settings))["data directory"]
+
+
+async def test_a_document_that_is_not_what_was_written_is_told(tmp_path: Path) -> None:
+    async with at_rest(tmp_path) as settings:
+        document = settings.service.data_dir / "documents/news/AAPL.json"
+        async with lived_in(settings) as ledger:
+            await ledger.run(published)
+            assert "news/AAPL.json: gone, or not as the ledger has them" in (await wrong(settings))["documents"]
+            document.unlink()
+            assert "news/AAPL.json: gone" in (await wrong(settings))["documents"]
+
+
+def published(conn: Connection) -> None:
+    columns = "domain, symbol, version, published_version, published_sha256, data, changed_at"
+    conn.exec_driver_sql(f"INSERT INTO document ({columns}) VALUES ('news', 'AAPL', 1, 1, x'00', x'7b7d', 1)")
+
+
+async def test_an_impossible_clock_is_told(tmp_path: Path) -> None:
+    clock = FakeClock()
+    clock.advance(-50 * 365 * DAY)
+    assert "set the clock" in (await wrong(settings_in(tmp_path), clock))["clock"]
+
+
+async def test_backups_that_fail_and_a_channel_that_does_are_told(tmp_path: Path) -> None:
+    clock = FakeClock()
+    async with at_rest(tmp_path, "alerts: {urls: ['http://127.0.0.1:9/SEKRIT']}\n") as settings:
+        async with lived_in(settings) as ledger:
+
+            def unit(conn: Connection) -> None:
+                note_backup_state(conn, json.dumps({"failing_since": clock.now()}))
+                noticed(conn, "key", 1)
+                row = notice_store.notice(conn, 1)
+                for channel in ("webhook 127.0.0.1:9", "tgram"):
+                    delivery_store.add(conn, row, channel, WAITING, clock.now(), clock.now())
+                delivery_store.note_trouble(conn, "webhook 127.0.0.1:9", FAILING, "it answered 503", clock.now())
+
+            await ledger.run(unit)
+        clock.advance(HOUR + MINUTE)
+        found = await check_up(settings, clock)
+        said = [finding.said for finding in found if not finding.is_fine]
+        assert [sentence.partition(",")[0] for sentence in said] == [
+            "none was made since 2026-11-23T14:30:00Z",
+            "webhook 127.0.0.1:9 does not take alerts since 2026-11-23T14:30:00Z (it answered 503); 1 wait",
+            "tgram: 1 wait",
+        ]
+
+
+async def test_a_test_alert_says_of_each_channel_whether_it_arrived(tmp_path: Path) -> None:
+    async with serving(good := Hook()) as base, serving(bad := Hook()) as other:
+        bad.always = 403
+        urls = f"alerts: {{urls: ['{base}/SEKRIT', '{other}/SEKRIT']}}\n"
+        told = await send_test_alerts(settings_in(tmp_path, urls), FakeClock())
+    assert [(one.arrived, one.said) for one in told] == [(True, None), (False, "it answered 403")]
+    assert good.keys == bad.keys == ["doctor.alert@2026-11-23T14:30:00Z"]
+    assert "SEKRIT" not in str(told)
+
+
+def test_its_exit_code_and_its_json_say_whether_all_is_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings_in(tmp_path)
+    files = [tmp_path / "scheduler.yaml"]
+    assert doctor(files, alert=False, as_json=True) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["fine"], said["alerts"]) == (True, None)
+    assert {"about": "configuration", "said": "it is valid", "todo": "", "fine": True} in said["findings"]
+    assert doctor(files, alert=True, as_json=False) == 1
+    assert "there is no channel to send it to" in capsys.readouterr().out
+    settings_in(tmp_path, "alerts: {urls: ['nosuch://SEKRIT']}\n")
+    assert doctor(files, alert=False, as_json=True) == 2
+    printed = capsys.readouterr().out
+    assert json.loads(printed)["problems"][0]["path"] == "alerts.urls[0]"
+    assert "SEKRIT" not in printed
+    with pytest.raises(ConfigurationError, match="apprise does not understand"):
+        doctor(files, alert=False, as_json=False)
+
+
+async def test_a_directory_that_is_held_by_one_who_does_not_answer_is_told(tmp_path: Path) -> None:
+    async with at_rest(tmp_path) as settings:
+        directory = DataDirectory(settings.service.data_dir)
+        directory.hold()
+        try:
+            assert "does not answer" in (await wrong(settings))["service"]
+        finally:
+            directory.release()
