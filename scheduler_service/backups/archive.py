@@ -15,24 +15,25 @@ from typing import IO, TYPE_CHECKING, NamedTuple, cast
 import zstandard
 
 from scheduler_service.backups.manifest import (
-    MOST_MANIFEST_BYTES,
-    MOST_MEMBERS,
     NAME,
     BackupRefused,
     Manifest,
     Member,
     Names,
+    longest_manifest,
     parse_manifest,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 CHUNK = 1 << 18
 LEVEL = 3
-MOST_UNPACKED = 64_000_000
+MOST_UNPACKED = 64_000_000_000
 MOST_RATIO = 200
-"""An archive unpacks to the former, and so many times its own size on top, at most."""
+"""A stranger's archive unpacks to the former, and so many times its own size on top, at most: it only has to be read
+through in bearable time, for nothing is unpacked where there is no room for what its manifest names.
+"""
 LARGEST_WINDOW = 1 << 23
 """Bytes that unpacking may hold."""
 
@@ -40,6 +41,7 @@ _BLOCK = tarfile.BLOCKSIZE
 _TRAILER = struct.Struct("<IIQ32s")
 _SKIPPABLE = 0x184D2A5B
 _LONGEST_PAX = 1 << 16
+_MOST_DIGITS = 19
 
 
 class ArchiveWriter:
@@ -49,22 +51,25 @@ class ArchiveWriter:
         self._file = file
         self._sha256 = hashlib.sha256()
         self._length = 0
+        self.unpacked = 0
+        """Bytes that reading it back unpacks."""
         self._packer = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compressobj()
         self._names = Names()
         self.members: list[Member] = []
 
-    def add(self, name: str, size: int, source: IO[bytes], passed: Callable[[int], None]) -> None:
-        """Exactly ``size`` bytes of the source. Raises ``OSError`` where it has not so many."""
+    def add(self, name: str, size: int, chunks: Iterable[bytes]) -> None:
+        """A member of exactly ``size`` bytes. Raises ``BackupRefused`` for a name that no reader would take, before
+        anything is written.
+        """
+        self._names.add(name)
         self._begin(name, size)
-        sha256, left = hashlib.sha256(), size
-        while left:
-            chunk = source.read(min(CHUNK, left))
-            if not chunk:
-                raise OSError(f"{name} became shorter while it was read")
+        sha256, written = hashlib.sha256(), 0
+        for chunk in chunks:
             sha256.update(chunk)
             self._write(chunk)
-            left -= len(chunk)
-            passed(len(chunk))
+            written += len(chunk)
+        if written != size:
+            raise ValueError(f"{name} has {written} bytes, not {size}")
         self._write(b"\0" * (-size % _BLOCK))
         self.members.append(Member(name=name, size=size, sha256=sha256.hexdigest()))
 
@@ -78,12 +83,12 @@ class ArchiveWriter:
         self._file.write(_TRAILER.pack(*trailer))
 
     def _begin(self, name: str, size: int) -> None:
-        self._names.add(name)
         info = tarfile.TarInfo(name)
         info.size, info.mode = size, 0o600
         self._write(info.tobuf(tarfile.PAX_FORMAT))
 
     def _write(self, data: bytes) -> None:
+        self.unpacked += len(data)
         self._put(self._packer.compress(data))
 
     def _put(self, packed: bytes) -> None:
@@ -117,12 +122,13 @@ class _Source:
         return chunk
 
 
-def verify(file: IO[bytes], passed: Callable[[int], None] = lambda size: None) -> Manifest:
-    """Reads an archive through, in little memory. ``passed`` hears of the bytes of the file that are done.
+def verify(file: IO[bytes], passed: Callable[[int], None] = lambda size: None, *, most: int | None = None) -> Manifest:
+    """Reads an archive through, in little memory. ``passed`` hears of the bytes of the file that are done. ``most``:
+    bytes that it unpacks to, where that is known.
 
     Raises ``BackupRefused``, with what is wrong with it.
     """
-    return _read(file, passed, lambda entry: _hash(entry.chunks))
+    return _read(file, passed, lambda entry: _hash(entry.chunks), most)
 
 
 def unpack(file: IO[bytes], take: Callable[[Entry], str], passed: Callable[[int], None]) -> Manifest:
@@ -130,7 +136,21 @@ def unpack(file: IO[bytes], take: Callable[[Entry], str], passed: Callable[[int]
     return _read(file, passed, take)
 
 
-def _read(file: IO[bytes], passed: Callable[[int], None], take: Callable[[Entry], str]) -> Manifest:
+def summing(tell: Callable[[int], None]) -> Callable[[int], None]:
+    """What hears of some bytes after others, and tells their sum."""
+    done = 0
+
+    def passed(size: int) -> None:
+        nonlocal done
+        done += size
+        tell(done)
+
+    return passed
+
+
+def _read(
+    file: IO[bytes], passed: Callable[[int], None], take: Callable[[Entry], str], most: int | None = None
+) -> Manifest:
     length, promised = _trailer(file)
     source = _Source(file, length, passed)
     unpacker = zstandard.ZstdDecompressor(max_window_size=LARGEST_WINDOW)
@@ -139,16 +159,16 @@ def _read(file: IO[bytes], passed: Callable[[int], None], take: Callable[[Entry]
     try:
         packed = cast("IO[bytes]", source)  # of which it only reads
         with unpacker.stream_reader(packed, read_size=CHUNK, read_across_frames=True, closefd=False) as stream:
-            for entry in _entries(_Bounded(stream, MOST_UNPACKED + MOST_RATIO * length)):
+            for entry in _entries(_Bounded(stream, MOST_UNPACKED + MOST_RATIO * length if most is None else most)):
                 if manifest is not None:
                     raise BackupRefused("something stands behind its manifest")
                 if entry.name == NAME:
-                    if entry.size > MOST_MANIFEST_BYTES:
+                    if entry.size > longest_manifest(members):
                         raise BackupRefused("its manifest is too long")
                     manifest = parse_manifest(b"".join(entry.chunks))
                 else:
                     members.append(Member(name=entry.name, size=entry.size, sha256=take(entry)))
-    except (zstandard.ZstdError, tarfile.HeaderError, UnicodeError, MemoryError) as error:
+    except (zstandard.ZstdError, tarfile.HeaderError, ValueError, MemoryError) as error:
         raise BackupRefused(f"it is damaged: {error or type(error).__name__}") from error
     if source.left or source.sha256.digest() != promised:
         raise BackupRefused("it is damaged: its checksum is another")
@@ -202,7 +222,7 @@ class _Bounded:
 
 
 def _entries(stream: _Bounded) -> Iterator[Entry]:
-    names, count = Names(), 0
+    names = Names()
     while any(block := stream.exactly(_BLOCK)):
         info = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
         long: dict[str, str] = {}
@@ -212,13 +232,12 @@ def _entries(stream: _Bounded) -> Iterator[Entry]:
         name = long.get("path", info.name)
         if info.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or info.linkname:
             raise BackupRefused(f"{name[:200]!r} is not a plain file")
-        count += 1
-        if count > MOST_MEMBERS:
-            raise BackupRefused(f"it has more than {MOST_MEMBERS:,} members")
-        names.add(name)
-        size = int(long.get("size", info.size)) if long.get("size", "0").isdecimal() else -1
-        if size < 0:
+        if name != NAME:
+            names.add(name)
+        digits = long.get("size", str(info.size))
+        if not (digits.isascii() and digits.isdigit() and len(digits) < _MOST_DIGITS):
             raise BackupRefused(f"{name!r} has no size")
+        size = int(digits)
         chunks = stream.chunks(size)
         yield Entry(name, size, chunks)
         for _ in chunks:

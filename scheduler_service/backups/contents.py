@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
-from pydantic import BaseModel, SecretStr
-
-from scheduler_service.redaction import MARK, Secrets
+from scheduler_service.backups.configuration_text import secret_paths, without_secrets
+from scheduler_service.settings.loaded import secrets_in
+from scheduler_service.stores.atomic_files import TEMPORARY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,17 +21,8 @@ if TYPE_CHECKING:
 
 LARGEST_CONFIGURATION = 10_000_000
 TREES = ("documents", "strategy_log", "calendars")
-TEMPORARY = ".tmp"
 
 _PLAIN = re.compile(r"[^A-Za-z0-9._-]")
-_LIKE_SECRETS = (
-    # also in comments, of which nobody knows whether they were ever good
-    re.compile(
-        r"(?i)\b((?:api_keys?|\w*password|\w*secret|\w*token|ping_url)[\"']?\s*:\s*)(\[[^\]]*\]|[^\s,}\]#][^,}\n]*)"
-    ),
-    re.compile(r"(?i)([a-z][a-z0-9+.-]*://)([^/\s@\"']+)(?=@)"),
-    re.compile(r"(?i)([?&][\w-]*(?:key|token|secret|password|sig)[\w-]*=)([^&\s\"']+)"),
-)
 
 
 class Item(NamedTuple):
@@ -42,16 +33,20 @@ class Item(NamedTuple):
     body: bytes | None = None
 
 
-def data_files(root: Path, current_answers: Iterable[int]) -> Iterator[Item]:
+LeaveOut = Callable[[str, str], None]
+"""Hears what is left out, and why."""
+
+
+def data_files(root: Path, current_answers: Iterable[int], leave_out: LeaveOut) -> Iterator[Item]:
     """Documents, strategy log, calendars, and the large answers that are current."""
     for tree in TREES:
-        for path in sorted(_files_below(root / tree)):
+        for path in sorted(_files_below(root, tree, leave_out)):
             yield Item(f"data/{path.relative_to(root).as_posix()}", path)
     for call_id in current_answers:
         yield Item(f"data/raw/{call_id}.zst", root / "raw" / f"{call_id}.zst")
 
 
-def log_files(settings: Settings) -> Iterator[Item]:
+def log_files(settings: Settings, leave_out: LeaveOut) -> Iterator[Item]:
     """The log and those it was rotated to."""
     if settings.logging.file is None:
         return
@@ -59,17 +54,17 @@ def log_files(settings: Settings) -> Iterator[Item]:
     rotated = re.compile(rf"{re.escape(log.stem)}(\.\d{{8}}T\d{{12}}Z)?{re.escape(log.suffix)}")
     try:
         names = sorted(path.name for path in log.parent.iterdir() if rotated.fullmatch(path.name))
-    except OSError:
+    except OSError as error:
+        leave_out("logs", f"could not be listed: {error.strerror}")
         return
     for name in names:
         yield Item(f"logs/{_PLAIN.sub('_', name)}", log.parent / name)
 
 
-def configuration_files(settings: Settings) -> Iterator[Item]:
+def configuration_files(settings: Settings, leave_out: LeaveOut) -> Iterator[Item]:
     """Every file the configuration was read from, and the portfolio; without what is secret in them."""
-    secrets = Secrets()
-    for secret in secrets_in(vars_of(settings)):
-        secrets.register(secret)
+    sections = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    known, secret = list(secrets_in(sections)), frozenset(secret_paths(sections))
     read = dict.fromkeys([*map(str, settings.files), *(w.source for w in settings.origins.values() if w.line)])
     paths = list(map(Path, read))
     if settings.monitors.risk.portfolio is not None:
@@ -77,38 +72,15 @@ def configuration_files(settings: Settings) -> Iterator[Item]:
     for number, path in enumerate(dict.fromkeys(paths), 1):
         name = f"configuration/{number}-{_PLAIN.sub('_', path.name).strip('.') or 'file'}"
         try:
-            if not path.is_file() or path.stat().st_size > LARGEST_CONFIGURATION:
-                continue
-            text = path.read_text(encoding="utf-8", errors="replace")
-        except OSError:
+            source, size = open_plain(path.resolve())
+            with source:
+                if size > LARGEST_CONFIGURATION:
+                    raise OSError(f"it has more than {LARGEST_CONFIGURATION:,} bytes")
+                text = source.read(LARGEST_CONFIGURATION).decode(errors="replace")
+        except OSError as error:
+            leave_out(name, f"could not be read: {error.strerror or error}")
             continue
-        yield Item(name, path, without_secrets(text, secrets).encode())
-
-
-def without_secrets(text: str, secrets: Secrets) -> str:
-    """What is known to be secret is taken out, and what only looks so."""
-    text = secrets.redact(text)
-    for pattern in _LIKE_SECRETS:
-        text = pattern.sub(lambda match: match[1] + MARK, text)
-    return text
-
-
-def secrets_in(value: object) -> Iterator[str]:
-    """Every secret in settings, however deep."""
-    if isinstance(value, SecretStr):
-        yield value.get_secret_value()
-    elif isinstance(value, BaseModel):
-        yield from secrets_in([inner for _, inner in value])
-    elif isinstance(value, Mapping):
-        yield from secrets_in(list(value.values()))
-    elif isinstance(value, list | tuple | frozenset):
-        for inner in value:
-            yield from secrets_in(inner)
-
-
-def vars_of(settings: Settings) -> Mapping[str, object]:
-    """The settings' sections by name."""
-    return {field.name: getattr(settings, field.name) for field in fields(settings)}
+        yield Item(name, path, without_secrets(text, known, secret).encode())
 
 
 def open_plain(path: Path) -> tuple[IO[bytes], int]:
@@ -121,8 +93,13 @@ def open_plain(path: Path) -> tuple[IO[bytes], int]:
     return os.fdopen(descriptor, "rb"), status.st_size
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
-    for inner, _, names in os.walk(folder):
+def _files_below(root: Path, tree: str, leave_out: LeaveOut) -> Iterator[Path]:
+    def tell(error: OSError) -> None:
+        folder = Path(error.filename or root / tree)
+        if folder.exists():
+            leave_out(f"data/{folder.relative_to(root).as_posix()}", f"could not be listed: {error.strerror}")
+
+    for inner, _, names in os.walk(root / tree, onerror=tell):
         for name in names:
             if not name.endswith(TEMPORARY):
                 yield Path(inner) / name

@@ -1,4 +1,4 @@
-"""What is done to whole directories: exchanged, linked, owned, synced."""
+"""What is done to whole directories: exchanged, linked, owned."""
 
 from __future__ import annotations
 
@@ -56,11 +56,3 @@ def remove_if_empty(root: Path) -> None:
                 (root / name).rmdir()
             (root / "lock").unlink(missing_ok=True)
             root.rmdir()
-
-
-def sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -13,18 +13,19 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from scheduler_service import __version__
-from scheduler_service.backups.archive import ArchiveWriter, verify
+from scheduler_service.backups.archive import CHUNK, ArchiveWriter, summing, verify
 from scheduler_service.backups.contents import Item, configuration_files, data_files, log_files, open_plain
-from scheduler_service.backups.directories import sync_folder
-from scheduler_service.backups.manifest import LEDGER, BackupRefused, Manifest
+from scheduler_service.backups.manifest import LEDGER, LONGEST_SENTENCE, MOST_LEFT_OUT, BackupRefused, Manifest
 from scheduler_service.backups.rotation import name_for, superseded
 from scheduler_service.clock import to_iso_seconds
 from scheduler_service.errors import SchedulerServiceError, StoreError
+from scheduler_service.redaction import escape
+from scheduler_service.stores.atomic_files import TEMPORARY, sync_folder
 from scheduler_service.stores.data_directory import LIVE, SANDBOX, DataDirectory
 from scheduler_service.stores.snapshot import check_copy, identity_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from concurrent.futures import Executor
 
     from scheduler_service.clock import Instant
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
 LEFT_FREE = 100_000_000
 """Bytes that a backup leaves to everybody else on its disk."""
 LOOK_EVERY = 16_000_000
-TEMPORARY = ".tmp"
+READ_FIRST = 4_000_000
+"""Bytes of a file that are read before it gets its place in the archive: nearly all files are smaller."""
 
 
 class BackupFailed(SchedulerServiceError):
@@ -141,7 +143,7 @@ class Maker:
         try:
             descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             with os.fdopen(descriptor, "w+b") as file:
-                members = self._fill(
+                written, unpacked = self._fill(
                     file,
                     copy,
                     copied,
@@ -158,8 +160,8 @@ class Maker:
                 file.flush()
                 os.fsync(file.fileno())
                 size = os.fstat(file.fileno()).st_size
-                manifest = verify(file, _Counter(lambda done: self._checking(done, size)).add)
-            if manifest != members:
+                manifest = verify(file, summing(lambda done: self._checking(done, size)), most=unpacked)
+            if manifest != written:
                 raise BackupRefused("it is not what was written")
             path = self._folder / name_for(identity, self._now, _names(self._folder))
             temporary.rename(path)
@@ -168,38 +170,69 @@ class Maker:
             _remove(temporary)
         return Made(path, size, manifest, self._rotate(identity, path.name))
 
-    def _fill(self, file: IO[bytes], copy: Path, copied: Copied, manifest: Manifest) -> Manifest:
+    def _fill(self, file: IO[bytes], copy: Path, copied: Copied, manifest: Manifest) -> tuple[Manifest, int]:
+        """The manifest, and how many bytes all of it unpacks to."""
         items = [
             Item(LEDGER, copy),
-            *data_files(self._root, copied.current_answers),
-            *configuration_files(self._settings),
-            *log_files(self._settings),
+            *data_files(self._root, copied.current_answers, self._leave_out),
+            *configuration_files(self._settings, self._leave_out),
+            *log_files(self._settings, self._leave_out),
         ]
-        total = sum(_size(item) for item in items)
-        counter = _Counter(partial(self._archiving, total=total))
+        passed = summing(partial(self._archiving, total=sum(map(_size, items))))
         writer = ArchiveWriter(file)
         self._looked = 0
         for item in items:
             self._go_on()
-            self._add(writer, item, counter)
-        manifest = manifest.model_copy(update={"members": tuple(writer.members), "left_out": tuple(self._left_out)})
+            self._add(writer, item, passed)
+        manifest = manifest.model_copy(update={"members": tuple(writer.members), "left_out": self._all_left_out()})
         writer.finish(manifest)
-        return manifest
+        return manifest, writer.unpacked
 
-    def _add(self, writer: ArchiveWriter, item: Item, counter: _Counter) -> None:
-        if item.body is not None:
-            writer.add(item.name, len(item.body), io.BytesIO(item.body), counter.add)
-            return
+    def _add(self, writer: ArchiveWriter, item: Item, passed: Callable[[int], None]) -> None:
+        """What cannot be read is left out, and nothing else for its sake."""
         try:
-            source, size = open_plain(item.path)
+            source, first, size = _open(item)
         except FileNotFoundError:  # replaced or removed since it was listed; a document can be made from its row
-            self._left_out.append(f"{item.name} was not there")
+            self._leave_out(item.name, "was not there")
             return
         except OSError as error:
-            self._left_out.append(f"{item.name} could not be read: {error.strerror or error}")
+            self._leave_out(item.name, f"could not be read: {error.strerror or error}")
             return
         with source:
-            writer.add(item.name, size, source, counter.add)
+            try:
+                writer.add(item.name, size, self._chunks(item.name, first, source, size, passed))
+            except BackupRefused as error:
+                self._leave_out(item.name, f"has no name for a backup: {error}")
+
+    def _chunks(
+        self, name: str, first: bytes, source: IO[bytes], size: int, passed: Callable[[int], None]
+    ) -> Iterator[bytes]:
+        """Exactly so many bytes, as the archive says already: zeros in the place of those that cannot be had."""
+        chunk, left, problem = first, size, "it became shorter"
+        while chunk:
+            yield chunk
+            passed(len(chunk))
+            left -= len(chunk)
+            try:
+                chunk = source.read(min(CHUNK, left))
+            except OSError as error:
+                chunk, problem = b"", error.strerror or str(error)
+        if left:
+            self._leave_out(name, f"could be read to byte {size - left:,} alone, and has zeros from there: {problem}")
+        while left:
+            chunk = bytes(min(CHUNK, left))
+            yield chunk
+            left -= len(chunk)
+
+    def _all_left_out(self) -> tuple[str, ...]:
+        more = len(self._left_out) - MOST_LEFT_OUT
+        return (*self._left_out[:MOST_LEFT_OUT], *([f"and {more:,} more"] if more > 0 else []))
+
+    def _leave_out(self, what: str, why: str) -> None:
+        """Without the ledger there is no backup; without anything else there is."""
+        if what == LEDGER:
+            raise BackupFailed(f"the copy of the ledger in {self._folder} {why}")
+        self._left_out.append(escape(f"{what} {why}")[:LONGEST_SENTENCE])
 
     def _archiving(self, done: int, total: int) -> None:
         self._go_on()
@@ -238,16 +271,17 @@ class Maker:
         return tuple(name for name in names if _remove(self._folder / name))
 
 
-class _Counter:
-    """Adds up, and tells the sum."""
-
-    def __init__(self, tell: Callable[[int], None]) -> None:
-        self._sum = 0
-        self._tell = tell
-
-    def add(self, size: int) -> None:
-        self._sum += size
-        self._tell(self._sum)
+def _open(item: Item) -> tuple[IO[bytes], bytes, int]:
+    """Its source, what is read of it already, and its size in bytes. Raises ``OSError``."""
+    if item.body is not None:
+        return io.BytesIO(), item.body, len(item.body)
+    source, size = open_plain(item.path)
+    try:
+        first = source.read(min(size, READ_FIRST))
+    except OSError:
+        source.close()
+        raise
+    return source, first, size if len(first) == READ_FIRST else len(first)  # it may have been cut since
 
 
 def _names(folder: Path) -> list[str]:

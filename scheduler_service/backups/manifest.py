@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-import unicodedata
-from typing import Literal
+from itertools import accumulate
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, ValidationError
 
 from scheduler_service.errors import SchedulerServiceError
 from scheduler_service.models import Record
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 FORMAT = 1
 NAME = "manifest.json"
 LEDGER = "data/ledger.sqlite"
-MOST_MEMBERS = 1_000_000
-MOST_MANIFEST_BYTES = 256_000_000
+MOST_MEMBERS = 400_000
+MOST_NAME_CHARACTERS = 50_000_000
+MOST_PARTS = 8
 LONGEST_NAME = 1_024
 LONGEST_PART = 255
+MOST_LEFT_OUT = 1_000
+LONGEST_SENTENCE = 300
+
+_BYTES_PER_MEMBER = 200
+_BYTES_OF_THE_REST = 2_000_000
 
 _PLACES = ("configuration", "logs")
 _IN_DATA = ("documents", "raw", "strategy_log", "calendars")
@@ -57,28 +66,32 @@ class Manifest(Record):
 
 
 class Names:
-    """The names of one archive so far: a name that could lead elsewhere, or meet another, is refused."""
+    """The names of one archive so far: a name that could lead elsewhere, or meet another, is refused, and so are more
+    than can be remembered.
+    """
 
     def __init__(self) -> None:
-        self._spelled: dict[str, str] = {}
         self._files: set[str] = set()
-        self._folders: set[str] = set()
+        self._folders: dict[str, str] = {}
+        self._characters = 0
 
     def add(self, name: str) -> None:
-        """Raises ``BackupRefused``."""
+        """Raises ``BackupRefused``, and remembers nothing of the name then."""
         check_name(name)
-        parts = name.split("/")
-        for length in range(1, len(parts) + 1):
-            path = "/".join(parts[:length])
-            known = self._spelled.setdefault(_as_any_disk_sees(path), path)
-            if known != path:
-                raise BackupRefused(f"{path!r} and {known!r} are the same file on some disks")
-            if path in self._files:
-                raise BackupRefused(f"{path!r} is there twice, or as a file and as a folder")
-        if name in self._folders:
-            raise BackupRefused(f"{name!r} is there as a file and as a folder")
-        self._files.add(name)
-        self._folders.update("/".join(parts[:length]) for length in range(1, len(parts)))
+        *folders, path = accumulate(name.split("/"), "{}/{}".format)
+        if path.lower() in self._files or path.lower() in self._folders:
+            raise BackupRefused(f"{path!r} is there twice, or as a file and as a folder, on some disks")
+        for folder in folders:
+            if folder.lower() in self._files:
+                raise BackupRefused(f"{folder!r} is there as a file and as a folder")
+            if self._folders.get(folder.lower(), folder) != folder:
+                raise BackupRefused(f"{folder!r} and {self._folders[folder.lower()]!r} are the same on some disks")
+        new = {folder.lower(): folder for folder in folders if folder.lower() not in self._folders}
+        self._characters += len(path) + sum(map(len, new))
+        if len(self._files) >= MOST_MEMBERS or self._characters > MOST_NAME_CHARACTERS:
+            raise BackupRefused("it has more names than a backup has")
+        self._files.add(path.lower())
+        self._folders |= new
 
 
 def check_name(name: str) -> None:
@@ -88,11 +101,12 @@ def check_name(name: str) -> None:
     parts = name.split("/")
     plain = (
         len(name) <= LONGEST_NAME
+        and name.isascii()  # so no two of them are the same to a disk, but for the case of their letters
         and name.isprintable()
         and "\\" not in name
         and ":" not in name
-        and unicodedata.normalize("NFC", name) == name
-        and all(part not in ("", ".", "..") and len(part.encode()) <= LONGEST_PART for part in parts)
+        and len(parts) <= MOST_PARTS
+        and all(part not in ("", ".", "..") and len(part) <= LONGEST_PART for part in parts)
         and not any(part.endswith((" ", ".")) for part in parts)
     )
     if not plain:
@@ -104,6 +118,11 @@ def check_name(name: str) -> None:
 
 def _in_data(parts: list[str]) -> bool:
     return parts[0] == "data" and len(parts) >= 3 and parts[1] in _IN_DATA
+
+
+def longest_manifest(members: Sequence[Member]) -> int:
+    """Bytes of a manifest of these members, at most."""
+    return _BYTES_OF_THE_REST + sum(2 * len(member.name) + _BYTES_PER_MEMBER for member in members)
 
 
 def parse_manifest(body: bytes) -> Manifest:
@@ -145,7 +164,3 @@ def check_fits(manifest: Manifest, *, mode: str, schema_version: int) -> None:
         raise BackupRefused(
             f"it holds {manifest.mode} data, and this configuration is {mode}; name the configuration it is for with -c"
         )
-
-
-def _as_any_disk_sees(name: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFKC", name).casefold())

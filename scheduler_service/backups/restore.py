@@ -21,12 +21,12 @@ from scheduler_service.backups.directories import (
     link_or_copy,
     own_as,
     remove_if_empty,
-    sync_folder,
 )
 from scheduler_service.backups.manifest import LEDGER, BackupRefused, Manifest, check_fits
 from scheduler_service.clock import to_datetime
 from scheduler_service.errors import DataDirectoryError, LedgerDamaged
 from scheduler_service.stores import schema
+from scheduler_service.stores.atomic_files import sync_folder
 from scheduler_service.stores.data_directory import DataDirectory
 from scheduler_service.stores.half_restored import BEFORE, RESTORING, finish_within
 from scheduler_service.stores.snapshot import carry_over, check_copy

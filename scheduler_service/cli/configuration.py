@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
-from pydantic import BaseModel, SecretStr
 
 from scheduler_service import estimate
 from scheduler_service.alerts.apprise_channel import unusable
@@ -21,12 +19,13 @@ from scheduler_service.errors import ConfigurationError, Problem
 from scheduler_service.redaction import escape, register_secret
 from scheduler_service.settings.explain import closest, did_you_mean
 from scheduler_service.settings.load import Found, find_config, find_data_dir, load
+from scheduler_service.settings.loaded import secrets_in
 from scheduler_service.settings.model import parse_symbol
 from scheduler_service.stores.data_directory import LIVE, DataDirectory, mode_of
 from scheduler_service.stores.database import Ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from scheduler_service.settings.loaded import Settings
 
@@ -124,19 +123,6 @@ def settings_to_run(found: Found) -> Settings:
     if problems:
         raise ConfigurationError(problems)
     return settings
-
-
-def secrets_in(value: Any) -> Iterator[str]:
-    """Every secret in settings, however deep."""
-    if isinstance(value, SecretStr):
-        yield value.get_secret_value()
-    elif isinstance(value, BaseModel):
-        yield from secrets_in([inner for _, inner in value])
-    elif isinstance(value, Mapping):
-        yield from secrets_in(list(value.values()))
-    elif isinstance(value, list | tuple | frozenset):
-        for inner in value:
-            yield from secrets_in(inner)
 
 
 def read_symbol(text: str) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from pydantic import BaseModel, SecretStr
 
 from scheduler_service.clock import Micros
 from scheduler_service.models import Symbol
@@ -103,3 +105,16 @@ def nearest(origins: Mapping[str, Where], path: str) -> Where | None:
             return origins[path]
         path = path[: path.rfind("[")] if path.endswith("]") else path.rpartition(".")[0]
     return None
+
+
+def secrets_in(value: object) -> Iterator[str]:
+    """Every secret in settings, however deep."""
+    if isinstance(value, SecretStr):
+        yield value.get_secret_value()
+    elif isinstance(value, BaseModel):
+        yield from secrets_in([inner for _, inner in value])
+    elif isinstance(value, Mapping):
+        yield from secrets_in(list(value.values()))
+    elif isinstance(value, list | tuple | frozenset):
+        for inner in value:
+            yield from secrets_in(inner)

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import io
 import os
 import sqlite3
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import pytest
 from sqlalchemy import insert
 
 from scheduler_service.backup_scheduler import BackupScheduler
-from scheduler_service.backups import making
+from scheduler_service.backups import archive, making
 from scheduler_service.backups.archive import ArchiveWriter
+from scheduler_service.backups.contents import open_plain
 from scheduler_service.backups.making import BackupFailed, Maker, Progress
 from scheduler_service.backups.restore import open_archive, verified
 from scheduler_service.backups.rotation import parse_name
 from scheduler_service.clock import DAY, HOUR, MINUTE
 from scheduler_service.errors import StoreError
 from scheduler_service.stores import notice_store
+from scheduler_service.stores.atomic_files import TEMPORARY
 from scheduler_service.stores.schema import meta
 from scheduler_service.stores.snapshot import PAGES_PER_STEP
 from tests.backup_support import Heard, answered, lived_in, settings_in
@@ -138,6 +141,108 @@ async def test_a_disk_that_fails_leaves_no_half_file(
     assert list((tmp_path / "data/backups").iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["a:b.json", "aapl.json", "a\nb.json", "a.json.", "\u00e9.json", "\udcff.json"])
+async def test_a_file_of_a_stranger_does_not_stand_in_the_way(tmp_path: Path, name: str) -> None:
+    settings = settings_in(tmp_path)
+    async with lived_in(settings) as ledger:
+        (tmp_path / "data/documents/news" / name).write_text("theirs")
+        made = await make(settings, ledger)
+    names = [member.name for member in made.manifest.members]
+    assert "data/documents/news/AAPL.json" in names
+    assert not any(member.endswith("b.json") for member in names)
+    [sentence] = made.manifest.left_out
+    assert "has no name for a backup" in sentence
+    assert sentence.isprintable()
+
+
+class Failing(io.BytesIO):
+    """A file on a disk that fails from its third byte on."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is None or self.tell() + size > 2:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return super().read(size)
+
+
+@pytest.mark.parametrize("read_first", [2, 1000])
+async def test_what_cannot_be_read_is_left_out_or_filled_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read_first: int
+) -> None:
+    def opens(path: Path) -> tuple[IO[bytes], int]:
+        return (Failing(path.read_bytes()), 7) if path.name == "2026-11.jsonl" else open_plain(path)
+
+    settings = settings_in(tmp_path)
+    async with lived_in(settings) as ledger:
+        (tmp_path / "data/strategy_log/2026-11.jsonl").write_text("{one}{t")
+        monkeypatch.setattr(making, "open_plain", opens)
+        monkeypatch.setattr(making, "READ_FIRST", read_first)
+        made = await make(settings, ledger)
+    log = "data/strategy_log/2026-11.jsonl"
+    sizes = [member.size for member in made.manifest.members if member.name == log]
+    if read_first == 2:
+        assert made.manifest.left_out == (
+            f"{log} could be read to byte 2 alone, and has zeros from there: Input/output error",
+        )
+        assert sizes == [7]
+    else:
+        assert made.manifest.left_out == (f"{log} could not be read: Input/output error",)
+        assert sizes == []
+
+
+async def test_a_ledger_copy_that_cannot_be_read_is_no_backup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def opens(path: Path) -> tuple[IO[bytes], int]:
+        if "-ledger-" in path.name:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return open_plain(path)
+
+    settings = settings_in(tmp_path)
+    monkeypatch.setattr(making, "open_plain", opens)
+    async with lived_in(settings) as ledger:
+        with pytest.raises(BackupFailed, match=r"the copy of the ledger in .*backups could not be read: Input/output"):
+            await make(settings, ledger)
+    assert list((tmp_path / "data/backups").iterdir()) == []
+
+
+async def test_a_log_of_one_repeated_line_does_not_stand_in_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive, "MOST_UNPACKED", 1_000)
+    settings = settings_in(tmp_path, "logging: {file: {path: app.log}}\n")
+    (tmp_path / "app.log").write_bytes(b"the same\n" * 1_000_000)
+    async with lived_in(settings) as ledger:
+        assert (await make(settings, ledger)).manifest.size > 9_000_000
+
+
+async def test_what_cannot_be_listed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, scandir = settings_in(tmp_path, "logging: {file: {path: absent/app.log}}\n"), os.scandir
+
+    def fails(path: Path | str) -> object:
+        if str(path).endswith("documents/news"):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", fails)
+    async with lived_in(settings) as ledger:
+        (tmp_path / "scheduler.yaml").unlink()
+        made = await make(settings, ledger)
+    assert made.manifest.left_out == (
+        "data/documents/news could not be listed: Permission denied",
+        "configuration/1-scheduler.yaml could not be read: No such file or directory",
+        "logs could not be listed: No such file or directory",
+    )
+
+
+async def test_of_many_that_are_left_out_the_first_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_in(tmp_path)
+    monkeypatch.setattr(making, "MOST_LEFT_OUT", 2)
+    async with lived_in(settings) as ledger:
+        for n in range(5):
+            (tmp_path / f"data/documents/news/{n}.").write_text("")
+        made = await make(settings, ledger)
+    assert len(made.manifest.left_out) == 3
+    assert made.manifest.left_out[-1] == "and 3 more"
+
+
 async def test_the_last_of_a_disk_is_left_to_others(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
     async with lived_in(settings) as ledger:
@@ -158,7 +263,7 @@ async def test_what_does_not_read_back_is_no_backup(tmp_path: Path, monkeypatch:
 
     def rots(descriptor: int) -> None:
         fsync(descriptor)
-        if os.readlink(f"/proc/self/fd/{descriptor}").endswith(making.TEMPORARY):
+        if os.readlink(f"/proc/self/fd/{descriptor}").endswith(TEMPORARY):
             os.pwrite(descriptor, b"rot", 20)
 
     async with lived_in(settings) as ledger:

@@ -14,7 +14,7 @@ from sqlalchemy import insert
 
 from scheduler_service.calendar_format import calendar_text
 from scheduler_service.cli.check import check
-from scheduler_service.cli.configuration import read, secrets_in, source_providers
+from scheduler_service.cli.configuration import read, source_providers
 from scheduler_service.cli.times import read_time
 from scheduler_service.cli.upcoming import upcoming
 from scheduler_service.clock import DAY, HOUR, MINUTE, SECOND, from_iso
@@ -25,6 +25,7 @@ from scheduler_service.first_fetch import plan
 from scheduler_service.models import Reason, ScheduleOrigin
 from scheduler_service.redaction import redact
 from scheduler_service.settings.load import Found
+from scheduler_service.settings.loaded import secrets_in
 from scheduler_service.stores import stock_state_store
 from scheduler_service.stores.data_directory import LIVE, SANDBOX, claim_mode
 from scheduler_service.stores.database import Ledger
