@@ -41,13 +41,6 @@ def own_as(like: Path, folder: Path) -> None:
             os.chown(path, status.st_uid, status.st_gid, follow_symlinks=False)
 
 
-def free_name(path: Path) -> Path:
-    number, free = 1, path
-    while os.path.lexists(free):
-        number, free = number + 1, path.with_name(f"{path.name}-{number}")
-    return free
-
-
 def remove_if_empty(root: Path) -> None:
     """A directory that a refused restore has made goes again, if nothing was put into it."""
     with suppress(OSError):

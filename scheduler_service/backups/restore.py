@@ -10,14 +10,12 @@ import errno
 import hashlib
 import os
 import shutil
-from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
-from scheduler_service.backups.archive import unpack, verify
+from scheduler_service.backups.archive import summing, unpack, verify
 from scheduler_service.backups.directories import (
     exchange,
-    free_name,
     link_or_copy,
     own_as,
     remove_if_empty,
@@ -27,33 +25,43 @@ from scheduler_service.clock import to_datetime
 from scheduler_service.errors import DataDirectoryError, LedgerDamaged
 from scheduler_service.stores import schema
 from scheduler_service.stores.atomic_files import sync_folder
+from scheduler_service.stores.carrying_over import CarriedOver, carry_over
 from scheduler_service.stores.data_directory import DataDirectory
-from scheduler_service.stores.half_restored import BEFORE, RESTORING, finish_within
-from scheduler_service.stores.snapshot import carry_over, check_copy
+from scheduler_service.stores.half_restored import (
+    BEFORE,
+    MARKER,
+    RESTORING,
+    UNPACKING,
+    finish_within,
+    free_name,
+    is_new,
+)
+from scheduler_service.stores.snapshot import check_copy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from scheduler_service.backups.archive import Entry
     from scheduler_service.clock import Instant
 
 LEFT_FREE = 50_000_000
-UNPACKING = ".unpacking-"
-MARKER = "restored"
-"""A file in the restored directory: of which restore it is."""
 ASIDE = "restored_from_backup"
 """Where in the data directory the configuration and the logs of the backup are put, for people to look at."""
 
+_OURS = frozenset(
+    {"documents", "raw", "strategy_log", "calendars", "backups", "lock", "control.sock", ASIDE, MARKER}
+    | {f"{name}{more}" for name in ("ledger.sqlite", "jobs.sqlite") for more in ("", "-wal", "-shm", "-journal")}
+)
+"""What a data directory has that is nobody else's."""
+
 
 class Restored(NamedTuple):
-    """What was done. ``old``: where the directory that was there before is now, if there was one. ``carried_over``:
-    whether its ledger told what was spent and delivered since the backup.
-    """
+    """What was done. ``old``: where the directory that was there before is now, if there was one."""
 
     manifest: Manifest
     directory: Path
     old: Path | None
-    carried_over: bool
+    carried_over: CarriedOver
 
 
 class Progress(NamedTuple):
@@ -75,18 +83,14 @@ class Restorer:
         mode: str,
         now: Instant,
         tell: Callable[[Progress], None] = lambda progress: None,
-        keep: Sequence[Path] = (),
         reached: Callable[[str], None] = lambda step: None,
     ) -> None:
-        """``root``: the data directory. ``keep``: files of the old one that no backup holds and the new one gets.
-        ``reached`` hears of each step that is done.
-        """
+        """``root``: the data directory. ``reached`` hears of each step that is done."""
         self._archive = archive
         self._root = root.resolve()
         self._mode = mode
         self._stamp = f"{to_datetime(now):%Y%m%dT%H%M%SZ}"
         self._tell = tell
-        self._keep = keep
         self._reached = reached
 
     def check(self) -> Manifest:
@@ -103,14 +107,23 @@ class Restorer:
             there_before = self._root.is_dir()
             try:
                 held.hold()
-                within = os.path.ismount(self._root) or not os.access(self._root.parent, os.W_OK)
-                return self._replace_within(file, manifest) if within else self._replace(file, manifest)
+                return self._replace_within(file, manifest) if self._stays() else self._replace(file, manifest)
             except OSError as error:
                 raise DataDirectoryError(self._explain(error)) from error
             finally:
                 held.release()
                 if not there_before:
                     remove_if_empty(self._root)
+
+    def _stays(self) -> bool:
+        """Whether the directory cannot be another one: nobody may rename it, or others keep things in it too, such as
+        the configuration.
+        """
+        return (
+            os.path.ismount(self._root)
+            or not os.access(self._root.parent, os.W_OK)
+            or any(path.name not in _OURS for path in self._root.iterdir())
+        )
 
     def _check(self, file: IO[bytes]) -> Manifest:
         manifest = verified(file, self._archive, self._telling("verify", file))
@@ -122,7 +135,6 @@ class Restorer:
 
     def _replace(self, file: IO[bytes], manifest: Manifest) -> Restored:
         parent, name = self._root.parent, self._root.name
-        self._sweep()
         self._look_for_room(parent, manifest)
         unpacking, ready = parent / f".{name}{UNPACKING}{self._stamp}", parent / f"{name}{RESTORING}{self._stamp}"
         old = free_name(parent / f"{name}.{BEFORE}{self._stamp}")
@@ -132,7 +144,7 @@ class Restorer:
             self._reached("unpacked")
             carried = carry_over(self._root / "ledger.sqlite", unpacking / "ledger.sqlite")
             self._reached("carried over")
-            self._take_along(unpacking)
+            self._take_backups_along(unpacking)
             (unpacking / MARKER).write_text(f"{self._stamp}\n")
             held.hold()  # whoever starts in the middle of the swap finds the directory in use
             own_as(self._root, unpacking)
@@ -147,7 +159,7 @@ class Restorer:
             shutil.rmtree(unpacking, ignore_errors=True)
             if old.is_dir() and not self._root.exists():
                 old.rename(self._root)
-            if self._is_new(ready):
+            if is_new(ready):
                 shutil.rmtree(ready, ignore_errors=True)
             raise
         finally:
@@ -155,12 +167,10 @@ class Restorer:
         return Restored(manifest, self._root, old if old.exists() else None, carried)
 
     def _replace_within(self, file: IO[bytes], manifest: Manifest) -> Restored:
-        """Where the directory itself cannot be renamed, as a mount point cannot: entry by entry. What is cut off once
+        """Where the directory itself stays, as a mount point does: entry by entry. What is cut off once
         all is ready, whoever takes the directory next brings to its end.
         """
         root = self._root
-        for left in root.glob(f"{UNPACKING}*"):
-            shutil.rmtree(left, ignore_errors=True)
         self._look_for_room(root, manifest)
         old = free_name(root / f"{BEFORE}{self._stamp}")
         unpacking, ready = (root / f"{kind}{old.name.removeprefix(BEFORE)}" for kind in (UNPACKING, RESTORING))
@@ -224,22 +234,14 @@ class Restorer:
         if (ledger.schema_version, ledger.mode or manifest.mode) != (manifest.schema_version, manifest.mode):
             raise BackupRefused(f"{self._archive} is not restored: its ledger is not what its manifest says")
 
-    def _take_along(self, folder: Path) -> None:
-        """Backups and what else no backup holds: as second names of the same files, so that the old directory stays
-        whole.
-        """
+    def _take_backups_along(self, folder: Path) -> None:
+        """As second names of the same files, so that the old directory stays whole."""
         backups = DataDirectory(self._root).backups
         if backups.is_dir():
             (folder / backups.name).mkdir(mode=0o700)
             for path in backups.iterdir():
                 if path.is_file() and not path.is_symlink() and not path.name.startswith("."):
                     link_or_copy(path, folder / backups.name / path.name)
-        for path in self._keep:
-            with suppress(ValueError):
-                inner = path.resolve().relative_to(self._root)
-                if path.is_file() and not (folder / inner).exists():
-                    (folder / inner).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                    link_or_copy(path, folder / inner)
 
     def _swap(self, ready: Path, old: Path) -> None:
         try:
@@ -257,34 +259,9 @@ class Restorer:
         sync_folder(self._root.parent)
         self._reached("done")
 
-    def _sweep(self) -> None:
-        """What earlier restores left when they were cut off: parts, and old directories that lack their name."""
-        parent, name = self._root.parent, self._root.name
-        for path in parent.iterdir():
-            if path.name.startswith(f".{name}{UNPACKING}"):
-                shutil.rmtree(path, ignore_errors=True)
-            elif path.name.startswith(f"{name}{RESTORING}"):
-                if self._is_new(path):
-                    shutil.rmtree(path, ignore_errors=True)
-                else:
-                    path.rename(free_name(parent / f"{name}.{BEFORE}{path.name.removeprefix(f'{name}{RESTORING}')}"))
-
-    def _is_new(self, path: Path) -> bool:
-        """Whether a directory that stands ready is the restored one, and not the old one after the exchange."""
-        try:
-            return (path / MARKER).read_text().strip() == path.name.partition(RESTORING)[2]
-        except OSError:
-            return False
-
     def _telling(self, phase: str, file: IO[bytes]) -> Callable[[int], None]:
-        total, done = os.fstat(file.fileno()).st_size, 0
-
-        def passed(size: int) -> None:
-            nonlocal done
-            done += size
-            self._tell(Progress(phase, done, total))
-
-        return passed
+        total = os.fstat(file.fileno()).st_size
+        return summing(lambda done: self._tell(Progress(phase, done, total)))
 
     def _explain(self, error: OSError) -> str:
         return f"{self._root} cannot be restored: {error.filename or ''} {error.strerror or error}"

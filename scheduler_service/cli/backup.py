@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING
@@ -10,12 +11,14 @@ from typing import TYPE_CHECKING
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from scheduler_service.backing_up import back_up_stopped
+from scheduler_service.backups.archive import summing
 from scheduler_service.backups.restore import Restorer, open_archive, verified
 from scheduler_service.cli.configuration import settings_of
 from scheduler_service.cli.figures import several
 from scheduler_service.cli.terminal import console, line, print_json
 from scheduler_service.clock import SystemClock
 from scheduler_service.errors import NotRunning, SchedulerServiceError
+from scheduler_service.stores.carrying_over import CarriedOver
 from scheduler_service.stores.data_directory import LIVE, SANDBOX
 from scheduler_service.web.client import ControlClient
 from scheduler_service.web.views import BackupReport, BackupRequest
@@ -27,6 +30,11 @@ if TYPE_CHECKING:
     from scheduler_service.backups.manifest import Manifest
     from scheduler_service.settings.loaded import Settings
 
+_CARRIED_OVER = {
+    CarriedOver.ALL: "What was spent, delivered, paused and put off since the backup was taken over from there.",
+    CarriedOver.SPENT: "The ledger there was another one, or damaged: only what was spent was taken over from it.",
+    CarriedOver.NOTHING: "What was spent since the backup is not known here: budgets count from what they were then.",
+}
 _PHASES = {"ledger": "copying the ledger", "archive": "packing", "verify": "reading back", "unpack": "unpacking"}
 
 
@@ -80,14 +88,8 @@ async def _reports(settings: Settings, request: BackupRequest) -> AsyncGenerator
 def verify_backup(file: Path, *, as_json: bool) -> int:
     """Raises ``BackupRefused`` for one that is not good."""
     with _bar("verify") as show, open_archive(file) as opened:
-        total, done = file.stat().st_size, 0
-
-        def passed(size: int) -> None:
-            nonlocal done
-            done += size
-            show("verify", done, total)
-
-        manifest = verified(opened, file, passed)
+        total = os.fstat(opened.fileno()).st_size
+        manifest = verified(opened, file, summing(lambda done: show("verify", done, total)))
     _print(manifest, "Good", file, as_json=as_json, more={"good": True})
     return 0
 
@@ -103,7 +105,6 @@ def restore_backup(paths: Sequence[Path], file: Path, *, dry_run: bool, as_json:
             mode=SANDBOX if settings.sandbox else LIVE,
             now=SystemClock().now(),
             tell=lambda progress: show(*progress),
-            keep=[] if settings.http.token_file is None else [settings.http.token_file],
         )
         if dry_run:
             manifest = restorer.check()
@@ -113,15 +114,18 @@ def restore_backup(paths: Sequence[Path], file: Path, *, dry_run: bool, as_json:
         _print(manifest, "Would be restored", file, as_json=as_json, more={"restored": False, "to": str(data_dir)})
         return 0
     old = None if restored.old is None else str(restored.old)
-    more = {"restored": True, "to": str(restored.directory), "old": old, "carried_over": restored.carried_over}
+    more = {
+        "restored": True,
+        "to": str(restored.directory),
+        "old": old,
+        "carried_over": restored.carried_over is CarriedOver.ALL,
+        "spend_carried_over": restored.carried_over is not CarriedOver.NOTHING,
+    }
     _print(restored.manifest, "Restored", file, as_json=as_json, more=more)
     if as_json:
         return 0
     line(f"To: {restored.directory}" + (f"; what was there is kept in {old}" if old else ""))
-    if restored.carried_over:
-        line("What was spent, delivered and put off since the backup was taken over from there.")
-    else:
-        line("What was spent since the backup is not known here: budgets count from what they were then.")
+    line(_CARRIED_OVER[restored.carried_over])
     line("Start the service: it catches up by the policies of its schedules.")
     return 0
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, insert, select
 
 from scheduler_service.errors import AlreadyRunning, DataDirectoryError
-from scheduler_service.stores.half_restored import finish_beside, finish_within
+from scheduler_service.stores.half_restored import finish_beside, finish_within, sweep_beside
 from scheduler_service.stores.schema import meta
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ class DataDirectory:
             os.ftruncate(lock, 0)
             os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
         try:
+            sweep_beside(self.root)
             finish_within(self.root)
             for folder in (self.documents, self.raw):
                 folder.mkdir(mode=0o700, exist_ok=True)

@@ -23,6 +23,7 @@ from sqlalchemy.pool import StaticPool
 
 from scheduler_service.errors import DataDirectoryError, LedgerDamaged, StoreError
 from scheduler_service.stores import schema
+from scheduler_service.stores.half_restored import refuse_half_restored
 from scheduler_service.stores.migrations import MIGRATIONS
 from scheduler_service.stores.notice_schema import METADATA
 from scheduler_service.stores.prepared import PreparedConnection
@@ -163,8 +164,7 @@ class Ledger:
             results = self._commit_together(units)
         except DatabaseError as error:
             if len(units) == 1 or _code(error.orig) in _LOCKED:
-                said = f"the ledger could not be written: {error.orig}"
-                return [(None, StoreError(said)) for _ in units]
+                return [(None, StoreError(f"the ledger could not be written: {error.orig}")) for _ in units]
             return [result for unit in units for result in self._commit([unit])]
         self.commits += 1
         return results
@@ -290,11 +290,11 @@ def _open_beside(path: Path) -> PreparedConnection:
     """For a command that is not the service: nothing is made, and only the tables this program knows are read."""
     absent = DataDirectoryError(f"there is no ledger at {path}; nothing has run here yet")
     with _explained(path):
+        refuse_half_restored(path.parent)
         if not path.exists():
             raise absent
         with _closed_on_error(_connect(path, query_only=True)) as connection, connection.begin():
-            version = _version(connection, path)
-            if version is None:
+            if (version := _version(connection, path)) is None:
                 raise absent
             if version < schema.VERSION:
                 raise DataDirectoryError(f"{path} was written by an older version; start the service to update it")

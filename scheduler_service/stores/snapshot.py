@@ -1,4 +1,4 @@
-"""Copies of a ledger: made page by page while it is written to, checked, and what a restored one must not forget."""
+"""Copies of a ledger: made page by page while it is written to, and checked."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PAGES_PER_STEP = 200
 """Less than a megabyte: what waits for the writer is held up for a few milliseconds."""
 FOLDER = "backups"
 
-_IDENTITY = "backup_id"
+IDENTITY = "backup_id"
 _STATE = "last_backup"
 
 
@@ -79,7 +79,7 @@ def check_copy(path: Path) -> Copied:
         return Copied(
             schema_version=int(told["schema_version"]),
             mode=told.get("mode", ""),
-            identity=told.get(_IDENTITY, ""),
+            identity=told.get(IDENTITY, ""),
             current_answers=tuple(call_id for (call_id,) in current),
         )
     except sqlite3.Error as error:
@@ -90,8 +90,8 @@ def check_copy(path: Path) -> Copied:
 
 def identity_of(conn: Connection) -> str:
     """What all backups of this ledger have in their names; invented once, and restored with it."""
-    conn.execute(insert(meta).prefix_with("OR IGNORE").values(key=_IDENTITY, value=secrets.token_hex(4)))
-    return str(conn.execute(select(meta.c.value).where(meta.c.key == _IDENTITY)).scalar_one())
+    conn.execute(insert(meta).prefix_with("OR IGNORE").values(key=IDENTITY, value=secrets.token_hex(4)))
+    return str(conn.execute(select(meta.c.value).where(meta.c.key == IDENTITY)).scalar_one())
 
 
 def backup_state(conn: Connection) -> str | None:
@@ -102,56 +102,3 @@ def backup_state(conn: Connection) -> str | None:
 def note_backup_state(conn: Connection, text: str) -> None:
     conn.execute(delete(meta).where(meta.c.key == _STATE))
     conn.execute(insert(meta).values(key=_STATE, value=text))
-
-
-def carry_over(old: Path, restored: Path) -> bool:
-    """What has happened since the backup and cannot be taken back: what was spent, which notices were delivered, how
-    long gates stay shut, which numbers were given. False where the old ledger does not tell.
-
-    ``old`` is nobody's; it is read as it lies, with its log of the last commits.
-    """
-    if not old.exists() or not old.stat().st_size:
-        return False
-    with closing(sqlite3.connect(restored, isolation_level=None)) as conn:
-        try:
-            conn.execute("ATTACH DATABASE ? AS old", (str(old),))
-            [(here,)] = conn.execute("SELECT value FROM main.meta WHERE key = 'schema_version'").fetchall()
-            [(there,)] = conn.execute("SELECT value FROM old.meta WHERE key = 'schema_version'").fetchall()
-            if here != there:
-                return False
-            conn.execute("BEGIN IMMEDIATE")
-            for statement in _CARRIED_OVER:
-                conn.execute(statement)
-            conn.execute("COMMIT")
-        except (sqlite3.Error, ValueError):
-            return False
-    return True
-
-
-_CARRIED_OVER = (
-    "INSERT INTO main.spend (provider, day, calls, usd_micros, tokens)"
-    " SELECT provider, day, calls, usd_micros, tokens FROM old.spend WHERE true"
-    " ON CONFLICT (provider, day) DO UPDATE SET calls = max(calls, excluded.calls),"
-    " usd_micros = max(usd_micros, excluded.usd_micros), tokens = max(tokens, excluded.tokens)",
-    "INSERT INTO main.gate_state (provider, name, until_at, reason, set_at)"
-    " SELECT provider, name, until_at, reason, set_at FROM old.gate_state WHERE true"
-    " ON CONFLICT (provider, name) DO UPDATE SET until_at = excluded.until_at, reason = excluded.reason,"
-    " set_at = excluded.set_at WHERE excluded.set_at > set_at",
-    "INSERT INTO main.sqlite_sequence (name, seq) SELECT name, 0 FROM old.sqlite_sequence"
-    " WHERE name NOT IN (SELECT name FROM main.sqlite_sequence)",
-    "UPDATE main.sqlite_sequence SET seq = max(seq, coalesce("
-    "(SELECT o.seq FROM old.sqlite_sequence AS o WHERE o.name = sqlite_sequence.name), 0))",
-    # Not when they were logged: the restored strategy log ends with the backup, and is written up to now.
-    "INSERT INTO main.outbox (id, key, event, level, message, symbol, facts, is_alert, created_at, handled_at)"
-    " SELECT id, key, event, level, message, symbol, facts, is_alert, created_at, handled_at FROM old.outbox WHERE true"
-    " ON CONFLICT (key) DO UPDATE SET handled_at = coalesce(handled_at, excluded.handled_at)",
-    "INSERT INTO main.delivery (notice_id, channel, state, said, tries, not_before, tried_at, ended_at)"
-    " SELECT notice_id, channel, state, said, tries, not_before, tried_at, ended_at FROM old.delivery WHERE true"
-    " ON CONFLICT (notice_id, channel) DO UPDATE SET state = excluded.state, said = excluded.said,"
-    " tries = excluded.tries, not_before = excluded.not_before, tried_at = excluded.tried_at,"
-    " ended_at = excluded.ended_at",
-    "INSERT INTO main.monitor_state (monitor, subject, state, body, since, told_at)"
-    " SELECT monitor, subject, state, body, since, told_at FROM old.monitor_state WHERE true"
-    " ON CONFLICT (monitor, subject) DO UPDATE SET state = excluded.state, body = excluded.body,"
-    " since = excluded.since, told_at = excluded.told_at WHERE excluded.told_at >= told_at",
-)

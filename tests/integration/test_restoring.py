@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -17,7 +18,9 @@ from scheduler_service.backups.making import Maker
 from scheduler_service.backups.manifest import BackupRefused
 from scheduler_service.backups.restore import Restorer
 from scheduler_service.errors import AlreadyRunning, DataDirectoryError
+from scheduler_service.stores.carrying_over import CarriedOver
 from scheduler_service.stores.data_directory import DataDirectory
+from scheduler_service.stores.database import Ledger
 from tests.backup_support import AT, lived_in, noticed, settings_in, spent
 from tests.fakes import FakeClock
 
@@ -44,7 +47,6 @@ async def archive(tmp_path: Path) -> Path:
         await ledger.run(partial(noticed, key="new and waiting", handled_at=None))
         await ledger.run(lambda conn: conn.exec_driver_sql("INSERT INTO sqlite_sequence VALUES ('task', 77)"))
     (tmp_path / "data/documents/news/AAPL.json").write_text('{"newer": 1}')
-    (tmp_path / "data/token").write_text("sesame")
     return made.path
 
 
@@ -73,11 +75,10 @@ async def test_a_backup_takes_the_place_of_the_directory(
     if not can_exchange:
         monkeypatch.setattr(restoring, "exchange", cannot)
     root = tmp_path / "data"
-    done = restore(archive, keep=[root / "token", tmp_path / "scheduler.yaml"])
+    done = restore(archive)
     assert (root / "documents/news/AAPL.json").read_text() == "{}"
     assert done.old == tmp_path / "data.before-restore-20261124T100000Z"
     assert (done.old / "documents/news/AAPL.json").read_text() == '{"newer": 1}'
-    assert (root / "token").read_text() == "sesame"
     assert (root / "backups" / archive.name).samefile(done.old / "backups" / archive.name)
     assert (root / "restored_from_backup/configuration/1-scheduler.yaml").exists()
     assert {path.name for path in tmp_path.iterdir()} == {"scheduler.yaml", "data", done.old.name}
@@ -86,8 +87,22 @@ async def test_a_backup_takes_the_place_of_the_directory(
     directory.release()
 
 
+async def test_what_lies_beside_the_data_stays_where_it_is(archive: Path, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    for name in ("scheduler.yaml", "portfolio.csv", "app.log", "elsewhere/deep/x"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(name)
+    inodes = {path: path.stat().st_ino for path in (root, root / "scheduler.yaml", root / "elsewhere/deep/x")}
+    done = restore(archive)
+    assert {path: path.stat().st_ino for path in inodes} == inodes
+    assert rows(root, "SELECT usd_micros FROM spend") == [(250,)]
+    assert done.old == root / "before-restore-20261124T100000Z"
+    assert archive.exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"scheduler.yaml", "data"}
+
+
 async def test_what_cannot_be_taken_back_is_taken_over(archive: Path, tmp_path: Path) -> None:
-    assert restore(archive).carried_over
+    assert restore(archive).carried_over is CarriedOver.ALL
     root = tmp_path / "data"
     assert rows(root, "SELECT calls, usd_micros FROM spend") == [(3, 250)]
     told = dict(rows(root, "SELECT key, handled_at FROM outbox"))
@@ -95,16 +110,84 @@ async def test_what_cannot_be_taken_back_is_taken_over(archive: Path, tmp_path: 
     assert rows(root, "SELECT seq FROM sqlite_sequence WHERE name = 'task'") == [(77,)]
 
 
+def change(root: Path, *statements: str) -> None:
+    with closing(sqlite3.connect(root / "ledger.sqlite")) as conn, conn:
+        for statement in statements:
+            conn.execute(statement)
+
+
+def told(notice_id: int, state: str, tries: int, ended_at: int | str) -> str:
+    return f"INSERT OR REPLACE INTO delivery VALUES ({notice_id}, 'c', '{state}', NULL, {tries}, 0, NULL, {ended_at})"
+
+
+BREACH = "INSERT INTO monitor_state VALUES ('risk', 'AAPL', 'breach', x'7b7d', 1, 1)"
+PAUSE = "INSERT INTO pause VALUES ('news', 5, NULL, 'the office moves', NULL)"
+
+
+async def test_what_is_gone_since_the_backup_stays_gone_and_what_was_stopped_stays_stopped(tmp_path: Path) -> None:
+    archive = await backed_up(tmp_path, BREACH, told(1, "waiting", 1, "NULL"))
+    root = tmp_path / "data"
+    change(root, "DELETE FROM monitor_state", PAUSE, told(1, "delivered", 2, AT))
+    assert restore(archive).carried_over is CarriedOver.ALL
+    assert rows(root, "SELECT * FROM monitor_state") == []
+    assert rows(root, "SELECT scope, since FROM pause") == [("news", 5)]
+    assert rows(root, "SELECT state FROM delivery") == [("delivered",)]
+
+
+async def test_an_older_directory_takes_nothing_back(tmp_path: Path) -> None:
+    archive = await backed_up(tmp_path, BREACH, PAUSE, told(1, "delivered", 2, AT))
+    root = tmp_path / "data"
+    change(root, "DELETE FROM monitor_state", "DELETE FROM pause", told(1, "waiting", 1, "NULL"))
+    change(root, "UPDATE sqlite_sequence SET seq = 0", "DELETE FROM outbox WHERE key != 'told'")
+    assert restore(archive).carried_over is CarriedOver.ALL
+    assert len(rows(root, "SELECT * FROM monitor_state")) == 1
+    assert len(rows(root, "SELECT * FROM pause")) == 1
+    assert rows(root, "SELECT state FROM delivery") == [("delivered",)]
+
+
+async def test_of_another_ledger_only_what_was_spent_counts(tmp_path: Path) -> None:
+    archive = await backed_up(tmp_path)
+    root = tmp_path / "data"
+    change(root, BREACH, PAUSE, "UPDATE spend SET usd_micros = 250", "UPDATE outbox SET key = 'of another'")
+    change(root, "UPDATE meta SET value = '00000000' WHERE key = 'backup_id'")
+    assert restore(archive).carried_over is CarriedOver.SPENT
+    assert rows(root, "SELECT usd_micros FROM spend") == [(250,)]
+    assert rows(root, "SELECT * FROM monitor_state") == rows(root, "SELECT * FROM pause") == []
+    assert rows(root, "SELECT key FROM outbox") == [("told",)]
+
+
+async def test_a_number_that_was_given_twice_is_no_hindrance(tmp_path: Path) -> None:
+    archive = await backed_up(tmp_path)
+    root = tmp_path / "data"
+    change(root, "UPDATE outbox SET key = 'given the same number'", told(1, "delivered", 1, AT))
+    assert restore(archive).carried_over is CarriedOver.ALL
+    assert rows(root, "SELECT id, key FROM outbox ORDER BY id") == [(1, "told"), (2, "given the same number")]
+    assert rows(root, "SELECT notice_id, state FROM delivery") == [(2, "delivered")]
+
+
+async def backed_up(folder: Path, *statements: str) -> Path:
+    """Of a directory with one notice, and more."""
+    settings = settings_in(folder)
+    async with lived_in(settings) as ledger:
+        await ledger.run(partial(spent, usd_micros=100))
+        await ledger.run(partial(noticed, key="told", handled_at=AT))
+        for statement in statements:
+            await ledger.run(lambda conn, statement=statement: conn.exec_driver_sql(statement) and None)
+        with ThreadPoolExecutor(1) as pool:
+            made = await Maker(settings, ledger, now=FakeClock().now(), tell=lambda progress: None).make(pool)
+    return made.path
+
+
 async def test_a_damaged_ledger_does_not_stand_in_the_way(archive: Path, tmp_path: Path) -> None:
     ledger = tmp_path / "data/ledger.sqlite"
     ledger.write_bytes(b"not a database" * 1000)
-    assert not restore(archive).carried_over
+    assert restore(archive).carried_over is CarriedOver.NOTHING
     assert rows(tmp_path / "data", "SELECT usd_micros FROM spend") == [(100,)]
 
 
 async def test_a_missing_ledger_does_not_stand_in_the_way(archive: Path, tmp_path: Path) -> None:
     (tmp_path / "data/ledger.sqlite").unlink()
-    assert not restore(archive).carried_over
+    assert restore(archive).carried_over is CarriedOver.NOTHING
     assert rows(tmp_path / "data", "SELECT usd_micros FROM spend") == [(100,)]
 
 
@@ -193,6 +276,7 @@ async def test_a_mount_point_is_restored_from_within(
     root = tmp_path / "data"
     monkeypatch.setattr(os.path, "ismount", lambda path: str(path) == str(root))
     (root / "jobs.sqlite").write_bytes(b"jobs of now")
+    (root / "token").write_text("sesame")
     inode = root.stat().st_ino
     done = restore(archive)
     assert root.stat().st_ino == inode
@@ -212,6 +296,47 @@ async def test_a_mount_point_is_restored_from_within(
     with pytest.raises(BackupRefused, match="make room"):
         restore(archive)
     assert state(tmp_path) == before
+
+
+async def test_nothing_is_read_while_a_directory_is_half_restored(archive: Path, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    ledger = Ledger(root / "ledger.sqlite")
+    for half in (root / ".restoring-20261124T100000Z", tmp_path / "data.restoring-20261124T100000Z"):
+        half.mkdir()
+        (half / "restored").write_text("20261124T100000Z\n")
+        if half.parent == tmp_path:
+            root.rename(tmp_path / "moved")
+        with pytest.raises(DataDirectoryError, match="a restore of it was cut off; start the service, or run restore"):
+            await ledger.open_query_only()
+        shutil.rmtree(half)
+    await ledger.close()
+
+
+async def test_what_a_restore_left_beside_does_not_come_back_later(archive: Path, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    (tmp_path / ".data.unpacking-20261124T100000Z").mkdir()
+    new, old = tmp_path / "data.restoring-20261124T100000Z", tmp_path / "data.restoring-20261124T110000Z"
+    for left in (new, old):
+        left.mkdir()
+        (left / "restored").write_text("20261124T100000Z\n")
+    directory = DataDirectory(root)
+    directory.take()
+    directory.release()
+    root.rename(tmp_path / "moved")  # to start anew
+    directory.hold()
+    directory.release()
+    assert not (root / "restored").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *("data", "moved", "scheduler.yaml", "data.before-restore-20261124T110000Z")
+    }
+
+
+async def test_an_old_directory_is_not_taken_for_the_restored_one(tmp_path: Path) -> None:
+    (tmp_path / "data.restoring-20261124T100000Z/documents").mkdir(parents=True)
+    directory = DataDirectory(tmp_path / "data")
+    directory.hold()
+    directory.release()
+    assert (tmp_path / "data.before-restore-20261124T100000Z").exists()
 
 
 def cannot(one: Path, other: Path) -> None:
