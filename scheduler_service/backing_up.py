@@ -28,11 +28,9 @@ REPORT_EVERY = 0.1
 async def follow_backup(backups: BackupScheduler, request: BackupRequest) -> AsyncGenerator[BackupReport, None]:
     """How far it is, now and then, and what came of it. Who stops listening does not stop the backup."""
     latest: list[Progress] = []
-    making = asyncio.create_task(
-        backups.back_up(
-            lambda progress: latest.__setitem__(slice(None), [progress]),
-            None if request.directory is None else Path(request.directory),
-        )
+    making = backups.begin(
+        lambda progress: latest.__setitem__(slice(None), [progress]),
+        None if request.directory is None else Path(request.directory),
     )
     told: Progress | None = None
     while not making.done():

@@ -68,8 +68,14 @@ class BackupScheduler:
         self._turn = asyncio.Lock()
         self._stopping = threading.Event()
         self._retry_at: Instant | None = None
-        self.problem: str | None = None
-        """Why the last backup was not made."""
+        self._begun: set[asyncio.Task[Made]] = set()
+        self._not_looked: str | None = None
+        self._not_made: str | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """Why the last backup was not made, or why nobody knows whether one is due."""
+        return self._not_made or self._not_looked
 
     @property
     def scheduled(self) -> bool:
@@ -80,8 +86,9 @@ class BackupScheduler:
         while not self._stopping.is_set():
             try:
                 await self.look()
+                self._not_looked = None
             except StoreError as error:
-                self.problem = f"no backup is made: {error}"
+                self._not_looked = f"no backup is made: {error}"
             except Exception as error:  # the service has other things to do than this
                 await self._failed(f"no backup was made: {error!r}")
             await self._clock.sleep(LOOK_EVERY)
@@ -126,6 +133,18 @@ class BackupScheduler:
             self._succeeded(made, self._clock.monotonic() - started)
             return made
 
+    def begin(self, tell: Callable[[Progress], None], to: Path | None) -> asyncio.Task[Made]:
+        """As ``back_up``, for whoever may stop listening: that does not stop it."""
+        task = asyncio.create_task(self.back_up(tell, to), name="backup for a person")
+        self._begun.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Made]) -> None:
+        self._begun.discard(task)
+        if not task.cancelled():
+            task.exception()  # it was told when it was raised
+
     async def known(self) -> Known:
         """Raises ``StoreError``."""
         text = await self._ledger.read(backup_state)
@@ -136,6 +155,7 @@ class BackupScheduler:
         self._stopping.set()
         async with self._turn:
             pass
+        await asyncio.gather(*self._begun, return_exceptions=True)
 
     def next_after(self, now: Instant) -> Instant | None:
         """When the next one is due."""
@@ -173,7 +193,7 @@ class BackupScheduler:
         await self._note(known._replace(failing_since=None), notice)
 
     def _succeeded(self, made: Made, seconds: float) -> None:
-        self.problem, self._retry_at = None, None
+        self._not_made, self._retry_at = None, None
         fields = {
             "path": str(made.path),
             "bytes": made.size,
@@ -192,7 +212,7 @@ class BackupScheduler:
         now = self._clock.now()
         if usual:
             self._retry_at = now + RETRY_AFTER
-            self.problem = f"{message} (at {to_iso_seconds(now)}); it is tried again within the hour"
+            self._not_made = f"{message} (at {to_iso_seconds(now)}); it is tried again within the hour"
             with suppress(StoreError):
                 known = await self.known()
                 if known.failing_since is None or known.failing_since > now:  # the latter by a clock that was wrong

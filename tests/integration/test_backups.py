@@ -9,13 +9,14 @@ import os
 import sqlite3
 import stat
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import aclosing, closing
 from typing import IO, TYPE_CHECKING
 
 import pytest
 from sqlalchemy import insert
 
-from scheduler_service.backup_scheduler import BackupScheduler
+from scheduler_service.backing_up import follow_backup
+from scheduler_service.backup_scheduler import BackupScheduler, Known
 from scheduler_service.backups import archive, making
 from scheduler_service.backups.archive import ArchiveWriter
 from scheduler_service.backups.contents import open_plain
@@ -28,6 +29,7 @@ from scheduler_service.stores import notice_store
 from scheduler_service.stores.atomic_files import TEMPORARY
 from scheduler_service.stores.schema import meta
 from scheduler_service.stores.snapshot import PAGES_PER_STEP
+from scheduler_service.web.views import BackupRequest
 from tests.backup_support import Heard, answered, lived_in, settings_in
 from tests.fakes import FakeClock
 from tests.ledger_support import open_ledger
@@ -401,4 +403,46 @@ async def test_the_stop_of_the_service_breaks_a_backup_off(tmp_path: Path) -> No
         with pytest.raises(BackupFailed, match="the service stops"):
             await making
     assert heard.names == []
+    assert list((tmp_path / "data/backups").iterdir()) == []
+
+
+async def test_a_look_that_fails_is_a_problem_until_the_next_good_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, clock = settings_in(tmp_path, NIGHTLY), FakeClock()
+    async with lived_in(settings) as ledger:
+        backups = BackupScheduler(settings, ledger, clock, Heard())
+        problems: list[str | None] = []
+        known, looks = backups.known, 0
+
+        async def fails_once() -> Known:
+            nonlocal looks
+            problems.append(backups.problem)
+            looks += 1
+            if looks == 1:
+                raise StoreError("the ledger is locked")
+            return await known()
+
+        async def sleeps(seconds: float) -> None:
+            if looks == 3:
+                backups._stopping.set()
+
+        monkeypatch.setattr(backups, "known", fails_once)
+        monkeypatch.setattr(clock, "sleep", sleeps)
+        await backups.run_forever()
+    assert problems[1] == "no backup is made: the ledger is locked"
+    assert (problems[2], backups.problem) == (None, None)
+
+
+async def test_a_backup_to_which_nobody_listens_any_more_is_waited_for_at_the_stop(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    async with lived_in(settings) as ledger:
+        for n in range(10):
+            await ledger.run(write(f"big {n}", 1_000_000))
+        backups = BackupScheduler(settings, ledger, FakeClock(), Heard())
+        async with aclosing(follow_backup(backups, BackupRequest())) as reports:
+            await anext(reports)
+        [making] = [task for task in asyncio.all_tasks() if task.get_name() == "backup for a person"]
+        await backups.stop()
+        assert making.done()
     assert list((tmp_path / "data/backups").iterdir()) == []

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from scheduler_service.backups.restore import Restored
+    from scheduler_service.stores.database import Connection
 
 LATER = FakeClock("2026-11-24T10:00:00Z").now()
 
@@ -165,6 +166,10 @@ async def test_a_number_that_was_given_twice_is_no_hindrance(tmp_path: Path) -> 
     assert rows(root, "SELECT notice_id, state FROM delivery") == [(2, "delivered")]
 
 
+def carried_out(conn: Connection, statement: str) -> None:
+    conn.exec_driver_sql(statement)
+
+
 async def backed_up(folder: Path, *statements: str) -> Path:
     """Of a directory with one notice, and more."""
     settings = settings_in(folder)
@@ -172,7 +177,7 @@ async def backed_up(folder: Path, *statements: str) -> Path:
         await ledger.run(partial(spent, usd_micros=100))
         await ledger.run(partial(noticed, key="told", handled_at=AT))
         for statement in statements:
-            await ledger.run(lambda conn, statement=statement: conn.exec_driver_sql(statement) and None)
+            await ledger.run(partial(carried_out, statement=statement))
         with ThreadPoolExecutor(1) as pool:
             made = await Maker(settings, ledger, now=FakeClock().now(), tell=lambda progress: None).make(pool)
     return made.path
