@@ -48,8 +48,9 @@ LEFT_FREE = 50_000_000
 ASIDE = "restored_from_backup"
 """Where in the data directory the configuration and the logs of the backup are put, for people to look at."""
 
+_SWAPPED = ("documents", "raw", "strategy_log", "calendars", ASIDE)
 _OURS = frozenset(
-    {"documents", "raw", "strategy_log", "calendars", "backups", "lock", "control.sock", ASIDE, MARKER}
+    {*_SWAPPED, "backups", "lock", "control.sock", MARKER}
     | {f"{name}{more}" for name in ("ledger.sqlite", "jobs.sqlite") for more in ("", "-wal", "-shm", "-journal")}
 )
 """What a data directory has that is nobody else's."""
@@ -122,7 +123,7 @@ class Restorer:
         return (
             os.path.ismount(self._root)
             or not os.access(self._root.parent, os.W_OK)
-            or any(path.name not in _OURS for path in self._root.iterdir())
+            or any(path.name not in _OURS or os.path.ismount(path) for path in self._root.iterdir())
         )
 
     def _check(self, file: IO[bytes]) -> Manifest:
@@ -171,6 +172,12 @@ class Restorer:
         all is ready, whoever takes the directory next brings to its end.
         """
         root = self._root
+        for name in _SWAPPED:
+            if os.path.ismount(root / name):
+                raise BackupRefused(
+                    f"{self._archive} is not restored: {root / name} is a mount point, "
+                    "and cannot be swapped; unmount it"
+                )
         self._look_for_room(root, manifest)
         old = free_name(root / f"{BEFORE}{self._stamp}")
         unpacking, ready = (root / f"{kind}{old.name.removeprefix(BEFORE)}" for kind in (UNPACKING, RESTORING))

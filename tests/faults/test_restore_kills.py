@@ -93,7 +93,7 @@ import os, signal, sys
 from pathlib import Path
 from scheduler_service.backups.restore import Restorer
 archive, root, at = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-os.path.ismount = lambda path: True
+os.path.ismount = lambda path: path == root
 renames, rename = 0, Path.rename
 def dies(self, target):
     global renames

@@ -102,6 +102,19 @@ async def test_what_lies_beside_the_data_stays_where_it_is(archive: Path, tmp_pa
     assert {path.name for path in tmp_path.iterdir()} == {"scheduler.yaml", "data"}
 
 
+async def test_what_cannot_be_swapped_is_told_before_anything_is_done(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "data"
+    monkeypatch.setattr(os.path, "ismount", lambda path: path == root / "documents")
+    before = state(tmp_path)
+    with pytest.raises(BackupRefused, match="data/documents is a mount point, and cannot be swapped; unmount it"):
+        restore(archive)
+    assert state(tmp_path) == before
+    monkeypatch.setattr(os.path, "ismount", lambda path: path == root / "backups")
+    assert restore(archive).old == root / "before-restore-20261124T100000Z"
+
+
 async def test_what_cannot_be_taken_back_is_taken_over(archive: Path, tmp_path: Path) -> None:
     assert restore(archive).carried_over is CarriedOver.ALL
     root = tmp_path / "data"
@@ -203,7 +216,7 @@ async def test_it_can_be_restored_where_nothing_was(
     assert done.old is None
     assert rows(tmp_path / "new", "SELECT usd_micros FROM spend") == [(100,)]
     assert {path.name for path in tmp_path.iterdir()} == {"scheduler.yaml", "data", "new"}
-    monkeypatch.setattr(os.path, "ismount", lambda path: True)
+    monkeypatch.setattr(os.path, "ismount", lambda path: path == tmp_path / "mounted")
     done = restore(archive, root=tmp_path / "mounted")
     assert done.old is None
     assert not list((tmp_path / "mounted").glob("before-restore-*"))
