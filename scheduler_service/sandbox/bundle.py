@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from functools import cache
 from importlib.resources import files
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 TEMPLATE = "ACMEX.json"
 FIRST_CIK = 9_991_000_001
 """The first of the stand-ins; EDGAR itself is far from such numbers."""
+SEASON = 22
+"""Days over which the stand-ins spread their results, as a season of earnings does."""
 
 
 @cache
@@ -41,9 +44,12 @@ def with_stand_ins(names: Mapping[str, str]) -> tuple[Company, ...]:
 
 
 def _renamed(symbol: str, name: str, cik: int) -> Company:
-    """The figures of the invented company that all stand-ins are copies of, under another name."""
+    """The figures of the invented company that all stand-ins are copies of, under another name, and told on days of its
+    own.
+    """
     raw = json.loads((files("scheduler_service.sandbox") / "data" / TEMPLATE).read_text(encoding="utf-8"))
-    return _fictional({**raw, "symbol": symbol, "name": name, "cik": cik})
+    sooner = hashlib.sha256(symbol.encode()).digest()[0] % SEASON
+    return _fictional({**raw, "symbol": symbol, "name": name, "cik": cik}, sooner)
 
 
 def parse(text: str) -> Company:
@@ -74,10 +80,10 @@ def _recorded(raw: Mapping[str, Any]) -> Company:
     return Company(_profile(raw), tuple(sorted(filings, key=lambda f: f.filed)), tuple(facts))
 
 
-def _fictional(raw: Mapping[str, Any]) -> Company:
+def _fictional(raw: Mapping[str, Any], sooner: int = 0) -> Company:
     quarters = []
     for row in raw["quarters"]:
         figures = dict(zip(raw["quarter_columns"], row, strict=True))
         when = {name: figures.pop(name) for name in ("year", "quarter", "start", "end")}
         quarters.append(Quarter(**when, figures=figures))
-    return expand(_profile(raw), raw["tags"], quarters)
+    return expand(_profile(raw), raw["tags"], quarters, sooner)

@@ -24,8 +24,8 @@ _DATA_HOST = ("/submissions/", "/api/")
 _WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
-def answer(path: str, headers: Mapping[str, str], companies: Mapping[int, Company], today: str) -> Reply:
-    """EDGAR's answer on the ISO day ``today``; ``companies`` by CIK."""
+def answer(path: str, headers: Mapping[str, str], companies: Mapping[int, Company], now: str) -> Reply:
+    """EDGAR's answer at the ISO time ``now``; ``companies`` by CIK."""
     agent = headers.get("user-agent", "").strip().lower()
     if not agent or agent.startswith("python"):
         return undeclared()
@@ -35,12 +35,17 @@ def answer(path: str, headers: Mapping[str, str], companies: Mapping[int, Compan
         match = pattern.fullmatch(path)
         company = companies.get(int(match[1])) if match else None
         if company:
-            return json_reply(body(company, sum(filing.filed <= today for filing in company.filings)))
+            return json_reply(body(company, sum(_is_in(filing, now) for filing in company.filings)))
     if (match := _INDEX.fullmatch(path)) and (company := companies.get(int(match[1]))):
         for filing in company.filings:
-            if filing.accession == match[2] and filing.filed <= today:
+            if filing.accession == match[2] and _is_in(filing, now):
                 return page_reply(filing_index(company, filing))
     return no_such_key(path) if path.startswith(_DATA_HOST) else access_denied()
+
+
+def _is_in(filing: Filing, now: str) -> bool:
+    """Where it is not known when a filing was accepted, its day has to do."""
+    return (filing.accepted or filing.filed) <= now
 
 
 @lru_cache

@@ -26,6 +26,9 @@ PERIOD = 4 * HOUR
 ITEMS = 20
 
 _FEED = re.compile(r"/feeds/([^/]+)\.rss")
+GRAVE_EVERY = 400
+"""One headline in so many is of what moves a price."""
+_GRAVE = "Sandbox drill {number}: {name} recalls a product that does not exist"
 _HEADLINES = (
     "{name} appears in generated headline {number}, and nothing else happened",
     "Generated note {number}: an imaginary analyst has no opinion on {name}",
@@ -100,7 +103,8 @@ def headlines(profile: Profile, now: Instant, most: int) -> tuple[Headline, ...]
 def _headline(profile: Profile, period: int) -> Headline:
     number = int.from_bytes(hashlib.sha256(f"{profile.symbol} {period}".encode()).digest()[:4])
     at = period * PERIOD + number % (PERIOD // MINUTE) * MINUTE
-    title = _HEADLINES[number % len(_HEADLINES)].format(name=profile.name, number=number)
+    words = _HEADLINES[number % len(_HEADLINES)] if number % GRAVE_EVERY else _GRAVE
+    title = words.format(name=profile.name, number=number)
     return Headline(at, number, title, f"{SITE}/news/{quote(profile.symbol)}/{to_datetime(at):%Y%m%dT%H%M}")
 
 

@@ -32,7 +32,7 @@ _HOURS = ("bmo", "amc", "unknown")
 def topic_of(company: Company, told: Reported, results: Sequence[Found], today: date) -> Topic:
     """Everything about a company. A ``source`` is the id of a result, null where the search found none."""
     figures = [_figure(one, results) for one in told.key_figures]
-    periods = [_period(one, told, results) for one in told.periods]
+    periods = [_period(company.profile.symbol, one, told, results) for one in told.periods]
     report = _next_report(company, results, today)
     whole = {
         **_who(company.profile),
@@ -96,7 +96,7 @@ def _who(profile: Profile) -> Words:
     }
 
 
-def _period(period: ReportedPeriod, told: Reported, results: Sequence[Found]) -> Words:
+def _period(symbol: str, period: ReportedPeriod, told: Reported, results: Sequence[Found]) -> Words:
     figures = period.figures
     return {
         **dict.fromkeys(_FIGURES),
@@ -108,9 +108,17 @@ def _period(period: ReportedPeriod, told: Reported, results: Sequence[Found]) ->
         **_named("total_revenue revenues sales net_sales", figures.get("revenue")),
         **_named("net_profit profit net_earnings earnings", figures.get("net_income")),
         **_named("eps diluted_eps earnings_per_share", figures.get("eps_diluted")),
+        "eps_estimate": expected_eps(symbol, period),
         **_named("currency currency_code", told.currency),
         **_named("source source_id source_index citation", _source(results, f"quarter {period.end.isoformat()}")),
     }
+
+
+def expected_eps(symbol: str, period: ReportedPeriod) -> float | None:
+    """What imaginary analysts had expected: up to 11 % more or less than came."""
+    earned = period.figures.get("eps_diluted")
+    error = _number(f"{symbol} {period.kind} {period.end.isoformat()}") % 23 - 11
+    return None if earned is None else round(earned * (1 + error / 100), 2)
 
 
 def _figure(figure: KeyFigure, results: Sequence[Found]) -> Words:
@@ -139,8 +147,8 @@ def _next_report(company: Company, results: Sequence[Found], today: date) -> Wor
     days = [date.fromisoformat(one.filed) for one in company.filings if _RESULTS_ITEM in one.items]
     if not days:
         return {}
-    day = next((one for one in sorted(days) if one > today), max(days))
-    while day <= today:
+    day = next((one for one in sorted(days) if one >= today), max(days))
+    while day < today:
         day += BETWEEN_RESULTS
     return {
         **_named("date day", day.isoformat()),

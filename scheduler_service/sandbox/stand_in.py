@@ -14,6 +14,7 @@ from scheduler_service.clients.file_transport import SCHEME
 from scheduler_service.clock import SECOND
 from scheduler_service.errors import TransientClientError
 from scheduler_service.models import Reason
+from scheduler_service.sandbox.alert_sink import PROVIDER
 from scheduler_service.sandbox.finnhub import FILE
 from scheduler_service.sandbox.memory import BASE, MemoryTransport
 from scheduler_service.sandbox.upstream import provider_of
@@ -49,7 +50,8 @@ class StandIn:
     async def send(self, request: Request, limits: Limits) -> Response:
         there = self._place(request.url)
         provider = provider_of(urlsplit(there).path)
-        self.asked.setdefault(provider, array("q")).append(self._elapsed())
+        if provider != PROVIDER:
+            self.asked.setdefault(provider, array("q")).append(self._elapsed())
         if self._elapsed() < self._unreachable.get(provider, 0):
             error = TransientClientError(f"{shown(request.url)}: cannot connect (an outage)", Reason.PROVIDER_DOWN)
             error.cost = FREE

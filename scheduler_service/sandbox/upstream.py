@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from scheduler_service.clock import DAY, Clock, Instant, utc_day
+from scheduler_service.clock import DAY, Clock, Instant, to_iso
 from scheduler_service.sandbox import (
+    alert_sink,
     edgar,
     feeds,
     finnhub,
@@ -21,6 +22,7 @@ from scheduler_service.sandbox import (
     wire_faults,
     wrong_data,
 )
+from scheduler_service.sandbox.alert_sink import Told
 from scheduler_service.sandbox.bundle import bundled
 from scheduler_service.sandbox.faults import Fault, FaultKind, Faults, HostileBody, ModelFault, WrongData
 from scheduler_service.sandbox.reply import Reply
@@ -71,7 +73,7 @@ def urls(base: str) -> dict[str, dict[str, Any]]:
 
 class SandboxUpstream:
     """Answers for every provider. ``latency`` in seconds; it and every slowness are slept by the end that serves.
-    ``seed``: what prices are drawn from; they move in the sessions of ``calendars``.
+    ``seed``: what prices are drawn from; they move in the sessions of ``calendars``. ``told``: the alerts that came.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class SandboxUpstream:
     ) -> None:
         self.faults = Faults()
         self.seen: deque[Seen] = deque(maxlen=MOST_SEEN)
+        self.told: deque[Told] = deque(maxlen=MOST_SEEN)
         self._clock = clock
         self._companies = tuple(bundled() if companies is None else companies)
         self._latency = latency
@@ -103,7 +106,13 @@ class SandboxUpstream:
         digest = hashlib.sha256(body).hexdigest() if body else ""
         self.seen.append(Seen(now, provider, request.method, path, _shown(headers), key, len(body), digest))
         fault = self.faults.strike(provider, path, now, key)
-        reply = replace(self._reply(request, provider, path, headers, fault, now), delay=self._latency)
+        if provider == alert_sink.PROVIDER and request.method == "POST":
+            self.told.append(Told(now, path, headers.get("idempotency-key", ""), body, fault is None))
+        if provider == alert_sink.PROVIDER:
+            reply = alert_sink.answer(request.method)
+        else:
+            reply = self._reply(request, provider, path, headers, fault, now)
+        reply = replace(reply, delay=self._latency)
         return _struck(fault, reply) if fault else reply
 
     def _reply(
@@ -126,7 +135,7 @@ class SandboxUpstream:
                 return finnhub.answer(request.url, headers, served, calendar, now, self._seed)
             return finnhub.file(served, calendar, now, self._seed)
         by_cik = {asked.profile.cik: company for asked, company in served}
-        return edgar.answer(path, headers, by_cik, utc_day(now).isoformat())
+        return edgar.answer(path, headers, by_cik, to_iso(now))
 
     def _served(self, fault: Fault | None) -> tuple[tuple[Company, Company], ...]:
         """Each company, and the one whose data is served for it."""
@@ -146,6 +155,8 @@ def provider_of(path: str) -> str:
         return "finnhub"
     if path == finnhub.FILE:
         return "quotes_file"
+    if path.startswith(alert_sink.FOLDER):
+        return alert_sink.PROVIDER
     return "perplexity" if perplexity.serves(path) else "edgar"
 
 

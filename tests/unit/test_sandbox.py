@@ -108,11 +108,11 @@ def test_edgar_s_data_has_no_etag(upstream: SandboxUpstream) -> None:
     assert not {"etag", "last-modified"} & get(upstream, APPLE).headers.keys()
 
 
-def test_a_filing_appears_on_the_day_it_is_filed() -> None:
-    clock = SteppedClock("2026-01-29T23:59:00Z")
+def test_a_filing_appears_when_it_is_accepted() -> None:
+    clock = SteppedClock("2026-01-30T06:01:31Z")
     upstream = SandboxUpstream(clock)
     assert b"0000320193-26-000006" not in get(upstream, APPLE).body + get(upstream, APPLE_FACTS).body
-    clock.at = from_iso("2026-01-30T00:00:00Z")
+    clock.at = from_iso("2026-01-30T06:01:33Z")
     assert b"0000320193-26-000006" in get(upstream, APPLE).body
     assert b"0000320193-26-000006" in get(upstream, APPLE_FACTS).body
 
