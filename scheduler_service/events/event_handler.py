@@ -1,7 +1,7 @@
 """Who listens to what, and what follows from what was noticed. Two tables; what is done is others' business.
 
-It cannot loop: a notice is written once for ever under its key, and what follows from one is only that something is
-fetched or planned; what that finds has keys of its own.
+It cannot loop: a notice is written once for ever under its key; what is fetched at once because of one belongs to
+domains that never make such notices; and what is only planned comes at one of a few times of a day that is still ahead.
 """
 
 from __future__ import annotations

@@ -38,14 +38,20 @@ def earnings_notices(symbol: str, before: EarningsData | None, after: EarningsDa
 
 
 def report_follow_ups(known: EarningsData, at: Callable[[date, time], Instant]) -> list[FollowUp]:
-    """Two looks for the release on the day, and one on the next for the report. ``at`` tells a local time of the
-    stock's exchange.
+    """Two looks for the release on the day, and one on the next for the report; also after a release that has come, for
+    with it the next date moves on. ``at`` tells a local time of the stock's exchange.
     """
+    told = next((release for release in known.releases if release.about == "results"), None)
+    ends = {report.period_end for report in known.reports}
+    awaited = []
+    if told is not None and told.period_end not in ends:
+        awaited = [FollowUp("report-of-release", REPORT_DUE, at(told.date + timedelta(days=1), _FILED_BY))]
     due = known.next_report
     if due is None:
-        return []
+        return awaited
     first, second = _FIRST_LOOKS[due.time]
     return [
+        *awaited,
         FollowUp("release", RELEASE_DUE, at(due.date, first)),
         FollowUp("release-again", RELEASE_DUE, at(due.date, second)),
         FollowUp("report", REPORT_DUE, at(due.date + timedelta(days=1), _FILED_BY)),

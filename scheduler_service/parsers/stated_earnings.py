@@ -232,6 +232,6 @@ def _plausible(row: StatedReport) -> bool:
 
 def _next(stated: StatedEarnings, today: dt.date) -> NextReport | None:
     day, source = stated.next_date, stated.next_source
-    if day is None or source is None or not today < day <= today + AHEAD:
+    if day is None or source is None or not today <= day <= today + AHEAD:
         return None
     return NextReport(date=day, time=stated.next_time, confirmed=stated.next_confirmed, source=source.url)

@@ -178,3 +178,14 @@ def test_while_the_clock_is_impossible_those_of_before_stay(bench: Bench) -> Non
     assert bench.dispatcher.problem is not None
     bench.do(desk.parts.renew_all())
     assert desk.open == {AAPL: soon}
+
+
+def test_stocks_that_are_written_alike_have_follow_ups_of_their_own(bench: Bench) -> None:
+    bench.boot(HOURLY, watch=["BF/B", "BF_B", "BF^B"])
+    desk, soon = Desk(bench), bench.now + DAY
+    for symbol in ("BF/B", "BF_B", "BF^B"):
+        desk.says(symbol, soon)
+    assert len(desk.open) == 3
+    desk.says("BF/B", None)
+    bench.do(desk.parts.renew_all())
+    assert len(desk.open) == 2

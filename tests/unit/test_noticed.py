@@ -10,7 +10,7 @@ import pytest
 
 from scheduler_service.clock import DAY, HOUR, from_datetime, from_iso, to_iso_seconds
 from scheduler_service.models import Kind, Provenance
-from scheduler_service.parsers.earnings import EarningsData, Estimate, NextReport, Report
+from scheduler_service.parsers.earnings import EarningsData, Estimate, NextReport, Release, Report
 from scheduler_service.parsers.earnings_noticed import earnings_notices, report_follow_ups
 from scheduler_service.parsers.news import FILINGS_PUBLISHER, NewsData, NewsItem
 from scheduler_service.parsers.news_noticed import impact, news_notices
@@ -95,6 +95,20 @@ class TestDates:
         ]
         assert len({one.name for one in wanted}) == 3
         assert report_follow_ups(EarningsData(), at) == []
+
+    def test_after_a_release_its_report_is_looked_for_though_the_next_date_has_moved_on(self) -> None:
+        def at(day: date, local: time) -> int:
+            return from_datetime(datetime.combine(day, local, tzinfo=UTC))
+
+        told = Release(
+            date=date(2027, 1, 28), form="8-K", accession="1", about="results", period_end=date(2026, 12, 31)
+        )
+        known = EarningsData(next_report=due("2027-04-29", "amc"), releases=(told,))
+        looks = {one.name: to_iso_seconds(one.due_at) for one in report_follow_ups(known, at)}
+        assert looks["report-of-release"] == "2027-01-29T09:00:00Z"
+        assert looks["report"] == "2027-04-30T09:00:00Z"
+        came = known.model_copy(update={"reports": (report(None).model_copy(update={"period_end": told.period_end}),)})
+        assert "report-of-release" not in {one.name for one in report_follow_ups(came, at)}
 
 
 class TestSurprises:

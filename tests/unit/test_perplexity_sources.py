@@ -414,10 +414,16 @@ async def test_a_row_that_cannot_be_believed_is_left_out_and_said_why(case: str)
     assert wrong in (outcome.message or "")
 
 
+async def test_a_report_that_is_due_today_is_still_to_come() -> None:
+    said = await said_in("earnings", agent_body(earnings(row(), next_report_date="2026-11-23")))
+    assert said.next_report is not None
+    assert said.next_report.date.isoformat() == "2026-11-23"
+
+
 @pytest.mark.parametrize(
     "changes",
     [
-        {"next_report_date": "2026-11-23"},
+        {"next_report_date": "2026-11-22"},
         {"next_report_date": "2027-12-01"},
         {"next_report_date": "soon"},
         {"next_report_source": None},
