@@ -35,9 +35,10 @@ class Change:
 
 
 class Monitor(Protocol[S]):
-    """``name``: under which its states are kept."""
+    """``name``: under which its states are kept. ``is_timeless``: while it sees the same, it judges the same."""
 
     name: str
+    is_timeless: bool
 
     def rest(self, now: Instant) -> Micros:
         """How long until it is worth another look."""
@@ -61,6 +62,7 @@ class Watch(Generic[S]):
         self._publish = publish
         self._noticed = noticed
         self._seen_to_work = False
+        self._judged: S | None = None
         self.problem: str | None = None
         """Why it could not look the last time."""
 
@@ -85,10 +87,13 @@ class Watch(Generic[S]):
     async def look(self) -> None:
         """Once. Nothing is written while nothing changes."""
         seen = await self._monitor.observe()
+        if self._monitor.is_timeless and seen == self._judged:
+            return
         now = self._clock.now()
         name = self._monitor.name
         before = _believable(await self._ledger.read(partial(monitor_store.states, monitor=name)), now)
         if not self._monitor.judge(before, seen, now):
+            self._judged = seen
             return
         store: Callable[[Connection], bool] = partial(self._store, seen=seen, now=now)
         if await self._ledger.run(store):

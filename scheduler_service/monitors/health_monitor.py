@@ -44,6 +44,7 @@ class HealthMonitor:
     """``look`` tells how things are; ``ping`` is told while all is well and what is known is fresh."""
 
     name = "health"
+    is_timeless = False
 
     def __init__(
         self, look: Callable[[], Awaitable[Vitals]], every: Micros, ping: Callable[[], Awaitable[None]] | None = None

@@ -42,6 +42,7 @@ class MarketMonitor:
     """Of some exchanges."""
 
     name = "market"
+    is_timeless = False
 
     def __init__(
         self, exchanges: Collection[str], calendar: Callable[[str], Calendar], longest_rest: Micros = LONGEST_REST

@@ -93,8 +93,8 @@ def _stop(position: Position, price: Price, limits: Limits) -> Finding:
     at = average * (1 - sign * limit / HUNDRED)
     kind = "short position" if position.is_short else "position"
     said = (
-        f"{position.symbol} at {price.price} is past its stop of {at.normalize():f}: the {kind} bought at "
-        f"{average.normalize():f} has lost {loss:.1f} %"
+        f"{position.symbol} at {price.price} is {'past' if level else 'within'} its stop of {at.normalize():f}: "
+        f"the {kind} bought at {average.normalize():f} has {_lost(loss)}"
     )
     facts = _facts(position, price, stop=at.normalize(), loss_percent=round(loss, 4))
     return Finding(
@@ -141,9 +141,13 @@ def _whole(positions: Mapping[str, Position], prices: Mapping[str, Price], limit
     gain = sum((p.quantity * (prices[s].price - p.average_price) for s, p in mine.items()), Decimal(0))
     loss = -gain / cost * HUNDRED
     level = sum(loss >= limit for limit in LOSSES)
-    said = f"the portfolio has lost {loss:.1f} % of what it cost ({-gain:,.2f} of {cost:,.2f} {main or ''})".replace(
+    said = f"the portfolio has {_lost(loss)} of what it cost ({abs(gain):,.2f} of {cost:,.2f} {main or ''})".replace(
         " )", ")"
     )
     facts = {"loss_percent": str(round(loss, 4)), "cost": str(cost), "gain": str(gain), "left_out": left_out}
     facts["provenance"] = [{"symbol": s, "source": prices[s].source, "as_of": prices[s].as_of} for s in sorted(mine)]
     yield Finding(LOSS, None, level, loss < LOSSES[0] * HYSTERESIS, said, facts)
+
+
+def _lost(percent: Decimal) -> str:
+    return f"{'gained' if percent < 0 else 'lost'} {abs(percent):.1f} %"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import aiofiles
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from scheduler_service.clock import Clock, Instant, Micros
-    from scheduler_service.stores.database import Ledger
+    from scheduler_service.stores.database import Connection, Ledger
 
 EVERY: Micros = MINUTE // 2
 LARGEST_FILE = 10_000_000
@@ -52,6 +52,7 @@ class RiskMonitor:
     """
 
     name = "risk"
+    is_timeless = True
 
     def __init__(
         self,
@@ -63,7 +64,9 @@ class RiskMonitor:
         age: Callable[[str, Instant], Micros],
         old_after: Micros = OLD_AFTER,
         every: Micros = EVERY,
+        longest_gap: Callable[[str], Micros] = lambda symbol: 0,
     ) -> None:
+        """``longest_gap``: how old a symbol's quote may be because no newer one was to be had yet, in the same time."""
         self._path = path
         self._limits = limits
         self._priced_by = priced_by
@@ -73,6 +76,7 @@ class RiskMonitor:
         self._age = age
         self._old_after = old_after
         self._every = every
+        self._longest_gap = longest_gap
         self._read: tuple[tuple[int, int], Portfolio] | None = None
 
     def rest(self, now: Instant) -> Micros:
@@ -86,11 +90,10 @@ class RiskMonitor:
         self._since = now if self._since is None else min(self._since, now)
         prices: dict[str, Price] = {}
         stale: dict[str, str] = {}
-        for symbol in portfolio.positions:
-            price = await self._price(symbol)
+        for symbol, price in (await self._ledger.read(partial(self._prices, symbols=portfolio.positions))).items():
             if price is None:
                 stale[symbol] = "never"
-            elif self._age(symbol, from_iso(price.as_of)) > self._old_after:
+            elif self._is_old(symbol, from_iso(price.as_of)):
                 stale[symbol] = price.as_of
             else:
                 prices[symbol] = price
@@ -103,11 +106,16 @@ class RiskMonitor:
         changes.extend(_of_the_gone(before, seen))
         return changes
 
-    async def _price(self, symbol: str) -> Price | None:
-        if self._priced_by is None:
-            return None
-        data = await self._ledger.read(partial(document_store.data, domain=self._priced_by, symbol=symbol))
-        return None if data is None else read_price(data)
+    def _is_old(self, symbol: str, as_of: Instant) -> bool:
+        age = self._age(symbol, as_of)
+        return age > self._old_after and age > self._longest_gap(symbol)
+
+    def _prices(self, conn: Connection, symbols: Iterable[str]) -> dict[str, Price | None]:
+        found = {}
+        for symbol in symbols:
+            data = None if self._priced_by is None else document_store.data(conn, self._priced_by, symbol)
+            found[symbol] = None if data is None else _known_price(data)
+        return found
 
     async def _renew(self) -> str | None:
         """Reads the file where it has changed; what is wrong with it as a whole. The last good one holds."""
@@ -141,6 +149,9 @@ def read_price(data: bytes) -> Price | None:
     if not price.is_finite() or price <= 0:
         return None
     return Price(price, previous, said.get("currency"), said["as_of"], source)
+
+
+_known_price = lru_cache(1_000)(read_price)
 
 
 def _state(word: str, now: Instant, since: Instant | None = None, **body: Any) -> MonitorState:

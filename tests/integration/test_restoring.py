@@ -18,9 +18,13 @@ from scheduler_service.backups.making import Maker
 from scheduler_service.backups.manifest import BackupRefused
 from scheduler_service.backups.restore import Restorer
 from scheduler_service.errors import AlreadyRunning, DataDirectoryError
+from scheduler_service.models import RunOrigin
+from scheduler_service.stores import monitor_store, schedule_store
 from scheduler_service.stores.carrying_over import CarriedOver
 from scheduler_service.stores.data_directory import DataDirectory
 from scheduler_service.stores.database import Ledger
+from scheduler_service.stores.monitor_store import MonitorState
+from scheduler_service.stores.schedule_store import NewRun
 from tests.backup_support import AT, lived_in, noticed, settings_in, spent
 from tests.fakes import FakeClock
 
@@ -40,15 +44,29 @@ async def archive(tmp_path: Path) -> Path:
     async with lived_in(settings) as ledger:
         await ledger.run(partial(spent, usd_micros=100))
         await ledger.run(partial(noticed, key="told later", handled_at=None))
+        await ledger.run(partial(watched, forgotten="", told_later=""))
         with ThreadPoolExecutor(1) as pool:
             made = await Maker(settings, ledger, now=FakeClock().now(), tell=lambda progress: None).make(pool)
         await ledger.run(lambda conn: conn.exec_driver_sql("UPDATE spend SET usd_micros = 250, calls = 3"))
         await ledger.run(lambda conn: conn.exec_driver_sql(f"UPDATE outbox SET handled_at = {AT}"))
         await ledger.run(partial(noticed, key="new", handled_at=AT))
+        await ledger.run(partial(watched, forgotten="stop:A", told_later="XNYS"))
         await ledger.run(partial(noticed, key="new and waiting", handled_at=None))
         await ledger.run(lambda conn: conn.exec_driver_sql("INSERT INTO sqlite_sequence VALUES ('task', 77)"))
     (tmp_path / "data/documents/news/AAPL.json").write_text('{"newer": 1}')
     return made.path
+
+
+def watched(conn: Connection, forgotten: str, told_later: str) -> None:
+    """Three things that a monitor has told; then of one nothing is remembered, and another is told anew."""
+    if not forgotten:
+        for subject in ("stop:A", "XNYS", "loss"):
+            monitor_store.put(conn, "m", subject, MonitorState("before", AT, AT, {}))
+        return
+    run = NewRun(RunOrigin.MANUAL, "news", AT + 1, "{}")
+    schedule_store.add_run(conn, run, AT + 1)
+    monitor_store.forget(conn, "m", forgotten)
+    monitor_store.put(conn, "m", told_later, MonitorState("after", AT, AT + 1, {}))
 
 
 def restore(archive: Path, **changes: Any) -> Restored:
@@ -122,6 +140,8 @@ async def test_what_cannot_be_taken_back_is_taken_over(archive: Path, tmp_path: 
     told = dict(rows(root, "SELECT key, handled_at FROM outbox"))
     assert told == {"told later": AT, "new": AT, "new and waiting": None}
     assert rows(root, "SELECT seq FROM sqlite_sequence WHERE name = 'task'") == [(77,)]
+    remembered = dict(rows(root, "SELECT subject, state FROM monitor_state"))
+    assert remembered == {"XNYS": "after", "loss": "before"}, "what has cleared since is not told again"
 
 
 def change(root: Path, *statements: str) -> None:

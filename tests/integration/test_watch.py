@@ -33,6 +33,7 @@ class Lamp:
     """Is on or off, and tells when that changes."""
 
     name = "lamp"
+    is_timeless = False
 
     def __init__(self) -> None:
         self.is_on = True
@@ -204,3 +205,38 @@ def test_a_portfolio_is_judged_by_the_documents_and_read_anew_when_it_changes(tm
         "risk.cleared",
         "risk.quotes_stale",
     ]
+
+
+def test_a_quote_is_as_good_as_its_schedule_lets_it_be(tmp_path: Path) -> None:
+    """``longest_gap``: quotes that come once an hour are not old for half of it."""
+    path, file = tmp_path / "ledger.sqlite", tmp_path / "portfolio.csv"
+    file.write_text("symbol,quantity,average_price\nA,10,90\n")
+    gaps = {"A": 75 * MINUTE}
+
+    async def life(clock: VirtualClock) -> None:
+        async with open_ledger(path) as ledger:
+            data = {"price": 94.0, "currency": "USD", "as_of": to_iso(clock.now())}
+            body = json.dumps({**data, "provenance": {"source": "finnhub"}}).encode()
+            put = partial(document_store.put_document, domain="quotes", symbol="A", data=body, now=clock.now())
+            await ledger.run(put)
+            limits = Limits(Decimal(5), Decimal(100))
+            monitor = RiskMonitor(
+                file,
+                limits,
+                "quotes",
+                ledger,
+                clock,
+                lambda symbol, at: clock.now() - at,
+                longest_gap=lambda symbol: gaps[symbol],
+            )
+            one = watch(monitor, ledger, clock, [], [])
+            for _ in range(7):
+                await one.look()
+                await clock.sleep(600)
+            assert outbox(path) == ["risk.breach"], "it is all there is of the portfolio"
+            gaps["A"] = 10 * MINUTE
+            await one.look()
+            await one.look()
+
+    run(life)
+    assert outbox(path) == ["risk.breach", "risk.quotes_stale"]
