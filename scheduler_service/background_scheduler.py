@@ -78,7 +78,7 @@ class BackgroundScheduler:
         self.engine = Engine(settings, self.clock, self.publish, transport, compute_sessions, patience, durable)
         self._disconnect = connect(self._bus, log=log, works_again=self.engine.waker.works_again)
         self.dispatcher = self.engine.dispatcher
-        self._watching = Watching(self.engine, self.status, lambda: self._started_at, patience, pings=web)
+        self._watching = Watching(self.engine, self.status, lambda: self._started_at, patience)
         self._initialisation = Initialisation(STEPS)
         self._owned = OwnedTasks(self.died)
         self.rounds = Rounds(

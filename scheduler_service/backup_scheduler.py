@@ -57,14 +57,18 @@ class BackupScheduler:
         publish: Publish,
         calendars: Calendars = usual_hours,
         noticed: Callable[[], None] = lambda: None,
+        patience: int = 1,
     ) -> None:
-        """``noticed`` hears that something is to be told."""
+        """``noticed`` hears that something is to be told. With more ``patience`` it trusts that it is woken when one is
+        due.
+        """
         self._noticed = noticed
         self._settings = settings
         self._ledger = ledger
         self._clock = clock
         self._publish = publish
         self._calendars = calendars
+        self._look_every = LOOK_EVERY * patience
         self._turn = asyncio.Lock()
         self._stopping = threading.Event()
         self._retry_at: Instant | None = None
@@ -91,7 +95,12 @@ class BackupScheduler:
                 self._not_looked = f"no backup is made: {error}"
             except Exception as error:  # the service has other things to do than this
                 await self._failed(f"no backup was made: {error!r}")
-            await self._clock.sleep(LOOK_EVERY)
+            await self._clock.sleep(self._rest(self._clock.now()))
+
+    def _rest(self, now: Instant) -> float:
+        """Seconds until the next one is due, or until another look at what a clock that is set has changed."""
+        ahead = [at for at in (self.next_after(now), self._retry_at) if at is not None and at > now]
+        return min([self._look_every, *((at - now) / SECOND for at in ahead)])
 
     async def look(self) -> None:
         """Makes the backup that is due, if one is. A slot of the time before the trigger was set is none."""

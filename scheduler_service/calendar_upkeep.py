@@ -37,6 +37,7 @@ class CalendarUpkeep:
         publish: Publish,
         pool: Executor | None = None,
         compute: Compute | None = None,
+        patience: int = 1,
     ) -> None:
         """``compute`` stands in for the process that computes sessions."""
         self.exchanges = frozenset(exchanges)
@@ -45,6 +46,7 @@ class CalendarUpkeep:
         self._publish = publish
         self._pool = pool
         self._compute = compute
+        self._look_every = LOOK_EVERY * patience
         self._kept = Kept({})
         self._retry_at: float | None = None
         self._warned: set[str] = set()
@@ -71,7 +73,7 @@ class CalendarUpkeep:
             except Exception as error:
                 self._retry_at = self._clock.monotonic() + RETRY_AFTER
                 self._publish(Event("calendars.incomplete", f"no calendar was computed: {error!r}", {}, "ERROR"))
-            await self._clock.sleep(LOOK_EVERY)
+            await self._clock.sleep(self._look_every)
 
     async def refresh(self) -> bool:
         """Computes what is stale; whether that brought anything."""

@@ -94,6 +94,7 @@ class Engine:
             publish=publish,
             pool=self._disk,
             compute=compute_sessions,
+            patience=patience,
         )
         self.processors = build_processors(settings, clients, self.calendars.calendar)
         self.publisher = Publisher(

@@ -5,11 +5,12 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from scheduler_service.alerts.deliveries import Deliveries
 from scheduler_service.backup_scheduler import BackupScheduler
-from scheduler_service.clock import DAY, HOUR, to_iso_seconds
+from scheduler_service.clock import DAY, HOUR, MINUTE, to_iso_seconds
 from scheduler_service.errors import ClientError, StoreError
 from scheduler_service.events.event_handler import reactions
 from scheduler_service.following_up import FollowUps
@@ -21,7 +22,6 @@ from scheduler_service.monitors.risk import Limits
 from scheduler_service.monitors.risk_monitor import EVERY, RiskMonitor
 from scheduler_service.noticing import NoticeReader
 from scheduler_service.processors.base import ageing_of
-from scheduler_service.settings.watching import Alerts
 from scheduler_service.vitals import vitals
 from scheduler_service.web import views
 
@@ -36,6 +36,11 @@ if TYPE_CHECKING:
     from scheduler_service.stores.delivery_store import ChannelCounts
 
 SAY_AGAIN: Micros = HOUR
+COMES_WITHIN: Micros = 10 * MINUTE
+"""So long after a slot its quotes are there."""
+DELAYED: Micros = 15 * MINUTE
+"""Quotes of exchanges that do not give the newest away are so old when they come."""
+LONGEST_GAP: Micros = 8 * DAY
 
 
 class Watching:
@@ -47,10 +52,7 @@ class Watching:
         status: Callable[[], Awaitable[views.Status]],
         started_at: Callable[[], Instant],
         patience: int = 1,
-        *,
-        pings: bool = True,
     ) -> None:
-        """``pings``: whether it may tell the world outside that it lives."""
         self._engine = engine
         self._status = status
         self._started_at = started_at
@@ -58,13 +60,14 @@ class Watching:
         monitors = engine.settings.monitors
         self._follow_ups = FollowUps(engine.ledger, engine.processors, engine.dispatcher, engine.clock)
         self._deliveries = Deliveries(
-            engine.settings.alerts if pings else Alerts(),
+            engine.settings.alerts,
             engine.settings.service.timezone,
             sandbox=engine.settings.sandbox,
             ledger=engine.ledger,
             clock=engine.clock,
             publish=engine.publish,
             send=engine.send,
+            patience=patience,
         )
         self._notices = NoticeReader(
             ledger=engine.ledger,
@@ -85,20 +88,31 @@ class Watching:
             engine.publish,
             engine.calendars.calendar,
             self._notices.notify,
+            patience,
         )
         longest_rest = LONGEST_REST * min(patience, 12)
         self._market = MarketMonitor(engine.calendars.exchanges, engine.calendars.calendar, longest_rest)
-        ping = self._ping if pings and monitors.health.ping_url is not None else None
+        ping = self._ping if monitors.health.ping_url is not None else None
         self._health = HealthMonitor(self._look, monitors.health.every * patience, ping)
         watched: list[Any] = [self._market, self._health]
         risk = monitors.risk
         if risk.portfolio is not None:
             limits = Limits(Decimal(str(risk.stop_loss_percent)), Decimal(str(risk.max_position_percent)))
-            every = EVERY * min(patience, 10)
+            every = EVERY * min(patience, 20)
             age = self._market_age
             priced_by = next((name for name, domain in engine.processors.items() if domain.tells_prices), None)
+            gap = partial(self._longest_gap, priced_by)
             watched.append(
-                RiskMonitor(risk.portfolio, limits, priced_by, engine.ledger, engine.clock, age, every=every)
+                RiskMonitor(
+                    risk.portfolio,
+                    limits,
+                    priced_by,
+                    engine.ledger,
+                    engine.clock,
+                    age,
+                    every=every,
+                    longest_gap=gap,
+                )
             )
         self._watches: dict[str, Watch[Any]] = {
             monitor.name: Watch(monitor, engine.ledger, engine.clock, engine.publish, self._notices.notify)
@@ -156,6 +170,18 @@ class Watching:
                 self._ping_failed_at = now
                 said = f"health.ping_url was not reached ({error.reason})"  # its address is a secret
                 self._engine.publish(Event("health.ping_failed", said, {}, "WARNING"))
+
+    def _longest_gap(self, domain: str | None, symbol: str) -> Micros:
+        """How old a quote may be where none is late: as old as the last slot that should have brought one."""
+        now, watched = self._engine.clock.now(), self._engine.symbol(symbol)
+        slots = [
+            due
+            for s in self._engine.dispatcher.schedules.values()
+            if s.domain == domain
+            and s.selects(watched)
+            and (due := s.trigger.last(now - LONGEST_GAP, now - COMES_WITHIN - s.spread)) is not None
+        ]
+        return self._market_age(symbol, max(slots)) + DELAYED if slots else 0
 
     def _market_age(self, symbol: str, at: Instant) -> Micros:
         watched = self._engine.symbol(symbol)

@@ -63,13 +63,16 @@ class Deliveries:
         clock: Clock,
         publish: Publish,
         send: Callable[[Request, Limits], Awaitable[Response]],
+        patience: int = 1,
     ) -> None:
+        """With more ``patience`` it looks less often for what it was not told of."""
         self._alerts = alerts
         self._timezone = timezone
         self._sandbox = sandbox
         self._ledger = ledger
         self._clock = clock
         self._publish = publish
+        self._longest_rest = LONGEST_REST * patience
         self.channels = channels_of(alerts, send, clock)
         self._wakes = {name: asyncio.Event() for name in self.channels}
         self._unsettled: dict[str, tuple[Delivery, ClientError | None]] = {}
@@ -101,7 +104,7 @@ class Deliveries:
                 rest = REST_AFTER_FAILURE  # the ledger says so itself
             if rest > 0:
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(min(rest, LONGEST_REST)):
+                    async with asyncio.timeout(min(rest, self._longest_rest)):
                         await self._wakes[name].wait()
                     rest = 0
 
@@ -114,7 +117,7 @@ class Deliveries:
         standing = await self._ledger.read(partial(delivery_store.standing, channel=name, now=now))
         step = next_step(standing, self._alerts.most_per_hour, now)
         if isinstance(step, Wait):
-            return LONGEST_REST if step.until is None else max(0.1, (step.until - now) / SECOND)
+            return self._longest_rest if step.until is None else max(0.1, (step.until - now) / SECOND)
         if isinstance(step, SumUp):
             await self._ledger.run(partial(delivery_store.sum_up, channel=name, now=now, words=digest_words))
             return 0.0

@@ -39,6 +39,7 @@ class Witness:
         self.queued: list[str] = []
         self.events: list[Event] = []
         self.refuses = False
+        self.told_of_queued: list[int] = []
 
     def hear(self, event: Event) -> None:
         self.events.append(event)
@@ -66,6 +67,7 @@ def reader(
         log=StrategyLog(folder, pool),
         react=witness.react,
         queue=witness.queue,
+        queued=lambda: witness.told_of_queued.append(len(witness.queued)),
         clock=clock,
         publish=witness.hear,
         keep=keep,
@@ -95,6 +97,7 @@ def test_each_is_said_logged_and_followed_up_once_in_order(tmp_path: Path) -> No
     run(life)
     expected = [notice.key for notice in NOTICES]
     assert witness.reacted == witness.queued == logged(tmp_path / "log") == expected
+    assert witness.told_of_queued == [1, 2, 3, 4, 5], "channels hear of it when it can be read"
     assert [event.message for event in witness.events] == [notice.message for notice in NOTICES]
 
 
