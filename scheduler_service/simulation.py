@@ -17,20 +17,24 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import SecretStr
 
 from scheduler_service.background_scheduler import BackgroundScheduler
+from scheduler_service.backups.restore import Restorer
+from scheduler_service.backups.rotation import parse_name
 from scheduler_service.calendar_file import path_of
 from scheduler_service.calendar_format import calendar_text
 from scheduler_service.clock import DAY, SECOND
 from scheduler_service.composing import provider_options
-from scheduler_service.errors import CalendarsNotComputed
+from scheduler_service.errors import CalendarsNotComputed, SchedulerServiceError
 from scheduler_service.market_time import ELAPSED
 from scheduler_service.rounds import SWEEP_EVERY
+from scheduler_service.sandbox.alert_sink import FOLDER
 from scheduler_service.sandbox.bundle import with_stand_ins
+from scheduler_service.sandbox.memory import BASE
 from scheduler_service.sandbox.stand_in import StandIn
 from scheduler_service.sandbox.upstream import SandboxUpstream
 from scheduler_service.settings.providers import KeyedOptions
-from scheduler_service.settings.watching import Backup
-from scheduler_service.simulation_faults import RESTARTS_AFTER, ClockStep, Crash, Outage, Storm
+from scheduler_service.simulation_faults import RESTARTS_AFTER, ClockStep, Crash, Outage, Restore, Storm
 from scheduler_service.simulation_report import Heard, Report, report
+from scheduler_service.stores.data_directory import LIVE, SANDBOX, DataDirectory
 from scheduler_service.stores.database import Ledger
 from scheduler_service.virtual_time import VirtualClock, VirtualLoop, seeded
 from scheduler_service.windows import usual_hours
@@ -77,18 +81,25 @@ def simulate(
     Raises ``SchedulerServiceError`` where the service does not start.
     """
     with tempfile.TemporaryDirectory(prefix="simulation-") as name:
-        machine = _Machine(alone(settings, Path(name)), plan, tuple(calendars), passed)
+        machine = Machine(alone(settings, Path(name) / "data"), plan, tuple(calendars), passed)
         machine.run()
         return machine.report()
 
 
 def alone(settings: Settings, folder: Path) -> Settings:
-    """The configuration, with its data in a folder of its own, and keys that nobody has."""
-    service = settings.service.model_copy(update={"data_dir": folder})
+    """The configuration, with its data and backups in a folder of its own, keys that nobody has, and its alerts and
+    pings sent to the sandbox.
+    """
+    told = tuple(SecretStr(f"{BASE}{FOLDER}{n}") for n, _ in enumerate(settings.alerts.urls, 1))
+    ping = None if settings.monitors.health.ping_url is None else SecretStr(f"{BASE}{FOLDER}ping")
+    health = settings.monitors.health.model_copy(update={"ping_url": ping})
     return replace(
         settings,
-        service=service,
-        backup=Backup(),
+        service=settings.service.model_copy(update={"data_dir": folder}),
+        logging=settings.logging.model_copy(update={"file": None}),
+        backup=settings.backup.model_copy(update={"directory": None}),
+        alerts=settings.alerts.model_copy(update={"urls": told}),
+        monitors=settings.monitors.model_copy(update={"health": health}),
         providers={n: _without_keys(o) for n, o in settings.providers.items()},
     )
 
@@ -101,13 +112,13 @@ def _without_keys(options: T) -> T:
 
 
 @dataclass
-class _Machine:
-    """A machine on which the service runs, is killed, and is started again."""
+class Machine:
+    """A machine on which the service runs, is killed, and is started again. ``settings``: as ``alone`` makes them."""
 
     settings: Settings
     plan: Plan
     calendars: Sequence[Calendar]
-    passed: Callable[[int], None]
+    passed: Callable[[int], None] = lambda days: None
     starts: int = 0
 
     def __post_init__(self) -> None:
@@ -131,6 +142,7 @@ class _Machine:
         self._ahead = list(self.plan.happenings)
         self._service: BackgroundScheduler | None = None
         self._loop: VirtualLoop | None = None
+        self._restores = False
 
     def run(self) -> None:
         folder = self.settings.service.data_dir / "calendars"
@@ -142,6 +154,9 @@ class _Machine:
                 self.clock.pass_by(RESTARTS_AFTER)
             self.starts += 1
             self._live(1_000 * self.plan.seed + self.starts)
+            if self._restores:
+                self._restores = False
+                self._restore()
 
     def report(self) -> Report:
         """Of what has happened, from the ledger and from what the upstreams were asked."""
@@ -200,6 +215,15 @@ class _Machine:
         self._service.engine.ledger.abandon()
         self._service.engine.directory.release()
 
+    def _restore(self) -> None:
+        directory = DataDirectory(self.settings.service.data_dir)
+        made = [made for path in directory.backups.glob("*") if (made := parse_name(path.name)) is not None]
+        if not made:
+            raise SchedulerServiceError("there is no backup to restore; set backup.trigger to have some made before")
+        newest = directory.backups / max(made, key=lambda one: one.made_at).name
+        mode = SANDBOX if self.settings.sandbox else LIVE
+        Restorer(newest, directory.root, mode=mode, now=self.clock.now()).restore()
+
     async def _serve(self) -> None:
         self._service = service = BackgroundScheduler(
             self.settings,
@@ -213,15 +237,16 @@ class _Machine:
         )
         try:
             await service.start()
-            while self._ahead and not service.failed and self._left() > 0:
+            while self._ahead and not service.failed and not self._restores and self._left() > 0:
                 await self._until(service, self._ahead[0].after)
                 if not service.failed and self.clock.elapsed >= self._ahead[0].after:
                     await self._befall(service, self._ahead.pop(0).trouble)
-            await self._until(service, self.plan.lasts)
+            if not self._restores:
+                await self._until(service, self.plan.lasts)
         except Exception:  # and no "finally": of a killed process not one line runs, nor when it is collected
             await service.stop("the simulation ends")
             raise
-        await service.stop("the simulation ends")
+        await service.stop("a backup is restored" if self._restores else "the simulation ends")
 
     def _heard(self, event: Event) -> None:
         self.heard.hear(event, self.clock.now())
@@ -245,6 +270,8 @@ class _Machine:
                 self.clock.jump(by)
                 await self._until(service, min(self.clock.elapsed + round(SWEEP_EVERY * SECOND), self.plan.lasts))
                 service.rounds.sweep_soon()
+            case Restore():
+                self._restores = True
             case Outage(provider, lasts):
                 self.transport.cut_off(provider, lasts)
             case Storm():

@@ -8,6 +8,7 @@
     slow:PROVIDER:DURATION@WHEN     every answer takes ten seconds
     crash@WHEN                      the process is killed, and started again
     clock:+1h@WHEN                  the wall clock is set forward, or back (-1h)
+    restore@WHEN                    the newest backup is put in the place of the data
 
 ``WHEN`` is ``day3`` or ``day3T14:30``: that day of the simulation, the first being ``day1``, by the clock of the
 service's time zone.
@@ -34,7 +35,10 @@ RESTARTS_AFTER: Micros = 5 * SECOND
 COME_BACK_AFTER = "60"
 SLOWNESS = 10.0
 """Seconds."""
-FORMS = "outage:PROVIDER:2h@day3, 429:PROVIDER:30m@day3T14:30, 500:..., slow:..., crash@day3, or clock:+1h@day3"
+FORMS = (
+    "outage:PROVIDER:2h@day3, 429:PROVIDER:30m@day3T14:30, 500:..., slow:..., crash@day3, clock:+1h@day3, or "
+    "restore@day3"
+)
 
 _SERVER_ERROR = re.compile(r"5\d\d")
 _WHEN = re.compile(r"day(\d{1,4})(?:T(\d{1,2}):(\d{2}))?")
@@ -77,7 +81,12 @@ class Outage:
     lasts: Micros
 
 
-Trouble: TypeAlias = Crash | ClockStep | Storm | Outage
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """The service is stopped, its newest backup restored, and it is started again."""
+
+
+Trouble: TypeAlias = Crash | ClockStep | Storm | Outage | Restore
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +128,8 @@ def _trouble(spec: str, what: str, providers: Collection[str]) -> Trouble:
     match kind, arguments:
         case "crash", []:
             return Crash()
+        case "restore", []:
+            return Restore()
         case "clock", [step] if step[:1] in ("+", "-"):
             by = _duration(spec, step[1:])
             return ClockStep(-by if step[0] == "-" else by)

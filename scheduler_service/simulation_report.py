@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from scheduler_service.clock import DAY, HOUR, MINUTE, Instant, Micros, to_iso_seconds
 from scheduler_service.models import Record
 from scheduler_service.stores import totals
+from scheduler_service.stores.totals import Total
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
     from scheduler_service.models import Event, Symbol
     from scheduler_service.settings.loaded import Settings
     from scheduler_service.stores.database import Connection
-    from scheduler_service.stores.totals import Check, Total
+    from scheduler_service.stores.totals import Check
 
+FOLLOW_UP = "follow_up"
+_FOLLOW_UPS = "follow-up:"
 LOUD = ("WARNING", "ERROR", "CRITICAL")
 MOST_BARS = 60
 
@@ -34,7 +37,9 @@ class Count(Record):
 
 
 class ScheduleReport(Record):
-    """A schedule, or the runs without one: ``initial`` is the first fetch."""
+    """A schedule, or the runs without one: ``initial`` is the first fetch. ``follow_up``: all that was planned, or done
+    at once, because of what was found.
+    """
 
     schedule_id: str
     slots: tuple[Count, ...]
@@ -69,6 +74,20 @@ class DomainReport(Record):
     fresh: float
 
 
+class Noticed(Record):
+    """So many notices of an event, as they stand in the ledger."""
+
+    event: str
+    count: int
+
+
+class ChannelReport(Record):
+    """What became of the alerts for a channel."""
+
+    channel: str
+    ends: tuple[Count, ...]
+
+
 class Said(Record):
     """Something said at WARNING or above: how often, and in which words for the first time."""
 
@@ -91,6 +110,9 @@ class Report(Record):
     schedules: tuple[ScheduleReport, ...]
     providers: tuple[ProviderReport, ...]
     domains: tuple[DomainReport, ...]
+    noticed: tuple[Noticed, ...]
+    channels: tuple[ChannelReport, ...]
+    backups: int
     said: tuple[Said, ...]
 
 
@@ -109,10 +131,12 @@ class Heard:
     hidden: str = ""
     joined: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     loud: dict[tuple[str, str | None], _Loud] = field(default_factory=dict)
+    backups: int = 0
 
     def hear(self, event: Event, now: Instant) -> None:
         if event.name == "call.joined":
             self.joined[str(event.fields.get("provider"))] += 1
+        self.backups += event.name == "backup.completed"
         if event.level in LOUD:
             reason = event.fields.get("reason")
             message = event.message.replace(self.hidden, "data") if self.hidden else event.message
@@ -144,6 +168,9 @@ def report(
         schedules=_schedules(totals.slots(conn), totals.tasks(conn)),
         providers=_providers(conn, heard, asked, lasts, period),
         domains=_domains(settings, totals.checks(conn), required, ageing, start, start + lasts),
+        noticed=tuple(Noticed(event=event, count=count) for event, count in totals.notices(conn)),
+        channels=_channels(totals.deliveries(conn)),
+        backups=heard.backups,
         said=tuple(
             Said(
                 level=loud.level,
@@ -159,10 +186,24 @@ def report(
 
 
 def _schedules(slots: Sequence[Total], tasks: Sequence[Total]) -> tuple[ScheduleReport, ...]:
+    slots, tasks = _as_one(slots), _as_one(tasks)
     names = dict.fromkeys([*sorted({t.of for t in slots}), *sorted({t.of for t in tasks})])
     return tuple(
         ScheduleReport(schedule_id=name, slots=_counts(slots, name), tasks=_counts(tasks, name)) for name in names
     )
+
+
+def _as_one(of_all: Sequence[Total]) -> list[Total]:
+    """With everything that follows up on something under one name: a stock has several of them."""
+    added: dict[tuple[str, str, str | None], int] = defaultdict(int)
+    for t in of_all:
+        added[FOLLOW_UP if t.of.startswith(_FOLLOW_UPS) else t.of, t.outcome, t.reason] += t.count
+    return [Total(*of, count) for of, count in added.items()]
+
+
+def _channels(deliveries: Sequence[Total]) -> tuple[ChannelReport, ...]:
+    names = dict.fromkeys(total.of for total in deliveries)
+    return tuple(ChannelReport(channel=name, ends=_counts(deliveries, name)) for name in names)
 
 
 def _counts(of_all: Sequence[Total], name: str) -> tuple[Count, ...]:

@@ -21,6 +21,7 @@ from scheduler_service.cli.terminal import line, print_json, table
 from scheduler_service.clock import BUILT_AT, SystemClock, to_datetime
 from scheduler_service.composing import exchanges_needed
 from scheduler_service.errors import ConfigurationError
+from scheduler_service.sandbox.alert_sink import PROVIDER
 from scheduler_service.settings.units import format_usd
 from scheduler_service.simulation import Plan, simulate
 from scheduler_service.simulation_faults import midnight, parse_fault
@@ -47,6 +48,12 @@ ENDS = {
     "not done": OPEN,
 }
 """How tasks end, in the words of the table."""
+ALERTS = {
+    "delivered": "came",
+    "suppressed": "held back by the cool-down",
+    "waiting": "on their way",
+    "given_up": "given up",
+}
 
 
 def simulate_configuration(
@@ -81,7 +88,7 @@ def simulate_configuration(
     if as_json:
         print_json({"seed": seed, "faults": list(faults), **shown.model_dump(mode="json")})
     else:
-        _print(shown, plan, settings)
+        print_report(shown, plan, settings)
     return 0
 
 
@@ -118,10 +125,10 @@ def plan_of(
     if begins < BUILT_AT:
         earliest = to_datetime(BUILT_AT).date()
         raise click.UsageError(f"--from {first_day}: this program is of {earliest}, and believes no clock before that")
+    hit = settings.used_providers | ({PROVIDER} if settings.alerts.urls else set())
     try:
         happenings = [
-            parse_fault(spec, first_day=first_day, days=days, timezone=timezone, providers=settings.used_providers)
-            for spec in faults
+            parse_fault(spec, first_day=first_day, days=days, timezone=timezone, providers=hit) for spec in faults
         ]
     except ValueError as error:
         raise click.UsageError(f"--fault {error}") from None
@@ -147,7 +154,7 @@ def progress(days: int) -> Iterator[Callable[[int], None]]:
         say("")
 
 
-def _print(shown: Report, plan: Plan, settings: Settings) -> None:
+def print_report(shown: Report, plan: Plan, settings: Settings) -> None:
     begins = to_datetime(plan.start).astimezone(ZoneInfo(settings.service.timezone))
     line(
         f"{several(plan.days, 'day')} from {begins:%a %d %b %Y}, {several(shown.symbols, 'symbol')}, seed {plan.seed}; "
@@ -188,6 +195,7 @@ def _print(shown: Report, plan: Plan, settings: Settings) -> None:
     line("Fresh: the share of the time in which a stock's sources had been checked within their fresh_for.")
     for domain in shown.domains:
         line(f"  {domain.domain}: {domain.fresh:.1%} of {several(domain.symbols, 'symbol')}")
+    _print_noticed(shown)
     _print_said(shown)
 
 
@@ -226,6 +234,21 @@ def _bars(one: ProviderReport) -> tuple[int, ...]:
     return tuple(sum(periods[n : n + width]) for n in range(0, len(periods), width))
 
 
+def _print_noticed(shown: Report) -> None:
+    """What watches found, what was told of it, and the backups."""
+    if shown.noticed:
+        line()
+        line("Noticed:")
+        for one in shown.noticed:
+            line(f"  {one.count:>6,} x {one.event}")
+    for channel in shown.channels:
+        line(f"Alerts to {channel.channel}:")
+        for end in channel.ends:
+            line(f"  {end.count:>6,} {ALERTS[end.outcome]}")
+    if shown.backups:
+        line(f"{several(shown.backups, 'backup')} made and read back")
+
+
 def _print_said(shown: Report) -> None:
     if not shown.said:
         return
@@ -238,7 +261,7 @@ def _print_said(shown: Report) -> None:
 
 
 def _name(schedule_id: str) -> str:
-    return "(first fetch)" if schedule_id == "initial" else schedule_id
+    return {"initial": "(first fetch)", "follow_up": "(follow-ups)"}.get(schedule_id, schedule_id)
 
 
 def _of(counts: Iterable[Count], outcomes: Sequence[str]) -> int:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, func, select
 
 from scheduler_service.models import TaskState
 from scheduler_service.stores.call_store import CallState
+from scheduler_service.stores.notice_schema import delivery, outbox
 from scheduler_service.stores.schema import call, run, slot, task
 
 if TYPE_CHECKING:
@@ -88,6 +89,19 @@ def calls(conn: Connection) -> list[CallTotal]:
     )
     query = select(call.c.provider, func.count(), failed, lost, *spent).group_by(call.c.provider)
     return [CallTotal(*row) for row in conn.execute(query.order_by(call.c.provider))]
+
+
+def notices(conn: Connection) -> list[tuple[str, int]]:
+    """What was noticed, by event."""
+    query = select(outbox.c.event, func.count()).group_by(outbox.c.event).order_by(outbox.c.event)
+    return [(event, count) for event, count in conn.execute(query)]
+
+
+def deliveries(conn: Connection) -> list[Total]:
+    """What became of alerts, by channel and state."""
+    query = select(delivery.c.channel, delivery.c.state, func.count()).group_by(delivery.c.channel, delivery.c.state)
+    ordered = query.order_by(delivery.c.channel, delivery.c.state)
+    return [Total(channel, state, None, count) for channel, state, count in conn.execute(ordered)]
 
 
 def checks(conn: Connection) -> Iterator[Check]:

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from scheduler_service.cli.configuration import source_providers
+from scheduler_service.cli.simulate import print_report
 from scheduler_service.clients.base import discover
+from scheduler_service.clients.http import AiohttpTransport
 from scheduler_service.clock import HOUR, MINUTE, from_iso
 from scheduler_service.errors import SchedulerServiceError
 from scheduler_service.settings.load import load
 from scheduler_service.settings.providers import KeyedOptions
 from scheduler_service.simulation import Plan, alone, simulate
-from scheduler_service.simulation_faults import ClockStep, Crash, Happening, Outage, Storm
+from scheduler_service.simulation_faults import ClockStep, Crash, Happening, Outage, Restore, Storm
+from tests.market_support import new_york
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -147,6 +150,73 @@ def test_a_live_configuration_is_answered_by_the_sandbox_alone_and_its_keys_stay
     assert all(one.asked and not one.failed for one in report.providers)
     assert provider(report, "perplexity").usd > 0
     assert not (tmp_path / "data").exists()
+
+
+WATCHING = """
+service: {data_dir: data, timezone: America/New_York}
+logging: {file: {path: service.log}}
+watchlist: [ACMEX, GLOBX]
+providers: {edgar: {user_agent: "Jane Doe jane.doe@example.com"}, finnhub: {api_keys: [a-key-of-the-user-0123456789]}}
+domains:
+  earnings: {sources: [{use: edgar, fresh_for: 20h}]}
+  quotes: {sources: [{use: finnhub, fresh_for: 5m}]}
+schedules:
+  - {id: earnings, domain: earnings, trigger: {cron: "0 7 * * *"}}
+  - {id: quotes, domain: quotes, trigger: {every: 2h}, during: {market: XNYS}}
+monitors: {risk: {portfolio: portfolio.csv}, health: {ping_url: "https://ping.test/a-secret"}}
+backup: {trigger: {cron: "0 2 * * *"}, directory: elsewhere}
+alerts: {urls: ["https://hooks.test/a-secret"]}
+"""
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a simulation has left the machine")
+
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    monkeypatch.setattr("socket.getaddrinfo", refuse)
+    monkeypatch.setattr(AiohttpTransport, "__init__", refuse)
+
+
+@pytest.mark.usefixtures("no_network")
+def test_alerts_pings_backups_and_logs_of_a_simulation_stay_in_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "service.log").write_text("the real log")
+    (tmp_path / "portfolio.csv").write_text("symbol,quantity,average_price\nACMEX,10,900\nGLOBX,10,100\n")
+    settings = settings_of(tmp_path, WATCHING)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    happenings = (Happening("x", 33 * HOUR, Storm("alerts", HOUR, 500)), Happening("y", 36 * HOUR, Restore()))
+    plan = Plan(START, 2, 0, happenings)
+    report = simulate(settings, plan, [new_york()])
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert not (tmp_path / "data").exists()
+    noticed = {one.event: one.count for one in report.noticed}
+    assert (noticed["market.opened"], noticed["market.closed"]) == (2, 2)
+    assert noticed["risk.breach"] >= 2
+    [channel] = report.channels
+    assert channel.channel == "webhook 1 (sandbox.invalid)"
+    assert {end.outcome for end in channel.ends} <= {"delivered", "suppressed"}
+    assert report.backups == 3, "one a night, and one when the restored directory does not know of the last"
+    assert report.starts == 2
+    print_report(report, plan, settings)
+    printed = capsys.readouterr().out.partition("\nNoticed:")[2].partition("\nSaid at WARNING")[0].splitlines()
+    assert {"       2 x market.opened", "3 backups made and read back"} <= set(printed)
+    assert max(map(len, printed)) <= 80
+
+
+def test_what_would_leave_a_simulation_is_sent_to_the_sandbox(tmp_path: Path) -> None:
+    moved = alone(settings_of(tmp_path, WATCHING), tmp_path / "x")
+    secrets = (*moved.alerts.urls, moved.monitors.health.ping_url)
+    assert {url.get_secret_value()[:24] for url in secrets if url} == {"https://sandbox.invalid/"}
+    assert (moved.backup.directory, moved.logging.file) == (None, None)
+
+
+def test_a_restore_without_a_backup_is_refused_in_words(tmp_path: Path) -> None:
+    with pytest.raises(SchedulerServiceError, match=r"there is no backup to restore; set backup\.trigger"):
+        shown(tmp_path, (HOUR, Restore()))
 
 
 def test_what_keeps_the_service_from_starting_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
