@@ -52,6 +52,7 @@ ALERTS = {
     "delivered": "came",
     "suppressed": "held back by the cool-down",
     "waiting": "on their way",
+    "summed_up": "summed up in one message",
     "given_up": "given up",
 }
 

@@ -197,7 +197,7 @@ def test_alerts_pings_backups_and_logs_of_a_simulation_stay_in_it(
     assert (noticed["market.opened"], noticed["market.closed"]) == (2, 2)
     assert noticed["risk.breach"] >= 2
     [channel] = report.channels
-    assert channel.channel == "webhook 1 (sandbox.invalid)"
+    assert "sandbox.invalid" in channel.channel
     assert {end.outcome for end in channel.ends} <= {"delivered", "suppressed"}
     assert report.backups == 3, "one a night, and one when the restored directory does not know of the last"
     assert report.starts == 2
