@@ -18,8 +18,15 @@ if TYPE_CHECKING:
     from scheduler_service.clock import Instant
     from scheduler_service.engine import Engine
     from scheduler_service.first_fetch import FirstFetch
+    from scheduler_service.settings.loaded import Settings
     from scheduler_service.slot_runs import CatchUp
     from scheduler_service.web.views import PauseView
+
+
+def oddities(settings: Settings) -> Iterator[Event]:
+    """What ``check`` warns of, before anybody is asked."""
+    for warning in settings.warnings:
+        yield Event("config.warning", warning, {}, "WARNING")
 
 
 def ready(engine: Engine, seconds: float) -> Iterator[Event]:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from scheduler_service import __version__
-from scheduler_service.announcements import caught_up, first_fetches, ready, to_come
+from scheduler_service.announcements import caught_up, first_fetches, oddities, ready, to_come
 from scheduler_service.backing_up import view_of
 from scheduler_service.clock import SECOND, SystemClock
 from scheduler_service.engine import Engine
@@ -124,6 +124,7 @@ class BackgroundScheduler:
         """
         self._started_at = self.clock.now()
         self._say("service.starting", f"scheduler-service {__version__} starts. {self._note}".strip())
+        self._tell(oddities(self.engine.settings))
         steps = (
             self._take_directory,
             self._open_ledger,

@@ -88,6 +88,10 @@ def check_providers(
         if not addresses and not options.files():
             report.warn(f"{path}.{options.where_it_is_set}", f"nothing is asked of {name}: no address is written")
         abroad = [setting for setting, url in addresses.items() if leaves_this_machine(url)]
+        if abroad and sandbox:
+            hosts = ", ".join(sorted({urlsplit(addresses[setting]).hostname or "" for setting in abroad}))
+            text = f"asked although the sandbox is enabled, for an address of {name} is written: {hosts}"
+            report.warn(f"{path}.{abroad[0]}", f"{text}; leave it out, and the sandbox answers")
         if abroad and options.needs_user_agent:
             wrong = f"{name} must be told who asks, since {abroad[0]} is not on this machine"
             right = f'write under providers.{name}: user_agent: "Your Name your.name@example.com"'

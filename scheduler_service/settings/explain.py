@@ -55,12 +55,13 @@ def explain(error: ErrorDetails, tree: Node, model: type[BaseModel]) -> Problem:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """``did you mean x?``, or what there is."""
+    """``did you mean x?``, or what there is. Names with a colon are this program's own: many, and left out."""
     names = sorted(known)
     close = closest(name, names)
     if close is not None:
         return f"did you mean {close}?"
-    return f"known here: {', '.join(names)}" if names else "nothing is known here"
+    given = [other for other in names if ":" not in other] or names
+    return f"known here: {', '.join(given)}" if names else "nothing is known here"
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:

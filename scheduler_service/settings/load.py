@@ -26,6 +26,7 @@ from scheduler_service.settings.model import Service
 from scheduler_service.settings.report import Report
 from scheduler_service.settings.section import LocalPath
 from scheduler_service.settings.tree import Node, Where, find, merge, plain, walk
+from scheduler_service.settings.watching_checks import check_watching
 from scheduler_service.settings.watchlist import write_out
 from scheduler_service.settings.yaml_file import read_yaml
 
@@ -140,9 +141,11 @@ def _read(paths: Sequence[Path], environ: Mapping[str, str], cwd: Path, problems
 
 
 def _without_empty_sections(tree: Node) -> Node:
-    """A section with nothing under it (all of it commented out, say) has its defaults."""
+    """A section with nothing under it (all of it commented out, say) has its defaults. An unknown one is a mistake."""
     sections = tree.value if isinstance(tree.value, dict) else {}
-    return replace(tree, value={key: node for key, node in sections.items() if node.value is not None})
+    known = Configuration.model_fields
+    kept = {key: node for key, node in sections.items() if node.value is not None or key not in known}
+    return replace(tree, value=kept)
 
 
 def _without(environ: Mapping[str, str], problems: Sequence[Problem]) -> dict[str, str]:
@@ -169,6 +172,7 @@ def _assemble(
     check_left_alone(domains, sources, off, report)
     check_providers(providers, used, sandbox.enabled, report)
     check_rest(configuration, service.data_dir, report)
+    check_watching(configuration, service.data_dir, report)
     timezone = service.timezone
     schedules = [check_schedule(s, timezone, domains, watchlist, sources, report) for s in configuration.schedules]
     definite = tuple(schedule for schedule in schedules if schedule is not None)

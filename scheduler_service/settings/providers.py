@@ -152,7 +152,8 @@ class SandboxOptions(Section):
     """The embedded upstream: it answers for every provider whose address is not written."""
 
     enabled: bool = False
-    """true: nothing real is asked, and all data is marked as sandbox data."""
+    """true: nobody real is asked but whose address is written, of which `check` and `run` warn where it is of another
+    machine; all documents are marked as sandbox data."""
     latency: Duration = Field(default=20 * MILLISECOND, le=MINUTE)
     """How long each of its answers takes."""
 

@@ -39,7 +39,7 @@ class House:
             transport = MemoryTransport(SandboxUpstream(clock, latency=0.02), clock)
             service = BackgroundScheduler(self.settings, clock=clock, transport=transport, web=False)
             self.said.clear()
-            service._bus.subscribe(("service.*", "schedule.*", "run.*"), self.said.append)
+            service._bus.subscribe(("service.*", "schedule.*", "run.*", "config.*"), self.said.append)
             await service.start()
             await story(service, clock)
             await service.stop()
@@ -53,6 +53,15 @@ class House:
 @pytest.fixture
 def house(tmp_path: Path) -> House:
     return House(tmp_path)
+
+
+def test_a_start_warns_of_what_check_warns_of(house: House) -> None:
+    async def story(service: BackgroundScheduler, clock: VirtualClock) -> None:
+        (said,) = (event for event in house.said if event.name == "config.warning")
+        assert (said.message, said.level) == ("c.yaml:1:1 providers.feeds.urls: odd", "WARNING")
+
+    house.settings = replace(house.settings, warnings=("c.yaml:1:1 providers.feeds.urls: odd",))
+    house.live(VirtualClock(START), story)
 
 
 def test_a_start_with_an_impossible_clock_says_so_and_lists_the_slots_once_it_is_right(house: House) -> None:

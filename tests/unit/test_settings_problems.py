@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from scheduler_service.errors import ConfigurationError
+from scheduler_service.settings.explain import did_you_mean
 from tests.unit.settings_support import NEWS, load_files, problems_of
 
 KNOWN = (
@@ -417,3 +418,10 @@ def test_the_mistakes_of_a_trigger_and_of_its_window_are_told_in_one_round(tmp_p
         "write every: 90m, without cron"
     )
     assert window.endswith(" schedules[s].during.market: 'NYSEE' is not a known exchange; did you mean NYSE?")
+
+
+def test_of_the_names_that_are_known_those_that_the_program_gave_are_left_out() -> None:
+    known = ["news", "follow-up:AAPL:report", "morning"]
+    assert did_you_mean("zzz", known) == "known here: morning, news"
+    assert did_you_mean("follow-up:AAPL:reprt", known) == "did you mean follow-up:AAPL:report?"
+    assert did_you_mean("zzz", known[1:2]) == "known here: follow-up:AAPL:report"
