@@ -21,7 +21,7 @@ from scheduler_service.backups.directories import (
     remove_if_empty,
 )
 from scheduler_service.backups.manifest import LEDGER, BackupRefused, Manifest, check_fits
-from scheduler_service.clock import to_datetime
+from scheduler_service.clock import from_iso, to_datetime
 from scheduler_service.errors import DataDirectoryError, LedgerDamaged
 from scheduler_service.stores import schema
 from scheduler_service.stores.atomic_files import sync_folder
@@ -36,7 +36,7 @@ from scheduler_service.stores.half_restored import (
     free_name,
     is_new,
 )
-from scheduler_service.stores.snapshot import check_copy
+from scheduler_service.stores.snapshot import check_copy, note_restored
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -240,6 +240,8 @@ class Restorer:
             raise BackupRefused(f"{self._archive} is not restored: its ledger is damaged") from error
         if (ledger.schema_version, ledger.mode or manifest.mode) != (manifest.schema_version, manifest.mode):
             raise BackupRefused(f"{self._archive} is not restored: its ledger is not what its manifest says")
+        made_at, size = from_iso(manifest.created_at), self._archive.stat().st_size
+        note_restored(folder / "ledger.sqlite", made_at=made_at, path=str(self._archive.absolute()), size=size)
 
     def _take_backups_along(self, folder: Path) -> None:
         """As second names of the same files, so that the old directory stays whole."""

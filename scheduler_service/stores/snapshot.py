@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import sqlite3
@@ -102,3 +103,16 @@ def backup_state(conn: Connection) -> str | None:
 def note_backup_state(conn: Connection, text: str) -> None:
     conn.execute(delete(meta).where(meta.c.key == _STATE))
     conn.execute(insert(meta).values(key=_STATE, value=text))
+
+
+def note_restored(ledger: Path, **known: int | str) -> None:
+    """The backup that a ledger was restored from is its last one: ``known`` is written over what it says of that. A
+    backup is packed before its own ledger could know of it. Raises ``StoreError``.
+    """
+    try:
+        with closing(sqlite3.connect(ledger, isolation_level=None)) as conn:
+            found = conn.execute("SELECT value FROM meta WHERE key = ?", (_STATE,)).fetchone()
+            text = json.dumps((json.loads(found[0]) if found else {}) | known)
+            conn.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (_STATE, text))
+    except (sqlite3.Error, ValueError, TypeError) as error:
+        raise StoreError(f"{ledger} cannot be told where it was restored from: {error}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import sqlite3
@@ -17,6 +18,7 @@ from scheduler_service.backups import restore as restoring
 from scheduler_service.backups.making import Maker
 from scheduler_service.backups.manifest import BackupRefused
 from scheduler_service.backups.restore import Restorer
+from scheduler_service.clock import from_iso
 from scheduler_service.errors import AlreadyRunning, DataDirectoryError
 from scheduler_service.models import RunOrigin
 from scheduler_service.stores import monitor_store, schedule_store
@@ -142,6 +144,17 @@ async def test_what_cannot_be_taken_back_is_taken_over(archive: Path, tmp_path: 
     assert rows(root, "SELECT seq FROM sqlite_sequence WHERE name = 'task'") == [(77,)]
     remembered = dict(rows(root, "SELECT subject, state FROM monitor_state"))
     assert remembered == {"XNYS": "after", "loss": "before"}, "what has cleared since is not told again"
+
+
+async def test_the_backup_that_was_restored_is_the_last_one(archive: Path, tmp_path: Path) -> None:
+    restore(archive)
+    ((text,),) = rows(tmp_path / "data", "SELECT value FROM meta WHERE key = 'last_backup'")
+    manifest = Restorer(archive, root=tmp_path / "data", mode="sandbox", now=LATER).check()
+    assert json.loads(text) == {
+        "made_at": from_iso(manifest.created_at),
+        "path": str(archive),
+        "size": archive.stat().st_size,
+    }
 
 
 def change(root: Path, *statements: str) -> None:
