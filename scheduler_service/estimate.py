@@ -140,7 +140,7 @@ def estimate(
         for source in domain_settings.enabled_sources:
             name, provider = (domain, source.use), sources[domain][source.use]
             if provider in settings.used_providers:
-                price = 0 if settings.uses_sandbox(provider) else prices[name].usd_micros
+                price = prices[name].usd_micros  # of the sandbox too: budgets count what it would cost
                 good_for, kept_for = good_for_slots(source.fresh_for), kept[name].kept_for
                 alike.setdefault((provider, source.when == "missing", kept[name].asks), []).extend(
                     _Demand(groups, good_for, kept_for, price, all_groups, ageing) for ageing, groups in apart

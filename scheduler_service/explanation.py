@@ -125,7 +125,7 @@ def _story(case: Case) -> ScheduleStory:
         case.known,
         findings,
         in_words="" if schedule is None else schedule.trigger.describe(),
-        next_due=None if case.wanted is None else case.wanted.trigger.next(case.at),
+        next_due=None if case.wanted is None else case.wanted.trigger.next(max(case.at, case.question.now)),
     )
 
 

@@ -261,6 +261,8 @@ def _about_money(one: Estimate) -> list[str]:
             f"where better sources have nothing (when: missing), at most {several(one.calls_when_missing, 'call')} "
             f"a day more{price}"
         )
+    if one.sandbox and one.usd_per_day:
+        said.append("the sandbox counts as if it were paid, and is not")
     if one.usd_in_28_days:
         said.append(f"at most about {format_usd(one.usd_in_28_days)} in 28 days")
     if one.usd_limit is not None and one.usd_per_day > one.usd_limit:

@@ -127,6 +127,7 @@ def test_where_nothing_has_run_the_configuration_alone_answers(house: House) -> 
     assert house.answer("hourly", at="2026-11-23T13:00:00Z")[0] == (
         "hourly: nothing is recorded: no service has run with this schedule yet"
     )
+    assert house.ask("hourly", at="2026-11-20T13:00:00Z")["schedules"][0]["next"] == "2026-11-23T15:00:00Z", "to come"
     assert house.answer("hourly", at="2026-11-23T15:00:00Z")[0] == (
         "hourly: a slot is due at 2026-11-23T15:00:00Z (Mon 10:00 EST), and news of its symbols will be fetched, "
         "if a service runs then"

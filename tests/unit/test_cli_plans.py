@@ -543,6 +543,19 @@ def test_check_refuses_a_directory_of_the_other_mode_as_run_would(
     assert "holds sandbox data" in problem["wrong"]
 
 
+def test_the_estimate_counts_the_sandbox_as_budgets_do_and_says_that_nothing_is_paid(
+    paid: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (path,) = paid.files
+    real = {one.provider: one.usd_per_day for one in estimate(paid, source_providers(), from_iso(NOW))}
+    path.write_text(path.read_text().replace("providers: {", "providers: {sandbox: {enabled: true}, "))
+    played = estimate(read(Found((path,), "")), source_providers(), from_iso(NOW))
+    assert {one.provider: one.usd_per_day for one in played} == real
+    assert all(one.sandbox for one in played)
+    assert check([path], as_json=False, clock=FakeClock(NOW)) == 0
+    assert "perplexity: the sandbox counts as if it were paid, and is not\n" in capsys.readouterr().out
+
+
 def test_check_leaves_out_of_the_first_fetch_what_a_start_would(
     paid: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
