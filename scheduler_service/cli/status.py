@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from scheduler_service.web.views import BackupView, ChannelView, MarketView, ProviderState, Readiness, Status
 
 SLOTS_SHOWN = 8
+STOCKS_NAMED = 5
 
 
 def status(paths: Sequence[Path], *, only_ready: bool, as_json: bool) -> int:
@@ -71,7 +73,9 @@ def print_status(said: Status) -> None:
     line(f"{'Sandbox data' if said.sandbox else 'Data'}: {said.data_dir}")
     line(f"Tasks: {said.running} running, {said.queued} waiting")
     if said.health is not None:
-        why = f": {'; '.join(said.health.reasons)}" if said.health.reasons else ""
+        problems = {_without_numbers(problem) for problem in said.problems}  # counts go on while health rests
+        others = [reason for reason in said.health.reasons if _without_numbers(reason) not in problems]
+        why = f": {'; '.join(others)}" if others else ""
         line(f"Health: {said.health.state}{why}")
     for market in said.markets:
         line(f"Market: {_market(market)}")
@@ -123,8 +127,15 @@ def print_status(said: Status) -> None:
         long=("provider", "gate"),
     )
     for model in said.models:
-        told = f"{model.verified:,} verified, {model.conflicting:,} conflicting, {model.unverified:,} unverified"
+        some = ", ".join(model.conflicting_symbols[:STOCKS_NAMED])
+        more = ", ..." if len(model.conflicting_symbols) > STOCKS_NAMED else ""
+        of = f" ({some}{more})" if some else ""
+        told = f"{model.verified:,} verified, {model.conflicting:,} conflicting{of}, {model.unverified:,} unverified"
         line(f"Figures stated by {model.source}, beside the filings: {told}")
+
+
+def _without_numbers(sentence: str) -> str:
+    return re.sub(r"\d+", "", sentence)
 
 
 def _backup(backup: BackupView) -> str:

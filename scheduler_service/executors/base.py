@@ -249,7 +249,7 @@ class Executor:
                     await self._put_back(task)
                     raise
                 with suppress(Fenced):
-                    run = await self._end(task, CANCELLED, started)
+                    run = await self._end(task, CANCELLED, started, states)
             except Fenced as error:
                 self._publish(Event("task.fenced", str(error), level="WARNING"))
         if run is not None and run.closed_at is not None:
@@ -259,9 +259,9 @@ class Executor:
         """The task's run as it stands afterwards; None when the task waits."""
         result = await self._outcome(task, states)
         outcome = await self._hold(task, result) if isinstance(result, Held) else result
-        return None if outcome is None else await self._end(task, outcome, started)
+        return None if outcome is None else await self._end(task, outcome, started, states)
 
-    async def _end(self, task: Task, outcome: Outcome, started: float) -> RunRow:
+    async def _end(self, task: Task, outcome: Outcome, started: float, states: Mapping[str, StockState]) -> RunRow:
         """Raises ``Fenced`` where it has ended otherwise meanwhile."""
         store = partial(commit, task=task, processor=self._processors.get(task.domain))
         try:
@@ -272,7 +272,7 @@ class Executor:
             outcome = crashed(error, outcome)
             done = await self._stored(task, partial(store, outcome=outcome))
         took = round((self._clock.monotonic() - started) * 1000)
-        self._publish(task_ended(task, done.instead or outcome, done, took))
+        self._publish(task_ended(task, done.instead or outcome, done, took, states.get(task.source)))
         if done.instead is not None and done.newly_doubtful:
             self._publish(set_aside(task, done.instead.message))
         if done.quarantined_until is not None:

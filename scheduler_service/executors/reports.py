@@ -13,14 +13,16 @@ if TYPE_CHECKING:
     from scheduler_service.clock import Instant
     from scheduler_service.errors import Held
     from scheduler_service.executors.commit import Committed
-    from scheduler_service.models import Outcome, Task
+    from scheduler_service.models import Outcome, StockState, Task
     from scheduler_service.stores.schedule_store import RunRow
 
 MOST_TASKS_WITH_LINES = 20
 
 
-def task_ended(task: Task, outcome: Outcome, done: Committed, took_ms: int) -> Event:
-    """``task.completed``, ``task.skipped`` or ``task.failed``."""
+def task_ended(task: Task, outcome: Outcome, done: Committed, took_ms: int, before: StockState | None = None) -> Event:
+    """``task.completed``, ``task.skipped`` or ``task.failed``. ``before``: how its source stood; that it fails once
+    more for the same reason is no warning.
+    """
     quiet = "DEBUG" if done.run.tasks > MOST_TASKS_WITH_LINES else "INFO"
     what = f"{task.symbol} {task.domain} from {task.source}"
     fields = {"task_id": task.id, "duration_ms": took_ms, "reason": outcome.reason}
@@ -33,7 +35,8 @@ def task_ended(task: Task, outcome: Outcome, done: Committed, took_ms: int) -> E
     why = f"{outcome.reason}" + (f" ({outcome.message})" if outcome.message else "")
     if outcome.state is TaskState.SKIPPED:
         return Event("task.skipped", f"{what}: skipped, {why}", fields, "DEBUG")
-    return Event("task.failed", f"{what}: failed, {why}", fields, "WARNING")
+    is_known = before is not None and before.failures > 0 and before.reason is outcome.reason
+    return Event("task.failed", f"{what}: failed, {why}", fields, "INFO" if is_known else "WARNING")
 
 
 def quarantined(task: Task, until: Instant) -> Event:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Text, case, cast, func, select, true
+from sqlalchemy import Text, case, cast, distinct, func, select, true
 
 from scheduler_service.stores.schema import document
 
@@ -19,6 +20,7 @@ _COUNTS = (
     select(
         _SOURCE,
         *(func.sum(case({one: 1}, value=_VERDICT, else_=0)) for one in ("verified", "conflicting", "unverified")),
+        func.json_group_array(distinct(document.c.symbol)).filter(_VERDICT == "conflicting"),
     )
     .select_from(document.join(_CHECK, true()))
     .where(func.instr(document.c.data, b'"checks":[{') > 0)  # most documents have none, and are not read
@@ -30,14 +32,18 @@ _COUNTS = (
 @dataclass(frozen=True, slots=True)
 class CheckCount:
     """Of one source: how many of its figures a filing bears out, how many it contradicts, and how many no filing
-    covers.
+    covers. ``conflicting_symbols``: the stocks whose figures are contradicted.
     """
 
     source: str
     verified: int
     conflicting: int
     unverified: int
+    conflicting_symbols: tuple[str, ...] = ()
 
 
 def check_counts(conn: Connection) -> list[CheckCount]:
-    return [CheckCount(source, *counts) for source, *counts in conn.execute(_COUNTS)]
+    return [
+        CheckCount(source, *counts, conflicting_symbols=tuple(sorted(json.loads(symbols))))
+        for source, *counts, symbols in conn.execute(_COUNTS)
+    ]

@@ -86,6 +86,7 @@ class ModelTrust(Record):
     verified: int
     conflicting: int
     unverified: int
+    conflicting_symbols: tuple[str, ...] = ()
 
 
 class NextSlot(Record):

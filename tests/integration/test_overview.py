@@ -169,6 +169,7 @@ def test_what_filings_say_of_a_models_figures_is_counted_over_all_documents(tmp_
                 )
             for _ in range(3):  # however often it is asked
                 status, _ = await look(engine)
-                assert status.models == (ModelTrust(source="perplexity", verified=2, conflicting=1, unverified=1),)
+                counts = {"verified": 2, "conflicting": 1, "unverified": 1}
+                assert status.models == (ModelTrust(source="perplexity", **counts, conflicting_symbols=("AAPL",)),)
 
     run(story)
