@@ -44,6 +44,6 @@ class CheckCount:
 
 def check_counts(conn: Connection) -> list[CheckCount]:
     return [
-        CheckCount(source, *counts, conflicting_symbols=tuple(sorted(json.loads(symbols))))
-        for source, *counts, symbols in conn.execute(_COUNTS)
+        CheckCount(source, verified, conflicting, unverified, tuple(sorted(json.loads(symbols))))
+        for source, verified, conflicting, unverified, symbols in conn.execute(_COUNTS)
     ]
