@@ -43,7 +43,8 @@ class CheckCount:
 
 
 def check_counts(conn: Connection) -> list[CheckCount]:
-    return [
-        CheckCount(source, verified, conflicting, unverified, tuple(sorted(json.loads(symbols))))
-        for source, verified, conflicting, unverified, symbols in conn.execute(_COUNTS)
-    ]
+    found = []
+    for row in conn.execute(_COUNTS):
+        source, verified, conflicting, unverified, symbols = tuple(row)
+        found.append(CheckCount(source, verified, conflicting, unverified, tuple(sorted(json.loads(symbols)))))
+    return found
