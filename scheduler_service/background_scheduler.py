@@ -172,7 +172,7 @@ class BackgroundScheduler:
         self.engine.start_workers(self._owned)
         self._watching.start(self._owned)
         await self.engine.publisher.audit()
-        if self.engine.calendars.exchanges:
+        if self.engine.calendars.has_work:
             self._owned.start("calendars", self.engine.calendars.keep_up_forever(self._renew_calendars))
 
     def _renew_calendars(self) -> None:

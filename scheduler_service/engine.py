@@ -19,7 +19,13 @@ from scheduler_service.clients.file_transport import FileTransport
 from scheduler_service.clients.http import AiohttpTransport
 from scheduler_service.clients.retry_handler import RetryHandler
 from scheduler_service.clock import SECOND
-from scheduler_service.composing import allowed_hosts, build_processors, exchanges_needed, provider_options
+from scheduler_service.composing import (
+    allowed_hosts,
+    build_processors,
+    exchanges_needed,
+    provider_options,
+    unknown_exchanges,
+)
 from scheduler_service.dispatcher import Dispatcher
 from scheduler_service.errors import TransientClientError
 from scheduler_service.executors import fundamental_executor, local_executor
@@ -89,6 +95,7 @@ class Engine:
         self.calendars = CalendarUpkeep(
             folder=self.directory.calendars,
             exchanges=exchanges_needed(settings),
+            unknown=unknown_exchanges(settings),
             clock=clock,
             publish=publish,
             pool=self._disk,

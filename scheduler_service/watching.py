@@ -151,4 +151,5 @@ class Watching:
 
 def _market(state: MarketState) -> views.MarketView:
     until = None if state.until is None else to_iso_seconds(state.until)
-    return views.MarketView(exchange=state.exchange, open=state.open, until=until, note=state.note)
+    is_open, on_break = state.open, state.on_break
+    return views.MarketView(exchange=state.exchange, open=is_open, until=until, note=state.note, on_break=on_break)
