@@ -34,6 +34,7 @@ from scheduler_service.executors.local_executor import LocalExecutor, lane_of, l
 from scheduler_service.executors.reports import run_closed
 from scheduler_service.executors.waking import Waker
 from scheduler_service.gates.ask import Gates
+from scheduler_service.gates.room import Room
 from scheduler_service.marks import window_warnings
 from scheduler_service.models import Event, Reason, Symbol
 from scheduler_service.sandbox.routed import RoutedTransport
@@ -102,6 +103,8 @@ class Engine:
             compute=compute_sessions,
         )
         self.processors = build_processors(settings, clients, self.calendars.calendar)
+        floor = settings.monitors.health.disk_floor if durable else 0
+        self.room = Room(self.directory.root, floor, clock, publish, self._disk)
         self.publisher = Publisher(
             folder=self.directory.documents,
             ledger=self.ledger,
@@ -199,6 +202,7 @@ class Engine:
             clock=self.clock,
             off_loop=self.off_loop,
             publish=self.publish,
+            room=self.room,
         )
 
     def build_executors(self, run_id: int | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -14,44 +15,39 @@ from scheduler_service.events.event_handler import reactions
 from scheduler_service.following_up import FollowUps
 from scheduler_service.models import Event
 from scheduler_service.monitors.base import Watch
-from scheduler_service.monitors.health_monitor import HealthMonitor
+from scheduler_service.monitors.health_monitor import UNHEALTHY, HealthMonitor, Vitals
 from scheduler_service.monitors.market_monitor import LONGEST_REST, MarketMonitor
 from scheduler_service.monitors.risk import Limits
 from scheduler_service.monitors.risk_monitor import EVERY, RiskMonitor
 from scheduler_service.noticing import NoticeReader
 from scheduler_service.processors.base import ageing_of
 from scheduler_service.settings.watching import Alerts
-from scheduler_service.vitals import vitals
+from scheduler_service.vitals import LoopLag, vitals
 from scheduler_service.web import views
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from scheduler_service.clock import Instant, Micros
     from scheduler_service.engine import Engine
     from scheduler_service.initialisation import OwnedTasks
-    from scheduler_service.monitors.health_monitor import Vitals
     from scheduler_service.monitors.market_monitor import MarketState
+    from scheduler_service.vitals import Service
 
 SAY_AGAIN: Micros = HOUR
+LONGEST_LAST_LOOK = 3.0
+"""Seconds."""
 
 
 class Watching:
-    """The parts that watch, wired to one engine. ``status`` tells how the service is."""
+    """The parts that watch, wired to one engine and the service around it."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        status: Callable[[], Awaitable[views.Status]],
-        started_at: Callable[[], Instant],
-        patience: int = 1,
-        *,
-        pings: bool = True,
-    ) -> None:
-        """``pings``: whether it may tell the world outside that it lives."""
+    def __init__(self, engine: Engine, service: Service, patience: int = 1, *, pings: bool = True) -> None:
+        """``pings``: whether it may tell the world outside that it lives; on a virtual clock it may not, nor is there
+        a loop that could lag.
+        """
         self._engine = engine
-        self._status = status
-        self._started_at = started_at
+        self._service = service
+        self._lag = LoopLag(engine.clock)
+        self._is_real = pings
         self._ping_failed_at: Instant | None = None
         monitors = engine.settings.monitors
         self._follow_ups = FollowUps(engine.ledger, engine.processors, engine.dispatcher, engine.clock)
@@ -105,6 +101,8 @@ class Watching:
 
     def start(self, owned: OwnedTasks) -> None:
         owned.start("notices", self._notices.read_forever())
+        if self._is_real:
+            owned.start("loop lag", self._lag.measure_forever())
         for name, watch in self._watches.items():
             owned.start(f"{name} monitor", watch.look_forever())
         for name in self._webhooks.channels:
@@ -116,19 +114,31 @@ class Watching:
     def problem(self) -> str | None:
         """What of it does not work at the moment."""
         monitors = (watch.problem for watch in self._watches.values())
-        return next((said for said in (self._notices.problem, self.backups.problem, *monitors) if said), None)
+        return "; ".join(said for said in (self._notices.problem, self.backups.problem, *monitors) if said) or None
 
     def health(self) -> views.HealthView:
-        seen = self._health.vitals
+        """As it was seen last; where nobody can look, that is no sign of health."""
+        seen, blind = self._health.vitals, self._watches[self._health.name].problem
+        if blind is not None:
+            return views.HealthView(state=UNHEALTHY, reasons=(blind, *seen.reasons))
         return views.HealthView(state=seen.state, reasons=seen.reasons)
 
     def markets(self) -> tuple[views.MarketView, ...]:
         return tuple(map(_market, self._market.markets(self._engine.clock.now())))
 
     async def _look(self) -> Vitals:
-        floor = self._engine.settings.monitors.health.disk_floor
-        status = await self._status()
-        return await vitals(self._engine, status, status.readiness, self._started_at(), floor)
+        try:
+            return await vitals(self._engine, self._service, self._lag.take())
+        except StoreError as error:
+            return Vitals(faults=(str(error),), is_fresh=False)
+
+    async def last_look(self) -> None:
+        """Something that the service needs has died, and it is about to end: that is told now, or never where it is
+        the ledger's writer.
+        """
+        with suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(LONGEST_LAST_LOOK):
+                await self._watches[self._health.name].look()
 
     async def _ping(self) -> None:
         """A ping that fails harms nothing, and is said once an hour."""

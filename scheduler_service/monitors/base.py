@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from scheduler_service.clock import SECOND
+from scheduler_service.clock import DAY, SECOND
 from scheduler_service.errors import StoreError
 from scheduler_service.models import Event
 from scheduler_service.stores import monitor_store, notice_store
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from scheduler_service.stores.monitor_store import MonitorState
 
 S = TypeVar("S")
+
+SET_BACK: Micros = DAY
+"""By so much a clock may be put right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,5 +105,5 @@ class Watch(Generic[S]):
 
 
 def _believable(states: Mapping[str, MonitorState], now: Instant) -> dict[str, MonitorState]:
-    """What was told at a time that has not come yet was told by a wrong clock."""
-    return {subject: state for subject, state in states.items() if state.told_at <= now}
+    """What was told at a time long to come was told by a wrong clock; one that is set back a little repeats nothing."""
+    return {subject: state for subject, state in states.items() if state.told_at <= now + SET_BACK}
