@@ -6,12 +6,14 @@ import asyncio
 from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from scheduler_service.alerts.webhooks import Webhooks
 from scheduler_service.backup_scheduler import BackupScheduler
-from scheduler_service.clock import HOUR, to_iso_seconds
+from scheduler_service.clock import HOUR, to_datetime, to_iso_seconds
 from scheduler_service.errors import ClientError, StoreError
 from scheduler_service.events.event_handler import reactions
+from scheduler_service.exchanges import find_exchange
 from scheduler_service.following_up import FollowUps
 from scheduler_service.models import Event
 from scheduler_service.monitors.base import Watch
@@ -20,7 +22,7 @@ from scheduler_service.monitors.market_monitor import LONGEST_REST, MarketMonito
 from scheduler_service.monitors.risk import Limits
 from scheduler_service.monitors.risk_monitor import EVERY, RiskMonitor
 from scheduler_service.noticing import NoticeReader
-from scheduler_service.processors.base import ageing_of
+from scheduler_service.processors.base import ageing_of, exchange_of
 from scheduler_service.settings.watching import Alerts
 from scheduler_service.vitals import LoopLag, vitals
 from scheduler_service.web import views
@@ -82,10 +84,12 @@ class Watching:
         if risk.portfolio is not None:
             limits = Limits(Decimal(str(risk.stop_loss_percent)), Decimal(str(risk.max_position_percent)))
             every = EVERY * min(patience, 10)
-            age = self._market_age
+            stocks = _Stocks(engine)
             priced_by = next((name for name, domain in engine.processors.items() if domain.tells_prices), None)
             watched.append(
-                RiskMonitor(risk.portfolio, limits, priced_by, engine.ledger, engine.clock, age, every=every)
+                RiskMonitor(
+                    risk.portfolio, limits, priced_by, engine.ledger, engine.clock, stocks, engine.off_loop, every
+                )
             )
         self._watches: dict[str, Watch[Any]] = {
             monitor.name: Watch(monitor, engine.ledger, engine.clock, engine.publish, self._notices.notify)
@@ -153,10 +157,24 @@ class Watching:
                 said = f"health.ping_url was not reached ({error.reason})"  # its address is a secret
                 self._engine.publish(Event("health.ping_failed", said, {}, "WARNING"))
 
-    def _market_age(self, symbol: str, at: Instant) -> Micros:
+
+class _Stocks:
+    """What the engine knows of stocks and their exchanges."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def is_watched(self, symbol: str) -> bool:
+        return symbol in self._engine.dispatcher.watchlist
+
+    def age(self, symbol: str, at: Instant) -> Micros:
         watched = self._engine.symbol(symbol)
         ageing = ageing_of(watched, self._engine.calendars.calendar, in_market_time=True)
         return ageing.between(at, max(at, self._engine.clock.now()))
+
+    def day(self, symbol: str, at: Instant) -> str:
+        zone = find_exchange(exchange_of(self._engine.symbol(symbol))).timezone
+        return to_datetime(at).astimezone(ZoneInfo(zone)).date().isoformat()
 
 
 def _market(state: MarketState) -> views.MarketView:

@@ -13,10 +13,10 @@ from scheduler_service.clock import DAY, MINUTE, to_iso
 from scheduler_service.models import Event, Notice
 from scheduler_service.monitors.base import Change, Watch
 from scheduler_service.monitors.risk import Limits
-from scheduler_service.monitors.risk_monitor import RiskMonitor
 from scheduler_service.stores import document_store
 from scheduler_service.stores.monitor_store import MonitorState
 from tests.ledger_support import open_ledger
+from tests.monitor_support import FakeStocks, risk_monitor
 from tests.virtual_time import VirtualClock, run, run_until_killed
 
 if TYPE_CHECKING:
@@ -139,12 +139,12 @@ def test_a_look_that_fails_is_said_once_and_the_next_goes_on(tmp_path: Path) -> 
 
 def test_a_portfolio_is_judged_by_the_documents_and_read_anew_when_it_changes(tmp_path: Path) -> None:
     path, file = tmp_path / "ledger.sqlite", tmp_path / "portfolio.csv"
-    ages: dict[str, int] = {}
+    stocks = FakeStocks()
 
     async def life(clock: VirtualClock) -> None:
         async with open_ledger(path) as ledger:
             limits = Limits(Decimal(5), Decimal(100))
-            monitor = RiskMonitor(file, limits, "quotes", ledger, clock, lambda symbol, at: ages.get(symbol, 0))
+            monitor = risk_monitor(file, limits, ledger, clock, stocks)
             one = watch(monitor, ledger, clock, [], [])
 
             async def quoted(price: str) -> None:
@@ -162,7 +162,7 @@ def test_a_portfolio_is_judged_by_the_documents_and_read_anew_when_it_changes(tm
             file.write_text("symbol,quantity,average_price\nA,10,80\n")
             await clock.sleep(60)
             await one.look()
-            ages["A"] = DAY
+            stocks.ages["A"] = DAY
             await clock.sleep(3600)
             await one.look()
             await one.look()
