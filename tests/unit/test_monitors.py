@@ -103,12 +103,8 @@ class TestMarket:
         calendar = Calendar(find_exchange("XTKS"), (tokyo,), date(2026, 11, 1), date(2026, 12, 31), NOW)
         looks = ["2026-11-24T02:29:59Z", "2026-11-24T02:30:00Z", "2026-11-24T03:29:59Z", "2026-11-24T03:30:00Z"]
         seen = [market("XTKS", calendar, from_iso(at)) for at in looks]
-        assert [(one.open, one.on_break) for one in seen] == [
-            (True, False),
-            (False, True),
-            (False, True),
-            (True, False),
-        ]
+        assert [one.open for one in seen] == [True, False, False, True]
+        assert [one.on_break for one in seen] == [False, True, True, False]
         assert [to_iso(one.until or 0)[11:16] for one in seen] == ["02:30", "03:30", "03:30", "06:30"]
         told = Told(MarketMonitor(["XTKS"], lambda name: calendar))
         start = from_iso("2026-11-23T23:00:00Z")
@@ -250,10 +246,8 @@ class TestRisk:
 
     def test_what_is_left_out_for_its_currency_is_said(self) -> None:
         held = [Position(name, D(1), D(100)) for name in "ABC"]
-        prices = {
-            p.symbol: Price(D(100), None, "EUR" if p.symbol == "C" else "USD", "2026-11-23T15:00:00Z", "x")
-            for p in held
-        }
+        money = {"A": "USD", "B": "USD", "C": "EUR"}
+        prices = {name: Price(D(100), None, unit, "2026-11-23T15:00:00Z", "x") for name, unit in money.items()}
         said = self.monitor().look(Seen(Portfolio({p.symbol: p for p in held}), prices, {}), NOW)
         assert said[0].endswith("(very high: 100.00 of 200.00 USD; without C, in another currency)")
 
