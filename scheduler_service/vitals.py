@@ -51,7 +51,8 @@ async def vitals(engine: Engine, service: Service, lag: float) -> Vitals:
     critical = engine.room.problem if engine.room.is_critical else None
     stuck = None if service.makes_progress() else "schedules are no longer looked after: its rounds do not come round"
     faults = [said for said in (engine.ledger.problem, _died(status.readiness), stuck, critical) if said is not None]
-    troubles = [problem for problem in status.problems if problem not in faults]
+    expected = status.readiness.problem if status.readiness.state == "starting" else None
+    troubles = [problem for problem in status.problems if problem not in (*faults, expected)]
     if lag > LONGEST_LAG:
         troubles.append(f"the service was {lag:.1f} s behind with everything it does")
     if (memory := _memory()) is not None and memory > MOST_MEMORY:

@@ -73,7 +73,7 @@ def too_little(free: int | None, floor: int) -> str | None:
     """A sentence, where less is free than is wanted; what nobody knows will do."""
     if free is None or free >= floor:
         return None
-    said = f"{format_size(free)} are free where the data lies, and {format_size(floor)} are wanted"
+    said = f"{free / 1e6:,.1f} MB are free where the data lies, and {format_size(floor)} are wanted"
     return f"{said} (monitors.health.disk_floor): nothing is asked until there is room"
 
 

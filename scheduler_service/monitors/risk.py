@@ -95,8 +95,9 @@ def _stop(position: Position, price: Price, limits: Limits) -> Finding:
     level = 0 if loss < limit else 1 + int((loss - limit) / step)
     at = average * (1 - sign * limit / HUNDRED)
     kind = "short position" if position.is_short else "position"
+    how = "is past" if level else "keeps to"
     said = (
-        f"{position.symbol} at {price.price} is past its stop of {at.normalize():f}: the {kind} bought at "
+        f"{position.symbol} at {price.price} {how} its stop of {at.normalize():f}: the {kind} bought at "
         f"{average.normalize():f} has {'lost' if loss >= 0 else 'gained'} {abs(loss):.1f} %"
     )
     facts = _facts(position, price, stop=at.normalize(), loss_percent=round(loss, 4))
