@@ -94,11 +94,12 @@ def test_below_the_disk_floor_nothing_is_asked_and_all_goes_on_when_there_is_roo
         status = await service.status()
         assert not status.problems
         assert status.queued == 0
+        await clock.sleep(120)
 
     house.live(story)
     assert len(house.lines("disk.low")) == len(house.lines("disk.has_room")) == 1
-    held = [event for event in house.said if event.name == "task.skipped" and event.fields["reason"] == "disk_low"]
-    assert held
+    held = [event for event in house.said if event.name == "task.deferred" and event.fields["reason"] == "disk_low"]
+    assert {event.level for event in held} == {"DEBUG"}, "it is told once, and not of each"
     assert [(one.level, one.message.partition(":")[0]) for one in house.health()] == [
         ("WARNING", "the service is degraded"),
         ("INFO", "the service is healthy again; it was degraded"),
