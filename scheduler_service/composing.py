@@ -41,12 +41,18 @@ def provider_options(settings: Settings) -> dict[str, ProviderOptions]:
 
 
 def exchanges_needed(settings: Settings) -> set[str]:
-    """Those whose sessions decide when a schedule is due, or how old a stock's data is, and those to be told of."""
+    """Those whose sessions decide when a schedule is due, or how old a stock's data is."""
     domains = discover_processors()
     needed = {name for s in settings.schedules if s.enabled for name in exchanges_of(s.trigger)}
-    needed |= {find_exchange(name).name for name in settings.monitors.market.exchanges}
-    ages_in_sessions = any(domains[domain].in_market_time for domain in settings.domains)
-    return needed | {exchange_of(one) for one in settings.watchlist if ages_in_sessions or is_listed(one)}
+    if not any(domains[domain].in_market_time for domain in settings.domains):
+        return needed
+    return needed | {exchange_of(symbol) for symbol in settings.watchlist}
+
+
+def exchanges_told(settings: Settings) -> set[str]:
+    """Those of which a service tells whether they are open: also those that are only named."""
+    named = {find_exchange(name).name for name in settings.monitors.market.exchanges}
+    return exchanges_needed(settings) | named | {exchange_of(one) for one in settings.watchlist if is_listed(one)}
 
 
 def unknown_exchanges(settings: Settings) -> list[str]:

@@ -22,7 +22,7 @@ from scheduler_service.clock import SECOND
 from scheduler_service.composing import (
     allowed_hosts,
     build_processors,
-    exchanges_needed,
+    exchanges_told,
     provider_options,
     unknown_exchanges,
 )
@@ -95,7 +95,7 @@ class Engine:
         clients = self._clients()
         self.calendars = CalendarUpkeep(
             folder=self.directory.calendars,
-            exchanges=exchanges_needed(settings),
+            exchanges=exchanges_told(settings),
             unknown=unknown_exchanges(settings),
             clock=clock,
             publish=publish,

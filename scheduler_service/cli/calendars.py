@@ -33,12 +33,15 @@ class Informed(NamedTuple):
     warnings: list[str]
 
 
-def informed(settings: Settings, at: Instant, compute: Compute | None = None) -> Informed:
+def informed(
+    settings: Settings, at: Instant, compute: Compute | None = None, exchanges: set[str] | None = None
+) -> Informed:
     """By what is known of the time around ``at``. In the data directory nothing is written: it may be another user's.
 
-    ``compute`` stands in for the process that computes sessions.
+    ``exchanges``: where more are wanted than those that schedules and data go by. ``compute`` stands in for the process
+    that computes sessions.
     """
-    exchanges = exchanges_needed(settings)
+    exchanges = exchanges_needed(settings) if exchanges is None else exchanges
     kept = asyncio.run(_known(DataDirectory(settings.service.data_dir).calendars, exchanges, at, compute))
     schedules = tuple(replace(s, trigger=with_calendars(s.trigger, kept.calendar)) for s in settings.schedules)
     windows = window_warnings({s.id: s.trigger for s in schedules if s.enabled})
