@@ -78,7 +78,7 @@ class BackgroundScheduler:
         self.engine = Engine(settings, self.clock, self.publish, transport, compute_sessions, patience, durable)
         self._disconnect = connect(self._bus, log=log, works_again=self.engine.waker.works_again)
         self.dispatcher = self.engine.dispatcher
-        self._watching = Watching(self.engine, self.status, lambda: self._started_at, patience)
+        self._watching = Watching(self.engine, self, patience, is_real=web)
         self._initialisation = Initialisation(STEPS)
         self._owned = OwnedTasks(self.died)
         self.rounds = Rounds(
@@ -102,7 +102,7 @@ class BackgroundScheduler:
         """Whether something that it needs has died."""
         self.summary = "starting"
         """How it is, in one line; made anew with every sweep."""
-        self._started_at: Instant = 0
+        self.started_at: Instant = 0
         self._welcomed = False
 
     async def until_stop(self) -> None:
@@ -122,7 +122,7 @@ class BackgroundScheduler:
 
         Raises ``SchedulerServiceError`` with the sentence that says what is wrong.
         """
-        self._started_at = self.clock.now()
+        self.started_at = self.clock.now()
         self._say("service.starting", f"scheduler-service {__version__} starts. {self._note}".strip())
         self._tell(oddities(self.engine.settings))
         steps = (
@@ -145,7 +145,7 @@ class BackgroundScheduler:
                 fields = {"reason": str(error)}  # in words it is the command's last line, on standard error
                 self.publish(Event("service.failed", f"start-up failed at the step {name!r}", fields, "ERROR"))
                 raise
-        self._tell(ready(self.engine, (self.clock.now() - self._started_at) / SECOND))
+        self._tell(ready(self.engine, (self.clock.now() - self.started_at) / SECOND))
         await self._welcome()
         await self.sum_up()
         return True
@@ -174,7 +174,7 @@ class BackgroundScheduler:
         self._watching.start(self._owned)
         self._owned.start("pruner", self._pruner.prune_forever())
         await self.engine.publisher.audit()
-        if self.engine.calendars.exchanges:
+        if self.engine.calendars.has_work:
             self._owned.start("calendars", self.engine.calendars.keep_up_forever(self._renew_calendars))
 
     def _renew_calendars(self) -> None:
@@ -192,6 +192,8 @@ class BackgroundScheduler:
         started, was_up = self.clock.monotonic(), self.readiness().state != "failed"
         deadline = started + self.settings.service.drain_timeout / SECOND
         running = sum(executor.running for executor in self.engine.executors)
+        if self.failed:
+            await self._watching.last_look()
         self._initialisation.stopping()
         self._owned.stopping()
         self.summary = f"{why}; {running} running tasks may finish" if running else why
@@ -220,7 +222,7 @@ class BackgroundScheduler:
         return seen if seen.problem else seen.model_copy(update={"problem": self.dispatcher.problem})
 
     async def status(self) -> views.Status:
-        seen = await overview(self.engine, self.readiness(), self._started_at, self._impaired())
+        seen = await overview(self.engine, self.readiness(), self.started_at, self._impaired())
         watching = await self._watching.shown()
         return seen.model_copy(update={"backup": await view_of(self.backups, self.clock.now()), **watching})
 
@@ -264,17 +266,15 @@ class BackgroundScheduler:
 
     def _impaired(self) -> list[str]:
         """What does not work at the moment, though the service lives."""
-        problems = [
-            part.problem
-            for part in (
-                self.dispatcher,
-                self.engine.ledger,
-                self.engine.publisher,
-                self.rounds,
-                self._watching,
-                self._pruner,
-            )
-        ]
+        parts = (
+            self.dispatcher,
+            self.engine.ledger,
+            self.engine.publisher,
+            self.rounds,
+            self._watching,
+            self._pruner,
+        )
+        problems = [part.problem for part in parts]
         reload = self.last_reload()
         if reload is not None and reload.outcome == "rejected":
             problems.append(reload.message)

@@ -11,7 +11,7 @@ from scheduler_service.exchanges import all_exchanges
 from scheduler_service.models import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from concurrent.futures import Executor
     from pathlib import Path
 
@@ -33,14 +33,18 @@ class CalendarUpkeep:
         *,
         folder: Path,
         exchanges: Iterable[str],
+        unknown: Sequence[str] = (),
         clock: Clock,
         publish: Publish,
         pool: Executor | None = None,
         compute: Compute | None = None,
         patience: int = 1,
     ) -> None:
-        """``compute`` stands in for the process that computes sessions."""
+        """``unknown``: sentences of exchanges that nobody knows. ``compute`` stands in for the process that computes
+        sessions.
+        """
         self.exchanges = frozenset(exchanges)
+        self._unknown = tuple(unknown)
         self._folder = folder
         self._clock = clock
         self._publish = publish
@@ -56,8 +60,13 @@ class CalendarUpkeep:
         return self._kept.calendar(exchange)
 
     def warnings(self) -> list[str]:
-        """A sentence for each exchange whose calendar is missing, or ends soon."""
-        return warnings_of(self._kept, self.exchanges, self._clock.now())
+        """A sentence for each exchange whose calendar is missing, or ends soon, or that is none."""
+        return [*self._unknown, *warnings_of(self._kept, self.exchanges, self._clock.now())]
+
+    @property
+    def has_work(self) -> bool:
+        """Whether there is anything to keep up, or to warn of."""
+        return bool(self.exchanges or self._unknown)
 
     async def read(self) -> None:
         """What is on disk, also of exchanges that only schedules of the past needed: their slots are counted too."""

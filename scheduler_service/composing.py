@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from scheduler_service.exchanges import find_exchange
-from scheduler_service.processors.base import Processor, Retention, SourcePolicy, exchange_of
+from scheduler_service.processors.base import (
+    HOME_EXCHANGE,
+    Processor,
+    Retention,
+    SourcePolicy,
+    exchange_of,
+    is_listed,
+)
 from scheduler_service.processors.base import discover as discover_processors
 from scheduler_service.sandbox.memory import BASE
 from scheduler_service.sandbox.upstream import urls
@@ -21,6 +28,8 @@ if TYPE_CHECKING:
     from scheduler_service.settings.providers import ProviderOptions
     from scheduler_service.windows import Calendars
 
+MOST_NAMED = 5
+
 
 def provider_options(settings: Settings) -> dict[str, ProviderOptions]:
     """The providers in use as they are asked: the sandbox's, where it answers, with its addresses and keys."""
@@ -34,11 +43,35 @@ def provider_options(settings: Settings) -> dict[str, ProviderOptions]:
 def exchanges_needed(settings: Settings) -> set[str]:
     """Those whose sessions decide when a schedule is due, or how old a stock's data is."""
     domains = discover_processors()
-    of_triggers = {name for s in settings.schedules if s.enabled for name in exchanges_of(s.trigger)}
-    of_triggers |= {find_exchange(name).name for name in settings.monitors.market.exchanges}
+    needed = {name for s in settings.schedules if s.enabled for name in exchanges_of(s.trigger)}
     if not any(domains[domain].in_market_time for domain in settings.domains):
-        return of_triggers
-    return of_triggers | {exchange_of(symbol) for symbol in settings.watchlist}
+        return needed
+    return needed | {exchange_of(symbol) for symbol in settings.watchlist}
+
+
+def exchanges_told(settings: Settings) -> set[str]:
+    """Those of which a service tells whether they are open: also those that are only named."""
+    named = {find_exchange(name).name for name in settings.monitors.market.exchanges}
+    return exchanges_needed(settings) | named | {exchange_of(one) for one in settings.watchlist if is_listed(one)}
+
+
+def unknown_exchanges(settings: Settings) -> list[str]:
+    """A sentence for each name in the watchlist that is no known exchange."""
+    listed: dict[str, list[str]] = {}
+    for symbol in settings.watchlist:
+        if symbol.exchange is not None and not is_listed(symbol):
+            listed.setdefault(symbol.exchange, []).append(symbol.symbol)
+    return [_unknown(name, symbols) for name, symbols in sorted(listed.items())]
+
+
+def _unknown(name: str, symbols: list[str]) -> str:
+    more = len(symbols) - MOST_NAMED
+    of = ", ".join(symbols[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    try:
+        why = f"{name} is {find_exchange(name).name}"
+    except ValueError as error:
+        why = str(error)
+    return f"watchlist: the exchange of {of} is taken to be {HOME_EXCHANGE}, for {why}"
 
 
 def build_processors(

@@ -19,7 +19,14 @@ from scheduler_service.clients.file_transport import FileTransport
 from scheduler_service.clients.http import AiohttpTransport
 from scheduler_service.clients.retry_handler import RetryHandler
 from scheduler_service.clock import SECOND
-from scheduler_service.composing import allowed_hosts, build_processors, exchanges_needed, provider_options, told_hosts
+from scheduler_service.composing import (
+    allowed_hosts,
+    build_processors,
+    exchanges_told,
+    provider_options,
+    told_hosts,
+    unknown_exchanges,
+)
 from scheduler_service.dispatcher import Dispatcher
 from scheduler_service.errors import TransientClientError
 from scheduler_service.executors import fundamental_executor, local_executor
@@ -28,6 +35,7 @@ from scheduler_service.executors.local_executor import LocalExecutor, lane_of, l
 from scheduler_service.executors.reports import run_closed
 from scheduler_service.executors.waking import Waker
 from scheduler_service.gates.ask import Gates
+from scheduler_service.gates.room import Room
 from scheduler_service.marks import window_warnings
 from scheduler_service.models import Event, Reason, Symbol
 from scheduler_service.pruning import Pruner
@@ -89,7 +97,8 @@ class Engine:
         clients = self._clients()
         self.calendars = CalendarUpkeep(
             folder=self.directory.calendars,
-            exchanges=exchanges_needed(settings),
+            exchanges=exchanges_told(settings),
+            unknown=unknown_exchanges(settings),
             clock=clock,
             publish=publish,
             pool=self._disk,
@@ -97,6 +106,8 @@ class Engine:
             patience=patience,
         )
         self.processors = build_processors(settings, clients, self.calendars.calendar)
+        floor = settings.monitors.health.disk_floor if durable else 0
+        self.room = Room(self.directory.root, floor, clock, publish, self._disk)
         self.publisher = Publisher(
             folder=self.directory.documents,
             ledger=self.ledger,
@@ -205,6 +216,7 @@ class Engine:
             clock=self.clock,
             off_loop=self.off_loop,
             publish=self.publish,
+            room=self.room,
         )
 
     def build_executors(self, run_id: int | None = None) -> None:

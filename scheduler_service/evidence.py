@@ -12,7 +12,9 @@ from scheduler_service.calls import Cost
 from scheduler_service.clock import StoppedClock
 from scheduler_service.composing import provider_options
 from scheduler_service.definitions import fingerprint, restore
+from scheduler_service.errors import Held
 from scheduler_service.gates.gate import Gate
+from scheduler_service.gates.room import ASKED_AGAIN, free_bytes, too_little
 from scheduler_service.market_time import ELAPSED
 from scheduler_service.models import A_PERSONS, Reason, ScheduleOrigin, StockState, Symbol, TaskState
 from scheduler_service.processors.base import ageing_of
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from scheduler_service.clock import Instant, Micros
-    from scheduler_service.errors import Held
     from scheduler_service.market_time import Ageing
     from scheduler_service.settings.loaded import Schedule, Settings
     from scheduler_service.stores.database import Connection
@@ -289,8 +290,15 @@ def _off(settings: Settings, provider: str, *, enabled: bool) -> str | None:
     return None if provider in settings.used_providers else f"{provider} is switched off (enabled: false)"
 
 
+def _disk_low(settings: Settings, question: Question) -> Held | None:
+    said = too_little(free_bytes(settings.service.data_dir), settings.monitors.health.disk_floor)
+    return None if said is None else Held(said, Reason.DISK_LOW, question.now + ASKED_AGAIN)
+
+
 def _obstacles(conn: Connection | None, settings: Settings, question: Question) -> dict[str, Held]:
     """By provider: why it could not be asked at the instant, as far as is known now."""
+    if not question.is_past and (low := _disk_low(settings, question)) is not None:
+        return dict.fromkeys(provider_options(settings), low)
     if conn is None:
         return {}
     rows, spent = gate_store.gates(conn, question.now), call_store.spent(conn)

@@ -63,6 +63,11 @@ def find_exchange(name: object) -> Exchange:
     raise ValueError(f"{name!r} is not a known exchange; {hint}")
 
 
+def is_exchange(name: object) -> bool:
+    """Whether ``find_exchange`` finds it."""
+    return isinstance(name, str) and name.strip().upper() in _by_name()
+
+
 @cache
 def all_exchanges() -> Mapping[str, Exchange]:
     """Every exchange by its name."""

@@ -50,6 +50,10 @@ class Session(NamedTuple):
             start = resumed
         yield start, self.close
 
+    def break_at(self, instant: Instant) -> tuple[Instant, Instant] | None:
+        """The break that is on, ``[start, end)``."""
+        return next((pause for pause in self.breaks if pause[0] <= instant < pause[1]), None)
+
 
 class _Year(NamedTuple):
     sessions: tuple[Session, ...]

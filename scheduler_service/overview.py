@@ -64,6 +64,8 @@ async def overview(engine: Engine, readiness: Readiness, started_at: Instant, im
     off = [ProviderState(provider=name, off=why) for name, why in sorted(engine.settings.off.items())]
     providers = (*asked, *off)
     service = engine.settings.service
+    await engine.room.look()
+    room = [engine.room.problem] if engine.room.problem is not None else []
     return Status(
         name=service.name,
         version=__version__,
@@ -80,7 +82,7 @@ async def overview(engine: Engine, readiness: Readiness, started_at: Instant, im
         providers=providers,
         models=tuple(ModelTrust.model_validate(asdict(one)) for one in checks),
         pauses=await pauses(engine),
-        problems=(*_problems(readiness), *impaired, *_shut(providers), *_failing(freshness)),
+        problems=(*_problems(readiness), *impaired, *room, *_shut(providers), *_failing(freshness)),
         warnings=(
             *engine.calendars.warnings(),
             *engine.window_warnings(),

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from scheduler_service.clock import DAY, HOUR, MINUTE
+from scheduler_service.clock import MINUTE
 from scheduler_service.failure_memory import pause_of
+from scheduler_service.freshness import is_overdue
 from scheduler_service.models import StockState
 from scheduler_service.monitors.health_monitor import Vitals
 from scheduler_service.settings.units import format_size
@@ -22,31 +23,43 @@ if TYPE_CHECKING:
     from scheduler_service.engine import Engine
     from scheduler_service.web.views import Readiness, Status
 
-GRACE: Micros = HOUR
-"""So long after a slot its stocks should have been looked at."""
 OVERDUE_SHARE = 0.2
 LONGEST_LAG = 1.0
-LAG_SAMPLE = 0.05
+LAG_SAMPLE = 0.25
 MOST_MEMORY = 1_500_000_000
 AFTER_A_START: Micros = 10 * MINUTE
 """What was missed while it was down is being caught up with."""
 
 
-async def vitals(engine: Engine, status: Status, readiness: Readiness, started_at: Instant, disk_floor: int) -> Vitals:
-    """Raises ``StoreError`` where the ledger cannot be read."""
-    now = engine.clock.now()
-    faults = [problem for problem in (engine.ledger.problem, _died(readiness)) if problem is not None]
-    troubles = [problem for problem in status.problems if problem not in faults]
-    free = _free(engine.directory.root)
-    if free is not None and free < disk_floor:
-        said = f"{format_size(free)} are free where the data lies; {format_size(disk_floor)} are wanted"
-        (faults if free < disk_floor // 10 else troubles).append(said)
-    if (lag := await loop_lag(engine.clock)) > LONGEST_LAG:
-        troubles.append(f"the service is {lag:.1f} s behind with everything it does")
+class Service(Protocol):
+    """What runs, as far as it is watched."""
+
+    @property
+    def started_at(self) -> Instant: ...
+
+    async def status(self) -> Status: ...
+
+    def makes_progress(self) -> bool: ...
+
+
+async def vitals(engine: Engine, service: Service, lag: float) -> Vitals:
+    """``lag``: by how many seconds the event loop was late at the worst. Raises ``StoreError`` where the ledger cannot
+    be read.
+    """
+    now, status = engine.clock.now(), await service.status()
+    critical = engine.room.problem if engine.room.is_critical else None
+    stuck = None if service.makes_progress() else "schedules are no longer looked after: its rounds do not come round"
+    faults = [said for said in (engine.ledger.problem, _died(status.readiness), stuck, critical) if said is not None]
+    expected = status.readiness.problem if status.readiness.state == "starting" else None
+    troubles = [problem for problem in status.problems if problem not in (*faults, expected)]
+    if lag > LONGEST_LAG:
+        troubles.append(f"the service was {lag:.1f} s behind with everything it does")
     if (memory := _memory()) is not None and memory > MOST_MEMORY:
         troubles.append(f"it takes {format_size(memory)} of memory")
-    late = [] if now - started_at < AFTER_A_START else await overdue(engine, now)
-    return Vitals(tuple(faults), (*troubles, *late), is_fresh=not late)
+    late = await overdue(engine, now)
+    told = [] if now - service.started_at < AFTER_A_START else late
+    is_over = status.readiness.state == "failed"
+    return Vitals(tuple(faults), (*troubles, *told), is_fresh=not late, is_over=is_over)
 
 
 async def overdue(engine: Engine, now: Instant) -> list[str]:
@@ -63,11 +76,24 @@ async def overdue(engine: Engine, now: Instant) -> list[str]:
     ]
 
 
-async def loop_lag(clock: Clock) -> float:
-    """By how many seconds a short sleep took longer than it should."""
-    before = clock.monotonic()
-    await clock.sleep(LAG_SAMPLE)
-    return max(0.0, clock.monotonic() - before - LAG_SAMPLE)
+class LoopLag:
+    """How late the event loop was, at its worst, since that was last asked."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._worst = 0.0
+
+    async def measure_forever(self) -> None:
+        """Whatever blocks the loop for longer than the time between two samples is seen, whenever that is."""
+        while True:
+            before = self._clock.monotonic()
+            await self._clock.sleep(LAG_SAMPLE)
+            self._worst = max(self._worst, self._clock.monotonic() - before - LAG_SAMPLE)
+
+    def take(self) -> float:
+        """In seconds; the next one is counted from 0."""
+        worst, self._worst = self._worst, 0.0
+        return worst
 
 
 def _counts(
@@ -75,8 +101,7 @@ def _counts(
 ) -> tuple[int, int]:
     schedule = engine.dispatcher.schedules[name]
     processor = engine.processors.get(schedule.domain)
-    due = schedule.trigger.last(now - 8 * DAY, now - GRACE - schedule.spread)
-    if processor is None or due is None or schedule.stalest is not None:
+    if processor is None:
         return 0, 0
     late = every = 0
     for symbol in engine.dispatcher.watchlist.values():
@@ -84,22 +109,13 @@ def _counts(
             state = states.get((symbol.symbol, schedule.domain, source), StockState())
             if pause_of(state, processor.policies[source].fresh_for, now) is not None:
                 continue  # it fails, and that is told by itself
-            looked = state.checked_for is not None and state.checked_for >= due
             every += 1
-            late += not looked and not processor.finds_fresh(source, symbol, state, due, now)
+            late += is_overdue(schedule, processor, symbol, source, state, now)
     return late, every
 
 
 def _died(readiness: Readiness) -> str | None:
     return readiness.problem if readiness.state == "failed" else None
-
-
-def _free(root: Path) -> int | None:
-    try:
-        found = os.statvfs(root)
-    except OSError:
-        return None
-    return found.f_bavail * found.f_frsize
 
 
 def _memory() -> int | None:

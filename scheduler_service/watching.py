@@ -2,40 +2,44 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
-from functools import partial
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from scheduler_service.alerts.deliveries import Deliveries
 from scheduler_service.backup_scheduler import BackupScheduler
-from scheduler_service.clock import DAY, HOUR, MINUTE, to_iso_seconds
+from scheduler_service.clock import DAY, HOUR, MINUTE, to_datetime, to_iso_seconds
 from scheduler_service.errors import ClientError, StoreError
 from scheduler_service.events.event_handler import reactions
+from scheduler_service.exchanges import find_exchange
 from scheduler_service.following_up import FollowUps
 from scheduler_service.models import Event
 from scheduler_service.monitors.base import Watch
-from scheduler_service.monitors.health_monitor import HealthMonitor
+from scheduler_service.monitors.health_monitor import UNHEALTHY, HealthMonitor, Vitals
 from scheduler_service.monitors.market_monitor import LONGEST_REST, MarketMonitor
 from scheduler_service.monitors.risk import Limits
 from scheduler_service.monitors.risk_monitor import EVERY, RiskMonitor
 from scheduler_service.noticing import NoticeReader
-from scheduler_service.processors.base import ageing_of
-from scheduler_service.vitals import vitals
+from scheduler_service.processors.base import ageing_of, exchange_of
+from scheduler_service.vitals import LoopLag, vitals
 from scheduler_service.web import views
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Mapping
+    from collections.abc import Collection, Mapping
 
     from scheduler_service.clock import Instant, Micros
     from scheduler_service.engine import Engine
     from scheduler_service.initialisation import OwnedTasks
-    from scheduler_service.monitors.health_monitor import Vitals
     from scheduler_service.monitors.market_monitor import MarketState
     from scheduler_service.stores.delivery_store import ChannelCounts
+    from scheduler_service.vitals import Service
 
 SAY_AGAIN: Micros = HOUR
+LONGEST_LAST_LOOK = 3.0
+"""Seconds."""
 COMES_WITHIN: Micros = 10 * MINUTE
 """So long after a slot its quotes are there."""
 DELAYED: Micros = 15 * MINUTE
@@ -44,18 +48,14 @@ LONGEST_GAP: Micros = 8 * DAY
 
 
 class Watching:
-    """The parts that watch, wired to one engine. ``status`` tells how the service is."""
+    """The parts that watch, wired to one engine and the service around it."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        status: Callable[[], Awaitable[views.Status]],
-        started_at: Callable[[], Instant],
-        patience: int = 1,
-    ) -> None:
+    def __init__(self, engine: Engine, service: Service, patience: int = 1, *, is_real: bool = True) -> None:
+        """On a virtual clock, not ``is_real``, there is no loop that could lag."""
         self._engine = engine
-        self._status = status
-        self._started_at = started_at
+        self._service = service
+        self._lag = LoopLag(engine.clock)
+        self._is_real = is_real
         self._ping_failed_at: Instant | None = None
         monitors = engine.settings.monitors
         self._follow_ups = FollowUps(engine.ledger, engine.processors, engine.dispatcher, engine.clock)
@@ -99,19 +99,11 @@ class Watching:
         if risk.portfolio is not None:
             limits = Limits(Decimal(str(risk.stop_loss_percent)), Decimal(str(risk.max_position_percent)))
             every = EVERY * min(patience, 20)
-            age = self._market_age
             priced_by = next((name for name, domain in engine.processors.items() if domain.tells_prices), None)
-            gap = partial(self._longest_gap, priced_by)
+            stocks = _Stocks(engine, priced_by)
             watched.append(
                 RiskMonitor(
-                    risk.portfolio,
-                    limits,
-                    priced_by,
-                    engine.ledger,
-                    engine.clock,
-                    age,
-                    every=every,
-                    longest_gap=gap,
+                    risk.portfolio, limits, priced_by, engine.ledger, engine.clock, stocks, engine.off_loop, every
                 )
             )
         self._watches: dict[str, Watch[Any]] = {
@@ -129,6 +121,8 @@ class Watching:
 
     def start(self, owned: OwnedTasks) -> None:
         owned.start("notices", self._notices.read_forever())
+        if self._is_real:
+            owned.start("loop lag", self._lag.measure_forever())
         for name, watch in self._watches.items():
             owned.start(f"{name} monitor", watch.look_forever())
         for name in self._deliveries.channels:
@@ -140,23 +134,38 @@ class Watching:
     def problem(self) -> str | None:
         """What of it does not work at the moment."""
         monitors = (watch.problem for watch in self._watches.values())
-        return next((said for said in (self._notices.problem, self.backups.problem, *monitors) if said), None)
+        return "; ".join(said for said in (self._notices.problem, self.backups.problem, *monitors) if said) or None
 
     async def shown(self) -> dict[str, Any]:
         """What of it the status shows, by the status' own names. Raises ``StoreError``."""
-        seen = self._health.vitals
         markets = self._market.markets(self._engine.clock.now())
         return {
-            "health": views.HealthView(state=seen.state, reasons=seen.reasons),
+            "health": self._shown_health(),
             "markets": tuple(map(_market, markets)),
             "alerts": channel_views(await self._deliveries.counts(), self._deliveries.channels),
         }
 
+    def _shown_health(self) -> views.HealthView:
+        """As it was seen last; where nobody can look, that is no sign of health."""
+        seen, blind = self._health.vitals, self._watches[self._health.name].problem
+        if blind is not None:
+            return views.HealthView(state=UNHEALTHY, reasons=(blind, *seen.reasons))
+        return views.HealthView(state=seen.state, reasons=seen.reasons)
+
     async def _look(self) -> Vitals:
-        floor = self._engine.settings.monitors.health.disk_floor
-        status = await self._status()
-        seen = await vitals(self._engine, status, status.readiness, self._started_at(), floor)
-        return replace(seen, troubles=(*seen.troubles, *await self._deliveries.troubles()))
+        try:
+            seen = await vitals(self._engine, self._service, self._lag.take())
+            return replace(seen, troubles=(*seen.troubles, *await self._deliveries.troubles()))
+        except StoreError as error:
+            return Vitals(faults=(str(error),), is_fresh=False)
+
+    async def last_look(self) -> None:
+        """Something that the service needs has died, and it is about to end: that is told now, or never where it is
+        the ledger's writer.
+        """
+        with suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(LONGEST_LAST_LOOK):
+                await self._watches[self._health.name].look()
 
     async def _ping(self) -> None:
         """A ping that fails harms nothing, and is said once an hour."""
@@ -171,22 +180,37 @@ class Watching:
                 said = f"health.ping_url was not reached ({error.reason})"  # its address is a secret
                 self._engine.publish(Event("health.ping_failed", said, {}, "WARNING"))
 
-    def _longest_gap(self, domain: str | None, symbol: str) -> Micros:
+
+class _Stocks:
+    """What the engine knows of stocks and their exchanges, and when prices of the domain ``priced_by`` come."""
+
+    def __init__(self, engine: Engine, priced_by: str | None) -> None:
+        self._engine = engine
+        self._priced_by = priced_by
+
+    def is_watched(self, symbol: str) -> bool:
+        return symbol in self._engine.dispatcher.watchlist
+
+    def longest_gap(self, symbol: str) -> Micros:
         """How old a quote may be where none is late: as old as the last slot that should have brought one."""
         now, watched = self._engine.clock.now(), self._engine.symbol(symbol)
         slots = [
             due
             for s in self._engine.dispatcher.schedules.values()
-            if s.domain == domain
+            if s.domain == self._priced_by
             and s.selects(watched)
             and (due := s.trigger.last(now - LONGEST_GAP, now - COMES_WITHIN - s.spread)) is not None
         ]
-        return self._market_age(symbol, max(slots)) + DELAYED if slots else 0
+        return self.age(symbol, max(slots)) + DELAYED if slots else 0
 
-    def _market_age(self, symbol: str, at: Instant) -> Micros:
+    def age(self, symbol: str, at: Instant) -> Micros:
         watched = self._engine.symbol(symbol)
         ageing = ageing_of(watched, self._engine.calendars.calendar, in_market_time=True)
         return ageing.between(at, max(at, self._engine.clock.now()))
+
+    def day(self, symbol: str, at: Instant) -> str:
+        zone = find_exchange(exchange_of(self._engine.symbol(symbol))).timezone
+        return to_datetime(at).astimezone(ZoneInfo(zone)).date().isoformat()
 
 
 def channel_views(counts: Mapping[str, ChannelCounts], configured: Collection[str]) -> tuple[views.ChannelView, ...]:
@@ -209,4 +233,5 @@ def _iso(at: Instant | None) -> str | None:
 
 def _market(state: MarketState) -> views.MarketView:
     until = None if state.until is None else to_iso_seconds(state.until)
-    return views.MarketView(exchange=state.exchange, open=state.open, until=until, note=state.note)
+    is_open, on_break = state.open, state.on_break
+    return views.MarketView(exchange=state.exchange, open=is_open, until=until, note=state.note, on_break=on_break)

@@ -240,7 +240,10 @@ def of_obstacle(held: Held, provider: str, timezone: str) -> tuple[str, str]:
         path += ".budget"
     elif held.reason is Reason.REFUSED:
         path += ".api_keys"
-    until = "" if to_iso_seconds(held.until) in str(held) else f" until {moment(held.until, timezone)}"
+    elif held.reason is Reason.DISK_LOW:
+        path = "monitors.health.disk_floor"
+    is_said = held.reason is Reason.DISK_LOW or to_iso_seconds(held.until) in str(held)
+    until = "" if is_said else f" until {moment(held.until, timezone)}"
     how = (
         f"; tried at once after `scheduler-service release --provider {provider}`"
         if isinstance(held, CircuitOpen)

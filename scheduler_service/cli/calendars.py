@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from scheduler_service.calendar_file import compute_calendars, merged, read_calendars, warnings_of
 from scheduler_service.cli.terminal import line
-from scheduler_service.composing import exchanges_needed
+from scheduler_service.composing import exchanges_needed, unknown_exchanges
 from scheduler_service.exchanges import all_exchanges
 from scheduler_service.marks import window_warnings
 from scheduler_service.stores.data_directory import DataDirectory
@@ -33,18 +33,20 @@ class Informed(NamedTuple):
     warnings: list[str]
 
 
-def informed(settings: Settings, at: Instant, compute: Compute | None = None) -> Informed:
+def informed(
+    settings: Settings, at: Instant, compute: Compute | None = None, exchanges: set[str] | None = None
+) -> Informed:
     """By what is known of the time around ``at``. In the data directory nothing is written: it may be another user's.
 
-    ``compute`` stands in for the process that computes sessions.
+    ``exchanges``: where more are wanted than those that schedules and data go by. ``compute`` stands in for the process
+    that computes sessions.
     """
-    exchanges = exchanges_needed(settings)
+    exchanges = exchanges_needed(settings) if exchanges is None else exchanges
     kept = asyncio.run(_known(DataDirectory(settings.service.data_dir).calendars, exchanges, at, compute))
     schedules = tuple(replace(s, trigger=with_calendars(s.trigger, kept.calendar)) for s in settings.schedules)
     windows = window_warnings({s.id: s.trigger for s in schedules if s.enabled})
-    return Informed(
-        replace(settings, schedules=schedules), kept.calendar, [*warnings_of(kept, exchanges, at), *windows]
-    )
+    warnings = [*unknown_exchanges(settings), *warnings_of(kept, exchanges, at), *windows]
+    return Informed(replace(settings, schedules=schedules), kept.calendar, warnings)
 
 
 async def _known(folder: Path, exchanges: set[str], at: Instant, compute: Compute | None) -> Kept:

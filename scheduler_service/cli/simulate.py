@@ -19,7 +19,7 @@ from scheduler_service.cli.configuration import find, read
 from scheduler_service.cli.figures import bars, several
 from scheduler_service.cli.terminal import line, print_json, table
 from scheduler_service.clock import BUILT_AT, SystemClock, to_datetime
-from scheduler_service.composing import exchanges_needed
+from scheduler_service.composing import exchanges_told
 from scheduler_service.errors import ConfigurationError
 from scheduler_service.sandbox.alert_sink import PROVIDER
 from scheduler_service.settings.units import format_usd
@@ -76,14 +76,14 @@ def simulate_configuration(
     for note in notes:
         line(note, err=True)
     plan = plan_of(settings, days=days, start=start, seed=seed, faults=faults, clock=clock or SystemClock())
-    settings, calendars, warnings = informed(settings, plan.start, compute or run_market_sessions)
+    exchanges = exchanges_told(settings)
+    settings, calendars, warnings = informed(settings, plan.start, compute or run_market_sessions, exchanges)
     for warning in warnings:
         line(f"Warning: {warning}", err=True)
     logger.remove()
     said = "{message}\n{exception}"
     logger.add(lambda m: line(m.rstrip(), err=True), level="ERROR", format=said, diagnose=False, backtrace=False)
-    exchanges = sorted(exchanges_needed(settings))
-    known = [calendars(name) for name in exchanges if calendars(name).last_day is not None]
+    known = [calendars(name) for name in sorted(exchanges) if calendars(name).last_day is not None]
     with progress(days) as passed:
         shown = simulate(settings, plan, known, passed)
     if as_json:

@@ -49,6 +49,7 @@ def _print_readiness(readiness: Readiness, *, as_json: bool) -> int:
 def _market(market: MarketView) -> str:
     """``XNYS is closed until 2026-11-27T14:30:00Z (half day)``."""
     state = {True: "is open", False: "is closed", None: "is not known"}[market.open]
+    state = "has its lunch break" if market.on_break else state
     until = f" until {market.until}" if market.until else ""
     return f"{market.exchange} {state}{until}{f' ({market.note})' if market.note else ''}"
 

@@ -66,15 +66,18 @@ def _answer(path: Path, url: str, known: str | None, most: int) -> Response:
     try:
         # Not to wait where it is a pipe that nobody writes into.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
-        with os.fdopen(descriptor, "rb") as opened:
+        try:
             before = os.fstat(descriptor)
             if not stat.S_ISREG(before.st_mode):
                 raise _free(PermanentClientError(f"{path} is no regular file", Reason.UNREADABLE))
             tags = {"etag": _tag(before), "last-modified": formatdate(before.st_mtime, usegmt=True)}
             if known == tags["etag"]:
                 return Response(304, tags, b"", url)
-            body = opened.read(most + 1)
+            with os.fdopen(descriptor, "rb", closefd=False) as opened:
+                body = opened.read(most + 1)
             after = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         message = f"{path} cannot be read: {error.strerror or type(error).__name__}"
         raise _free(TransientClientError(message, Reason.PROVIDER_DOWN)) from None

@@ -27,6 +27,7 @@ def connect(bus: EventBus, *, log: Listener, works_again: Listener) -> Callable[
         # events  listener
         ("*", log),
         ("provider.circuit_closed", works_again),
+        ("disk.has_room", works_again),
     )
     subscriptions = ExitStack()
     for names, listener in table:

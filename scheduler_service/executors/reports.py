@@ -58,9 +58,11 @@ def set_aside(task: Task, doubt: str | None) -> Event:
 
 
 def deferred(task: Task, held: Held) -> Event:
-    """The task waits for a gate; why, and until when. That it waits for the same reason once more is no news."""
+    """The task waits for a gate; why, and until when. That it waits for the same reason once more is no news, nor that
+    it is one of all that wait.
+    """
     message = f"{task.symbol} {task.domain} from {task.source} waits: {held}"
-    level = "DEBUG" if task.held_reason is held.reason else "INFO"
+    level = "DEBUG" if held.reason in (task.held_reason, Reason.DISK_LOW) else "INFO"
     return Event("task.deferred", message, {"task_id": task.id, "reason": held.reason}, level)
 
 

@@ -51,11 +51,15 @@ class Waker:
         self._lanes_of = lanes_of
         self._notify = notify
         self._work_again: set[str] = set()
+        self._all = False
         self._wake = asyncio.Event()
 
     def works_again(self, event: Event) -> None:
-        """Of a provider something works again."""
-        self._work_again.add(str(event.fields["provider"]))
+        """Of a provider something works again; of what all of them need, where none is named."""
+        if "provider" in event.fields:
+            self._work_again.add(str(event.fields["provider"]))
+        else:
+            self._all = True
         self._wake.set()
 
     async def wake_forever(self) -> None:
@@ -64,6 +68,9 @@ class Waker:
             self._wake.clear()
             lanes = sorted(lane for provider in self._work_again for lane in self._lanes_of(provider))
             self._work_again.clear()
+            everyone, self._all = self._all, False
             with suppress(StoreError):
+                if everyone:
+                    await self._ledger.run(partial(task_store.ask_again, now=self._clock.now()))
                 await self._ledger.run(partial(task_store.try_again, lanes=lanes, now=self._clock.now()))
             self._notify()

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from scheduler_service.calls import Client, Resource, Transport
     from scheduler_service.clients.retry_handler import RetryHandler
     from scheduler_service.clock import Clock, Instant
+    from scheduler_service.gates.room import Room
     from scheduler_service.models import OffLoop, Publish, Task
     from scheduler_service.settings.providers import ProviderOptions
     from scheduler_service.stores.call_store import KeptRow
@@ -86,7 +87,9 @@ class Gates:
         clock: Clock,
         off_loop: OffLoop,
         publish: Publish,
+        room: Room | None = None,
     ) -> None:
+        """``room``: for what is answered; None: there is always enough."""
         self._ledger = ledger
         self._raw = raw
         self._sandboxed = sandboxed
@@ -103,6 +106,7 @@ class Gates:
             clock=clock,
             off_loop=off_loop,
             publish=publish,
+            room=room,
         )
         self._flights: dict[tuple[str, bytes], _Flight] = {}
         self._parsed: OrderedDict[tuple[bytes, object], asyncio.Future[Any]] = OrderedDict()

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from scheduler_service.gates.failure import Quiet
     from scheduler_service.gates.gate import Entry, Gate
     from scheduler_service.gates.keys import Key
+    from scheduler_service.gates.room import Room
     from scheduler_service.models import OffLoop, Publish
     from scheduler_service.stores.database import Connection, Ledger
     from scheduler_service.stores.raw_store import RawStore
@@ -84,6 +85,7 @@ class Caller:
         clock: Clock,
         off_loop: OffLoop,
         publish: Publish,
+        room: Room | None = None,
     ) -> None:
         self._ledger = ledger
         self._raw = raw
@@ -94,6 +96,7 @@ class Caller:
         self._clock = clock
         self._off_loop = off_loop
         self._publish = publish
+        self._room = room
         self._told_of_budget: dict[tuple[str, bool], Instant] = {}
 
     async def call(self, gate: Gate, resource: Resource, waiting: Waiting, before: Before | None) -> Kept:
@@ -102,6 +105,8 @@ class Caller:
         Raises ``Held`` when the gate is shut for long, ``ClientError``, and ``StoreError`` when the answer could not be
         kept: it is lost.
         """
+        if self._room is not None:
+            await self._room.check()
         entry = await self._enter(gate, resource, urgent=waiting.urgent)
         waiting.in_the_air = True
         try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from scheduler_service.clock import SECOND, to_iso_seconds
+from scheduler_service.clock import DAY, SECOND, to_iso_seconds
 from scheduler_service.errors import StoreError
 from scheduler_service.models import Event, Notice
 from scheduler_service.stores import monitor_store, notice_store
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 S = TypeVar("S")
 _LOOKS = "looks"
 """Under which it is kept which monitor cannot look."""
+
+SET_BACK: Micros = DAY
+"""By so much a clock may be put right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,5 +153,5 @@ def _of_itself(monitor: str, event: str, said: str, level: str, now: Instant) ->
 
 
 def _believable(states: Mapping[str, MonitorState], now: Instant) -> dict[str, MonitorState]:
-    """What was told at a time that has not come yet was told by a wrong clock."""
-    return {subject: state for subject, state in states.items() if state.told_at <= now}
+    """What was told at a time long to come was told by a wrong clock; one that is set back a little repeats nothing."""
+    return {subject: state for subject, state in states.items() if state.told_at <= now + SET_BACK}

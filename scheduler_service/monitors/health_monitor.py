@@ -25,11 +25,14 @@ _SUBJECT = "service"
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
-    """``faults`` make it unhealthy, ``troubles`` degraded. ``is_fresh``: the goals of freshness hold."""
+    """``faults`` make it unhealthy, ``troubles`` degraded. ``is_fresh``: the goals of freshness hold. ``is_over``: it
+    will not be looked at again, for the service ends by what is wrong.
+    """
 
     faults: tuple[str, ...] = ()
     troubles: tuple[str, ...] = ()
     is_fresh: bool = True
+    is_over: bool = False
 
     @property
     def state(self) -> str:
@@ -70,14 +73,14 @@ class HealthMonitor:
         last = before.get(_SUBJECT)
         told = HEALTHY if last is None else last.state
         if seen.state == told:
-            if last is not None and told != HEALTHY and now - last.told_at >= REMIND_EVERY:
+            if last is not None and told != HEALTHY and not 0 <= now - last.told_at < REMIND_EVERY:
                 since = f"still {told} since {to_iso_seconds(last.since)}"
                 return [_told(seen, now, last.since, f"{since}: {'; '.join(seen.reasons)}")]
             if last is not None and last.body:
                 return [Change(_SUBJECT, MonitorState(told, last.since, last.told_at, {}))]
             return []
         looks = 1 if last is None or last.body.get("next") != seen.state else int(last.body["looks"]) + 1
-        if looks < LOOKS_BEFORE_TOLD:
+        if looks < LOOKS_BEFORE_TOLD and not seen.is_over:
             told_at = now if last is None else last.told_at
             body = {"next": seen.state, "looks": looks}
             return [Change(_SUBJECT, MonitorState(told, now if last is None else last.since, told_at, body))]

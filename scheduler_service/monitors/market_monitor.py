@@ -1,4 +1,7 @@
-"""Openings and closings of exchanges, each told once: also over restarts, and late where the service was down."""
+"""Openings and closings of exchanges, each told once: also over restarts, and late where the service was down.
+
+A session is one, over its lunch break too: the exchange is not open then, but it has not closed.
+"""
 
 from __future__ import annotations
 
@@ -29,13 +32,14 @@ UNKNOWN_REST: Micros = MINUTE // 4
 @dataclass(frozen=True, slots=True)
 class MarketState:
     """How an exchange is at an instant. ``until``: when that ends; ``note``: what is special about the session that is,
-    or comes next. ``open`` is None where its calendar does not reach.
+    or comes next. ``open`` is None where its calendar does not reach, and False with ``on_break`` over lunch.
     """
 
     exchange: str
     open: bool | None
     until: Instant | None = None
     note: str = ""
+    on_break: bool = False
 
 
 class MarketMonitor:
@@ -80,7 +84,11 @@ def market(exchange: str, calendar: Calendar, now: Instant) -> MarketState:
         return MarketState(exchange, None, note="its calendar does not reach so far")
     session = calendar.session_at(now)
     if session is not None:
-        return MarketState(exchange, True, session.close, "half day" if session.early else "")
+        half = ["half day"] * session.early
+        if (pause := session.break_at(now)) is not None:
+            return MarketState(exchange, False, pause[1], ", ".join(half), on_break=True)
+        ends = next(end for _, end in session.spans() if now < end)
+        return MarketState(exchange, True, ends, ", ".join([*half, *["then its break"] * (ends < session.close)]))
     coming = next(iter(s for s in calendar.sessions_between(now, now + FAR) if s.open > now), None)
     if coming is None:
         return MarketState(exchange, False)
@@ -111,7 +119,9 @@ def _change(exchange: str, before: MonitorState | None, calendar: Calendar, now:
 def _opened(exchange: str, session: Session, now: Instant) -> Notice:
     late = f", told {(now - session.open) // MINUTE} min late" if now - session.open > LATE else ""
     half = " (a half day)" if session.early else ""
-    said = f"{exchange} is open{half} until {to_iso_seconds(session.close)}{late}"
+    breaks = [f"{to_iso_seconds(start)} to {to_iso_seconds(end)}" for start, end in session.breaks]
+    but = f", but for its break from {' and '.join(breaks)}" if breaks else ""
+    said = f"{exchange} is open{half} until {to_iso_seconds(session.close)}{but}{late}"
     facts = {"exchange": exchange, "open": to_iso_seconds(session.open), "close": to_iso_seconds(session.close)}
     return Notice(f"market.opened:{exchange}:{session.day}", "market.opened", said, facts)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from scheduler_service.settings.model import parse_symbol
@@ -13,9 +14,14 @@ from scheduler_service.settings.model import parse_symbol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-MOST_LINES = 100_000
+MOST_LINES = 200_000
 MOST_PROBLEMS = 20
 LARGEST = Decimal(10) ** 12
+LOWEST = Decimal(1) / 10**9
+_PLAIN = re.compile(r"[+-]?(?:[0-9]{1,30}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,3})?")
+_GROUPED = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?")
+_WITH_COMMA = re.compile(r"[+-]?(?:[0-9]{1,3}(?:\.[0-9]{3})+|[0-9]+),[0-9]+")
+_AMBIGUOUS = re.compile(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}")
 _NAMES = {
     "symbol": ("symbol", "ticker"),
     "quantity": ("quantity", "qty", "shares"),
@@ -49,38 +55,50 @@ class Portfolio:
 
 
 def parse_portfolio(text: str) -> Portfolio:
-    """The lines that can be read. Raises ``ValueError`` where none could: there is no header, or far too much."""
-    if text.count("\n") > MOST_LINES:
+    """The lines that can be read, each by itself, so that a quotation mark that nobody closes spoils no other one.
+
+    Raises ``ValueError`` where none could: there is no header, or far too much.
+    """
+    if max(text.count("\n"), text.count("\r")) > MOST_LINES:
         raise ValueError(f"it has more than {MOST_LINES:,} lines")
-    rows = csv.reader(io.StringIO(text.removeprefix("\ufeff")), delimiter=_delimiter(text), strict=False)
-    columns: dict[str, int] | None = None
+    lines = [line.rstrip("\n") for line in io.StringIO(text.removeprefix("\ufeff"), newline=None)]
+    numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip() and line.lstrip()[:1] != "#")
+    _, head = next(numbered, (0, ""))
+    if not head:
+        raise ValueError("it has no header; the first line names symbol, quantity and average_price")
+    delimiter = max(",;\t", key=head.count)
+    try:
+        header = _cells(head, delimiter)
+    except ValueError as error:
+        raise ValueError(f"its header cannot be read: {error}") from None
+    columns, width = _columns(header), len(header)
     lots: dict[str, list[Position]] = {}
     problems: list[str] = []
-    try:
-        for row in rows:
-            number = rows.line_num
-            if not any(cell.strip() for cell in row) or row[0].lstrip().startswith("#"):
+    bad = 0
+    for number, line in numbered:
+        try:
+            row = _cells(line, delimiter)
+            if not any(row):
                 continue
-            if columns is None:
-                columns = _columns(row)
-                continue
-            try:
-                lot = _lot(row, columns, number)
-            except ValueError as error:
+            if any(row[width:]):
+                raise ValueError(f"it has {len(row)} cells, and the header {width}")
+            lot = _lot(row, columns, number)
+        except ValueError as error:
+            bad += 1
+            if bad <= MOST_PROBLEMS:
                 problems.append(f"line {number}: {error}")
-            else:
-                lots.setdefault(lot.symbol, []).append(lot)
-    except csv.Error as error:
-        problems.append(f"line {rows.line_num}: {error}; what follows is not read")
-    if columns is None:
-        raise ValueError("it has no header; the first line names symbol, quantity and average_price")
+        else:
+            lots.setdefault(lot.symbol, []).append(lot)
     positions = {symbol: whole for symbol, held in lots.items() if (whole := _together(held)) is not None}
-    return Portfolio(positions, tuple(problems[:MOST_PROBLEMS]), len(problems))
+    return Portfolio(positions, tuple(problems), bad)
 
 
-def _delimiter(text: str) -> str:
-    head = text.partition("\n")[0]
-    return max(",;\t", key=head.count)
+def _cells(line: str, delimiter: str) -> list[str]:
+    try:
+        (cells,) = csv.reader([line], delimiter=delimiter, strict=True, skipinitialspace=True)
+    except (csv.Error, ValueError):
+        raise ValueError("it is no line of CSV; is a quotation mark not closed?") from None
+    return [cell.strip() for cell in cells]
 
 
 def _columns(header: Sequence[str]) -> dict[str, int]:
@@ -112,11 +130,18 @@ def _lot(row: Sequence[str], columns: Mapping[str, int], number: int) -> Positio
 
 
 def _number(text: str, what: str) -> Decimal:
-    try:
-        value = Decimal(text.replace(",", "").removeprefix("$"))
-    except InvalidOperation:
-        raise ValueError(f"the {what} {text[:20]!r} is no number") from None
-    if not value.is_finite() or abs(value) > LARGEST:
+    """With a point, or with a comma where that can be nothing else: ``1,234.50``, ``1.234,50``, ``175,50``."""
+    plain = text.removeprefix("$")
+    if _AMBIGUOUS.fullmatch(plain):
+        raise ValueError(f"the {what} {text[:20]!r} may be two numbers; write it with a point, and nothing else in it")
+    if _GROUPED.fullmatch(plain):
+        plain = plain.replace(",", "")
+    elif _WITH_COMMA.fullmatch(plain):
+        plain = plain.replace(".", "").replace(",", ".")
+    if not _PLAIN.fullmatch(plain):
+        raise ValueError(f"the {what} {text[:20]!r} is no number")
+    value = Decimal(plain)
+    if value and not LOWEST <= abs(value) <= LARGEST:
         raise ValueError(f"the {what} {text[:20]!r} cannot be")
     return value
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from scheduler_service.monitors.portfolio import Position
 
@@ -56,15 +56,18 @@ class Finding:
     facts: Mapping[str, Any]
 
 
-def findings(positions: Mapping[str, Position], prices: Mapping[str, Price], limits: Limits) -> Iterator[Finding]:
+def findings(
+    positions: Mapping[str, Position], prices: Mapping[str, Price], limits: Limits, split: Collection[str] = ()
+) -> Iterator[Finding]:
     """Of every position with a price; of the whole only where each has one. Other currencies than the one most prices
-    are in are not added up.
+    are in are not added up. Of what was ``split`` since its line was written only the move counts.
     """
     for symbol, position in sorted(positions.items()):
         if (price := prices.get(symbol)) is not None:
-            yield _stop(position, price, limits)
+            if symbol not in split:
+                yield _stop(position, price, limits)
             yield from _move(position, price)
-    if positions and positions.keys() <= prices.keys():
+    if positions and positions.keys() <= prices.keys() and not split:
         yield from _whole(positions, prices, limits)
 
 
@@ -118,21 +121,19 @@ def _whole(positions: Mapping[str, Position], prices: Mapping[str, Price], limit
     currencies = Counter(price.currency for symbol, price in prices.items() if symbol in positions and price.currency)
     main = currencies.most_common(1)[0][0] if currencies else None
     mine = {s: p for s, p in positions.items() if prices[s].currency in (None, main)}
+    in_ = f" {main}" if main else ""
     values = {symbol: position.quantity * prices[symbol].price for symbol, position in mine.items()}
     gross = sum(map(abs, values.values()), Decimal(0))
     cost = sum((abs(p.quantity) * p.average_price for p in mine.values()), Decimal(0))
     if not gross or not cost:
         return
     left_out = sorted(positions.keys() - mine.keys())
+    without = f"; without {', '.join(left_out)}, in another currency" if left_out else ""
     for symbol, value in sorted(values.items()):
         share = abs(value) / gross * HUNDRED
         level = sum(share >= limit for limit in (limits.largest_position, 2 * limits.largest_position))
         how = "very high: " if level > 1 else ""
-        said = (
-            f"{symbol} is {share:.1f} % of the portfolio ({how}{abs(value):,.2f} of {gross:,.2f} {main or ''})".replace(
-                " )", ")"
-            )
-        )
+        said = f"{symbol} is {share:.1f} % of the portfolio ({how}{abs(value):,.2f} of {gross:,.2f}{in_}{without})"
         facts = _facts(
             mine[symbol], prices[symbol], share_percent=round(share, 4), gross_value=gross, left_out=left_out
         )
@@ -141,9 +142,7 @@ def _whole(positions: Mapping[str, Position], prices: Mapping[str, Price], limit
     gain = sum((p.quantity * (prices[s].price - p.average_price) for s, p in mine.items()), Decimal(0))
     loss = -gain / cost * HUNDRED
     level = sum(loss >= limit for limit in LOSSES)
-    said = f"the portfolio has {_lost(loss)} of what it cost ({abs(gain):,.2f} of {cost:,.2f} {main or ''})".replace(
-        " )", ")"
-    )
+    said = f"the portfolio has {_lost(loss)} of what it cost ({abs(gain):,.2f} of {cost:,.2f}{in_}{without})"
     facts = {"loss_percent": str(round(loss, 4)), "cost": str(cost), "gain": str(gain), "left_out": left_out}
     facts["provenance"] = [{"symbol": s, "source": prices[s].source, "as_of": prices[s].as_of} for s in sorted(mine)]
     yield Finding(LOSS, None, level, loss < LOSSES[0] * HYSTERESIS, said, facts)

@@ -5,31 +5,32 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-import aiofiles
 import orjson
-from aiofiles import os as aio_os
 
-from scheduler_service.clock import MINUTE, from_iso, to_iso_seconds
+from scheduler_service.clock import MINUTE, from_iso, to_iso
 from scheduler_service.models import Notice
 from scheduler_service.monitors.base import Change
-from scheduler_service.monitors.portfolio import Portfolio, parse_portfolio
+from scheduler_service.monitors.portfolio import LARGEST, Portfolio
+from scheduler_service.monitors.portfolio_file import PortfolioFile
 from scheduler_service.monitors.risk import MOVE, Finding, Limits, Price, findings
+from scheduler_service.monitors.splits import of_splits
 from scheduler_service.stores import document_store
 from scheduler_service.stores.monitor_store import MonitorState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from scheduler_service.clock import Clock, Instant, Micros
+    from scheduler_service.models import OffLoop
     from scheduler_service.stores.database import Connection, Ledger
 
 EVERY: Micros = MINUTE // 2
-LARGEST_FILE = 10_000_000
 OLD_AFTER: Micros = 30 * MINUTE
 """Of the exchange's own time; delayed quotes are a quarter of an hour behind."""
+CLOCKS_DIFFER: Micros = 5 * MINUTE
 AFTER_A_START: Micros = 10 * MINUTE
 """So long quotes may take to come in before their absence is told."""
 _FILE = "portfolio"
@@ -37,7 +38,9 @@ _FILE = "portfolio"
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """``stale``: symbol to when its quote is of. ``problem``: why the file as it is now cannot be used."""
+    """``stale``: symbol to when its quote is of, or why there is none. ``problem``: why the file as it is now cannot be
+    used. ``days``: of which session day of its exchange a price is.
+    """
 
     portfolio: Portfolio
     prices: Mapping[str, Price]
@@ -45,11 +48,27 @@ class Seen:
     problem: str | None = None
     days: Mapping[str, str] = field(default_factory=dict)
 
+    def day(self, symbol: str) -> str:
+        return self.days.get(symbol) or self.prices[symbol].as_of[:10]
+
+
+class Stocks(Protocol):
+    """What is known of stocks beside their prices."""
+
+    def is_watched(self, symbol: str) -> bool: ...
+
+    def age(self, symbol: str, at: Instant) -> Micros:
+        """How long ago that was in the time of its exchange."""
+
+    def longest_gap(self, symbol: str) -> Micros:
+        """How old its quote may be because no newer one was to be had yet, in the same time."""
+
+    def day(self, symbol: str, at: Instant) -> str:
+        """The date there."""
+
 
 class RiskMonitor:
-    """Of one portfolio file. ``priced_by``: the domain whose documents tell prices. ``age``: how long ago an instant is
-    in the time of a symbol's exchange.
-    """
+    """Of one portfolio file. ``priced_by``: the domain whose documents tell prices."""
 
     name = "risk"
     is_timeless = True
@@ -61,79 +80,66 @@ class RiskMonitor:
         priced_by: str | None,
         ledger: Ledger,
         clock: Clock,
-        age: Callable[[str, Instant], Micros],
-        old_after: Micros = OLD_AFTER,
+        stocks: Stocks,
+        off_loop: OffLoop,
         every: Micros = EVERY,
-        longest_gap: Callable[[str], Micros] = lambda symbol: 0,
     ) -> None:
-        """``longest_gap``: how old a symbol's quote may be because no newer one was to be had yet, in the same time."""
-        self._path = path
+        self._file = PortfolioFile(path, off_loop)
         self._limits = limits
         self._priced_by = priced_by
         self._ledger = ledger
         self._clock = clock
         self._since: Instant | None = None
-        self._age = age
-        self._old_after = old_after
+        self._stocks = stocks
         self._every = every
-        self._longest_gap = longest_gap
-        self._read: tuple[tuple[int, int], Portfolio] | None = None
 
     def rest(self, now: Instant) -> Micros:
         del now
         return self._every
 
     async def observe(self) -> Seen:
-        problem = await self._renew()
-        portfolio = Portfolio({}) if self._read is None else self._read[1]
+        await self._file.renew(self._clock.now())
+        portfolio = self._file.portfolio or Portfolio({})
+        known = await self._ledger.read(partial(self._prices, symbols=tuple(portfolio.positions)))
         now = self._clock.now()
         self._since = now if self._since is None else min(self._since, now)
         prices: dict[str, Price] = {}
+        days: dict[str, str] = {}
         stale: dict[str, str] = {}
-        for symbol, price in (await self._ledger.read(partial(self._prices, symbols=portfolio.positions))).items():
-            if price is None:
-                stale[symbol] = "never"
-            elif self._is_old(symbol, from_iso(price.as_of)):
-                stale[symbol] = price.as_of
+        for symbol, price in known.items():
+            if (why := self._wrong_with(symbol, price, now)) is not None or price is None:
+                stale[symbol] = why or ""
             else:
                 prices[symbol] = price
-        return Seen(portfolio, prices, stale if now - self._since >= AFTER_A_START else {}, problem)
+                days[symbol] = self._stocks.day(symbol, from_iso(price.as_of))
+        late = now - self._since >= AFTER_A_START
+        return Seen(portfolio, prices, stale if late else {}, self._file.problem, days)
 
     def judge(self, before: Mapping[str, MonitorState], seen: Seen, now: Instant) -> Sequence[Change]:
-        changes = [*_of_the_file(self._path, before.get(_FILE), seen, now), *_of_quotes(before, seen, now)]
-        for found in findings(seen.portfolio.positions, seen.prices, self._limits):
+        held = seen.portfolio.positions
+        changes = [*_of_the_file(self._file.path, before.get(_FILE), seen, now), *_of_quotes(before, seen, now)]
+        split, told = of_splits(before, held, seen.prices, seen.day, now)
+        for found in findings(held, seen.prices, self._limits, split):
             changes.extend(_of_finding(before.get(found.subject), found, seen, now))
-        changes.extend(_of_the_gone(before, seen))
+        changes.extend((*told, *_of_the_gone(before, seen)))
         return changes
 
-    def _is_old(self, symbol: str, as_of: Instant) -> bool:
-        age = self._age(symbol, as_of)
-        return age > self._old_after and age > self._longest_gap(symbol)
+    def _prices(self, conn: Connection, symbols: Sequence[str]) -> dict[str, Price | None]:
+        if self._priced_by is None:
+            return dict.fromkeys(symbols)
+        said = {symbol: document_store.data(conn, self._priced_by, symbol) for symbol in symbols}
+        return {symbol: None if data is None else _known_price(data) for symbol, data in said.items()}
 
-    def _prices(self, conn: Connection, symbols: Iterable[str]) -> dict[str, Price | None]:
-        found = {}
-        for symbol in symbols:
-            data = None if self._priced_by is None else document_store.data(conn, self._priced_by, symbol)
-            found[symbol] = None if data is None else _known_price(data)
-        return found
-
-    async def _renew(self) -> str | None:
-        """Reads the file where it has changed; what is wrong with it as a whole. The last good one holds."""
-        try:
-            status = await aio_os.stat(self._path)
-            mark = (status.st_mtime_ns, status.st_size)
-            if self._read is not None and self._read[0] == mark:
-                return None
-            if status.st_size > LARGEST_FILE:
-                return f"{self._path} is larger than {LARGEST_FILE // 1_000_000} MB"
-            async with aiofiles.open(self._path, encoding="utf-8", errors="replace", newline="") as file:
-                text = await file.read(LARGEST_FILE)
-            self._read = (mark, parse_portfolio(text))
-        except OSError as error:
-            return f"{self._path} cannot be read: {error.strerror or error}"
-        except ValueError as error:
-            return f"{self._path} cannot be used: {error}"
-        return None
+    def _wrong_with(self, symbol: str, price: Price | None, now: Instant) -> str | None:
+        """Why it is not gone by: of when it is, or why there is none."""
+        if not self._stocks.is_watched(symbol):
+            return "not on the watchlist"
+        if price is None:
+            return "never" if self._priced_by is not None else "no configured domain tells prices"
+        at = from_iso(price.as_of)
+        oldest = max(OLD_AFTER, self._stocks.longest_gap(symbol))
+        is_current = at <= now + CLOCKS_DIFFER and self._stocks.age(symbol, at) <= oldest
+        return None if is_current else price.as_of
 
 
 def read_price(data: bytes) -> Price | None:
@@ -146,8 +152,10 @@ def read_price(data: bytes) -> Price | None:
         source = said["provenance"]["source"]
     except (ValueError, KeyError, TypeError, InvalidOperation):
         return None
-    if not price.is_finite() or price <= 0:
+    if not price.is_finite() or not 0 < price <= LARGEST:
         return None
+    if previous is not None and not (previous.is_finite() and 0 < previous <= LARGEST):
+        previous = None
     return Price(price, previous, said.get("currency"), said["as_of"], source)
 
 
@@ -170,7 +178,7 @@ def _of_the_file(path: Path, before: MonitorState | None, seen: Seen, now: Insta
     if said is None:
         yield Change(_FILE, None)
         return
-    key = f"risk.portfolio@{to_iso_seconds(now)}"
+    key = f"risk.portfolio@{to_iso(now)}"
     notice = Notice(key, "risk.portfolio", said, {"path": str(path)}, level="WARNING", is_alert=True)
     yield Change(_FILE, _state(said, now), (notice,))
 
@@ -181,8 +189,8 @@ def _of_quotes(before: Mapping[str, MonitorState], seen: Seen, now: Instant) -> 
     if new:
         listed = ", ".join(f"{symbol} ({as_of})" for symbol, as_of in list(new.items())[:10])
         more = f" and {len(new) - 10} more" if len(new) > 10 else ""
-        said = f"no current quote of {listed}{more}: their risk is not judged"
-        key = f"risk.quotes_stale:{next(iter(new))}@{to_iso_seconds(now)}"
+        said = f"no current quote of {listed}{more}: their risk is not judged, nor that of the whole"
+        key = f"risk.quotes_stale:{next(iter(new))}@{to_iso(now)}"
         notice = Notice(key, "risk.quotes_stale", said, {"as_of": new}, level="WARNING", is_alert=True)
         for place, symbol in enumerate(new):
             yield Change(f"stale:{symbol}", _state("stale", now), () if place else (notice,))
@@ -192,19 +200,21 @@ def _of_quotes(before: Mapping[str, MonitorState], seen: Seen, now: Instant) -> 
 
 
 def _of_finding(before: MonitorState | None, found: Finding, seen: Seen, now: Instant) -> Iterator[Change]:
-    day = seen.prices[found.symbol].as_of[:10] if found.subject.startswith(MOVE) and found.symbol else None
-    if before is not None and day is not None and before.body.get("day") != day:
+    day = seen.day(found.symbol) if found.subject.startswith(f"{MOVE}:") and found.symbol else None
+    if before is not None and day is not None and (told_of := str(before.body["day"])) != day:
+        if day < told_of:
+            return  # an old price come back says nothing of today
         before = None  # another day's move is another move
     told = 0 if before is None else int(before.body["level"])
     if found.level > told:
         level = "ERROR" if found.level > 1 else "WARNING"
-        key = f"risk.breach:{found.subject}:{found.level}@{to_iso_seconds(now)}"
+        key = f"risk.breach:{found.subject}:{found.level}@{to_iso(now)}"
         notice = Notice(key, "risk.breach", found.message, found.facts, found.symbol, level, is_alert=True)
         since = None if before is None else before.since
         yield Change(found.subject, _state("breach", now, since, level=found.level, day=day), (notice,))
     elif told and found.is_over:
         said = f"{found.subject.partition(':')[0]} of {found.symbol or 'the portfolio'} has cleared: {found.message}"
-        key = f"risk.cleared:{found.subject}@{to_iso_seconds(now)}"
+        key = f"risk.cleared:{found.subject}@{to_iso(now)}"
         yield Change(found.subject, None, (Notice(key, "risk.cleared", said, found.facts, found.symbol),))
 
 

@@ -16,7 +16,7 @@ import orjson
 from scheduler_service.calls import Choosy
 from scheduler_service.clock import DAY
 from scheduler_service.errors import ClientError, NotKept, ParseError
-from scheduler_service.exchanges import find_exchange
+from scheduler_service.exchanges import find_exchange, is_exchange
 from scheduler_service.failure_memory import pause_of
 from scheduler_service.market_time import ELAPSED, MarketTime
 from scheduler_service.models import (
@@ -110,10 +110,12 @@ def ageing_of(symbol: Symbol, calendars: Calendars, *, in_market_time: bool) -> 
 
 def exchange_of(symbol: Symbol) -> str:
     """Its own where that is a known one, else the home exchange."""
-    try:
-        return find_exchange(symbol.exchange or HOME_EXCHANGE).name
-    except ValueError:
-        return HOME_EXCHANGE
+    return find_exchange(symbol.exchange).name if is_listed(symbol) else HOME_EXCHANGE
+
+
+def is_listed(symbol: Symbol) -> bool:
+    """Whether the watchlist names an exchange for it, and that is a known one."""
+    return is_exchange(symbol.exchange)
 
 
 def content_hash(record: Record) -> bytes:

@@ -44,14 +44,14 @@ class HealthMonitor(Section):
     every: Duration = Field(default=MINUTE, gt=0)
     """How often it looks."""
     disk_floor: Size = 500_000_000
-    """Less free space than this is a problem."""
+    """While less is free where the data lies, nobody is asked. 0: whatever is free."""
     ping_url: Annotated[SecretStr, AfterValidator(_names_a_host)] | None = None
     """Asked while all is well, so that silence is noticed elsewhere."""
 
 
 class MarketMonitor(Section):
     exchanges: tuple[str, ...] = ()
-    """Whose openings and closings are told, beside those that schedules, or domains that age in sessions, go by."""
+    """Whose openings and closings are told, beside those that the watchlist names or schedules go by."""
 
     @field_validator("exchanges")
     @classmethod

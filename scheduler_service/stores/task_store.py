@@ -248,10 +248,10 @@ def hold(
 
 
 def ask_again(conn: Connection, now: Instant) -> None:
-    """Tasks held by what a person can change, a key, a budget or an address, may ask their gate anew: it knows whether
-    it was.
+    """Tasks held by what a person can change, a key, a budget, an address or a full disk, may ask their gate anew: it
+    knows whether it was.
     """
-    held = task.c.held_reason.in_([Reason.REFUSED, Reason.BUDGET_EXHAUSTED, Reason.ENDPOINT_GONE])
+    held = task.c.held_reason.in_([Reason.REFUSED, Reason.BUDGET_EXHAUSTED, Reason.ENDPOINT_GONE, Reason.DISK_LOW])
     conn.execute(update(task).where(QUEUED, held, task.c.not_before > now).values(queued_at=now, not_before=now))
 
 

@@ -138,12 +138,15 @@ class HealthView(Record):
 
 
 class MarketView(Record):
-    """An exchange: ``open`` is null where its calendar does not reach; ``until``: when that changes."""
+    """An exchange: ``open`` is null where its calendar does not reach; ``until``: when that changes. Over its lunch
+    it is not open, and ``on_break``.
+    """
 
     exchange: str
     open: bool | None
     until: str | None = None
     note: str = ""
+    on_break: bool = False
 
 
 class ChannelView(Record):

@@ -212,7 +212,7 @@ def _storm(
         if lasts is not None:
             loop = asyncio.get_running_loop()
             loop.call_later(lasts, loop.die)  # type: ignore[attr-defined]
-        async with house(folder, clock, sandbox(clock), transport=upstream, **OPTIONS) as it:
+        async with house(folder, clock, sandbox(clock), transport=upstream, room=None, **OPTIONS) as it:
             remembered.extend((upstream.life, name, until) for name, until in _shut(folder))
             things = _things(it)
             asking = []

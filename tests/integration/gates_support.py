@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from scheduler_service.calls import Transport
     from scheduler_service.clock import Instant
+    from scheduler_service.gates.room import Room
     from scheduler_service.models import Event
     from scheduler_service.stores.database import Connection
     from tests.virtual_time import VirtualClock
@@ -121,6 +122,7 @@ class House:
         upstream: SandboxUpstream,
         transport: Transport | None,
         options: dict[str, dict[str, Any]],
+        room: Room | None = None,
     ) -> None:
         self.folder = folder
         self.clock = clock
@@ -151,6 +153,7 @@ class House:
             clock=clock,
             off_loop=self.off_loop,
             publish=self.publish,
+            room=room,
         )
         self.lost = 0
 
@@ -209,10 +212,11 @@ async def house(
     upstream: SandboxUpstream,
     *,
     transport: Transport | None = None,
+    room: Room | None = None,
     **options: dict[str, Any],
 ) -> AsyncIterator[House]:
     """One life, from opening the ledger to closing it; ``options`` by provider."""
-    it = House(folder, clock, upstream, transport, options)
+    it = House(folder, clock, upstream, transport, options, room)
     await it.ledger.open()
     writer = asyncio.create_task(it.ledger.write_forever(), name="ledger writer")
     it.lost = await it.gates.restore()

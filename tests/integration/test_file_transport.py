@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +18,6 @@ from tests.fakes import FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
 WHOLE = b"symbol,price,time\nAAPL,1,2026-11-23T14:00:00Z\n"
 LIMITS = Limits(max_bytes=1_000, timeout=5)
@@ -99,7 +99,18 @@ async def test_what_is_no_file_is_neither_read_nor_waited_for(path: Path, transp
     assert (await failed(transport, path.as_uri())).reason is Reason.UNREADABLE
     path.unlink()
     path.mkdir()
-    assert (await failed(transport, path.as_uri())).reason in (Reason.UNREADABLE, Reason.PROVIDER_DOWN)
+    assert (await failed(transport, path.as_uri())).reason is Reason.UNREADABLE
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="the system does not list what is open")
+async def test_what_is_no_file_is_not_held_open(path: Path, transport: FileTransport) -> None:
+    path.unlink()
+    path.mkdir()
+    await failed(transport, path.as_uri())
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(3):
+        await failed(transport, path.as_uri())
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 async def test_a_file_that_is_too_large_is_not_taken_into_memory(path: Path, transport: FileTransport) -> None:

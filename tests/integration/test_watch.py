@@ -15,10 +15,10 @@ from scheduler_service.errors import StoreError
 from scheduler_service.models import Event, Notice
 from scheduler_service.monitors.base import Change, Watch
 from scheduler_service.monitors.risk import Limits
-from scheduler_service.monitors.risk_monitor import RiskMonitor
 from scheduler_service.stores import document_store
 from scheduler_service.stores.monitor_store import MonitorState
 from tests.ledger_support import open_ledger
+from tests.monitor_support import FakeStocks, risk_monitor
 from tests.virtual_time import VirtualClock, run, run_until_killed
 
 if TYPE_CHECKING:
@@ -166,12 +166,12 @@ def test_a_monitor_that_cannot_look_is_said_in_the_log_where_the_ledger_cannot_b
 
 def test_a_portfolio_is_judged_by_the_documents_and_read_anew_when_it_changes(tmp_path: Path) -> None:
     path, file = tmp_path / "ledger.sqlite", tmp_path / "portfolio.csv"
-    ages: dict[str, int] = {}
+    stocks = FakeStocks()
 
     async def life(clock: VirtualClock) -> None:
         async with open_ledger(path) as ledger:
             limits = Limits(Decimal(5), Decimal(100))
-            monitor = RiskMonitor(file, limits, "quotes", ledger, clock, lambda symbol, at: ages.get(symbol, 0))
+            monitor = risk_monitor(file, limits, ledger, clock, stocks)
             one = watch(monitor, ledger, clock, [], [])
 
             async def quoted(price: str) -> None:
@@ -189,7 +189,7 @@ def test_a_portfolio_is_judged_by_the_documents_and_read_anew_when_it_changes(tm
             file.write_text("symbol,quantity,average_price\nA,10,80\n")
             await clock.sleep(60)
             await one.look()
-            ages["A"] = DAY
+            stocks.ages["A"] = DAY
             await clock.sleep(3600)
             await one.look()
             await one.look()
@@ -213,6 +213,18 @@ def test_a_quote_is_as_good_as_its_schedule_lets_it_be(tmp_path: Path) -> None:
     file.write_text("symbol,quantity,average_price\nA,10,90\n")
     gaps = {"A": 75 * MINUTE}
 
+    class Slow(FakeStocks):
+        def __init__(self, clock: VirtualClock) -> None:
+            super().__init__()
+            self._clock = clock
+
+        def age(self, symbol: str, at: Instant) -> Micros:
+            del symbol
+            return self._clock.now() - at
+
+        def longest_gap(self, symbol: str) -> Micros:
+            return gaps[symbol]
+
     async def life(clock: VirtualClock) -> None:
         async with open_ledger(path) as ledger:
             data = {"price": 94.0, "currency": "USD", "as_of": to_iso(clock.now())}
@@ -220,15 +232,7 @@ def test_a_quote_is_as_good_as_its_schedule_lets_it_be(tmp_path: Path) -> None:
             put = partial(document_store.put_document, domain="quotes", symbol="A", data=body, now=clock.now())
             await ledger.run(put)
             limits = Limits(Decimal(5), Decimal(100))
-            monitor = RiskMonitor(
-                file,
-                limits,
-                "quotes",
-                ledger,
-                clock,
-                lambda symbol, at: clock.now() - at,
-                longest_gap=lambda symbol: gaps[symbol],
-            )
+            monitor = risk_monitor(file, limits, ledger, clock, Slow(clock))
             one = watch(monitor, ledger, clock, [], [])
             for _ in range(7):
                 await one.look()

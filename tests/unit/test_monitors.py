@@ -5,52 +5,26 @@ from __future__ import annotations
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import orjson
 import pytest
 
-from scheduler_service.clock import DAY, HOUR, MINUTE, from_iso
+from scheduler_service.clock import DAY, HOUR, MINUTE, from_iso, to_iso
 from scheduler_service.exchanges import find_exchange
 from scheduler_service.market_calendar import Calendar, Session
 from scheduler_service.monitors.health_monitor import HealthMonitor, Vitals
 from scheduler_service.monitors.market_monitor import MarketMonitor, market
 from scheduler_service.monitors.portfolio import Portfolio, Position
 from scheduler_service.monitors.risk import Limits, Price
-from scheduler_service.monitors.risk_monitor import RiskMonitor, Seen, read_price
-from tests.fakes import FakeClock
+from scheduler_service.monitors.risk_monitor import Seen, read_price
+from tests.monitor_support import Told, risk_monitor
 
 if TYPE_CHECKING:
-    from scheduler_service.clock import Instant
-    from scheduler_service.stores.monitor_store import MonitorState
+    pass
 
 D = Decimal
 NOW = from_iso("2026-11-23T15:00:00Z")
-
-
-class Told:
-    """A monitor's memory, as the ledger keeps it: each key is told once."""
-
-    def __init__(self, monitor: Any, *, counts_looks: bool = False) -> None:
-        self.monitor = monitor
-        self.counts_looks = counts_looks
-        self.states: dict[str, MonitorState] = {}
-        self.keys: set[str] = set()
-
-    def look(self, seen: Any, now: Instant) -> list[str]:
-        """The events of what is told at this look."""
-        events = []
-        for change in self.monitor.judge(dict(self.states), seen, now):
-            if change.state is None:
-                self.states.pop(change.subject, None)
-            else:
-                self.states[change.subject] = change.state
-            for notice in change.notices:
-                if notice.key not in self.keys:
-                    self.keys.add(notice.key)
-                    events.append(f"{notice.event}: {notice.message}")
-        again = self.monitor.judge(dict(self.states), seen, now)
-        assert self.counts_looks or not any(change.notices for change in again), "told twice"
-        return events
 
 
 def sessions(*days: str, early: bool = False) -> Calendar:
@@ -119,6 +93,28 @@ class TestMarket:
         closed = market("XNYS", self.CALENDAR, from_iso("2026-11-24T22:00:00Z"))
         assert (closed.open, closed.until) == (False, from_iso("2026-11-27T14:30:00Z"))
 
+    def test_a_lunch_break_is_neither_open_nor_a_close(self) -> None:
+        tokyo = Session(
+            date(2026, 11, 24),
+            from_iso("2026-11-24T00:00:00Z"),
+            from_iso("2026-11-24T06:30:00Z"),
+            ((from_iso("2026-11-24T02:30:00Z"), from_iso("2026-11-24T03:30:00Z")),),
+        )
+        calendar = Calendar(find_exchange("XTKS"), (tokyo,), date(2026, 11, 1), date(2026, 12, 31), NOW)
+        looks = ["2026-11-24T02:29:59Z", "2026-11-24T02:30:00Z", "2026-11-24T03:29:59Z", "2026-11-24T03:30:00Z"]
+        seen = [market("XTKS", calendar, from_iso(at)) for at in looks]
+        assert [one.open for one in seen] == [True, False, False, True]
+        assert [one.on_break for one in seen] == [False, True, True, False]
+        assert [to_iso(one.until or 0)[11:16] for one in seen] == ["02:30", "03:30", "03:30", "06:30"]
+        told = Told(MarketMonitor(["XTKS"], lambda name: calendar))
+        start = from_iso("2026-11-23T23:00:00Z")
+        said = [event for minute in range(9 * 60) for event in told.look(None, start + minute * MINUTE)]
+        assert said == [
+            "market.opened: XTKS is open until 2026-11-24T06:30:00Z, but for its break from 2026-11-24T02:30:00Z to "
+            "2026-11-24T03:30:00Z",
+            "market.closed: XTKS has closed",
+        ]
+
     def test_it_rests_until_something_happens(self) -> None:
         monitor = MarketMonitor(["XNYS"], lambda name: self.CALENDAR)
         assert monitor.rest(from_iso("2026-11-23T20:58:00Z")) == 2 * MINUTE
@@ -129,7 +125,7 @@ class TestRisk:
     LIMITS = Limits(D(5), D(15))
 
     def monitor(self) -> Told:
-        return Told(RiskMonitor(Path("p.csv"), self.LIMITS, None, None, FakeClock(), lambda symbol, at: 0))  # type: ignore[arg-type]
+        return Told(risk_monitor(Path("p.csv"), self.LIMITS))
 
     def seen(
         self,
@@ -205,6 +201,60 @@ class TestRisk:
         assert moves("105", "2026-11-23", 3) == 1
         assert moves("97", "2026-11-24", 1440) == 1, "another day"
 
+    def split_story(self, *days: tuple[str, str, str]) -> list[str]:
+        """``days``: a date, a price, a previous close; one look each."""
+        told, held = self.monitor(), Position("A", D(10), D(400), None, (2,))
+        said = []
+        for place, (day, price, close) in enumerate(days):
+            said += told.look(self.seen({"A": price}, held, close=close, day=day), NOW + place * DAY)
+        return [one for one in said if "of the portfolio" not in one]
+
+    def test_a_split_is_told_and_no_breach(self) -> None:
+        said = self.split_story(("2026-11-23", "404", "400"), ("2026-11-24", "100", "101"), ("2026-11-25", "99", "100"))
+        [split] = said
+        assert split.startswith(
+            "risk.split_suspected: A looks as if it was split: its previous close is 101, and was 400"
+        )
+
+    def test_a_crash_is_a_breach_and_no_split(self) -> None:
+        said = self.split_story(
+            ("2026-11-23", "404", "400"), ("2026-11-24", "200", "404"), ("2026-11-25", "190", "200")
+        )
+        assert not any("split" in one for one in said)
+        assert any("A at 200 is past its stop of 380" in one for one in said)
+
+    def test_after_a_split_a_line_that_was_changed_is_judged_again(self) -> None:
+        told, held = self.monitor(), Position("A", D(10), D(400), None, (2,))
+        told.look(self.seen({"A": "404"}, held, close="400"), NOW)
+        after = self.seen({"A": "90"}, held, close="101", day="2026-11-24")
+        assert any("split" in one for one in told.look(after, NOW + DAY))
+        mended = Position("A", D(40), D(100), None, (2,))
+        said = told.look(self.seen({"A": "90"}, mended, close="101", day="2026-11-24"), NOW + DAY + HOUR)
+        assert any("A at 90 is past its stop of 95" in one for one in said)
+
+    def test_a_day_is_one_of_the_exchange_and_an_old_price_come_back_says_nothing_of_it(self) -> None:
+        told, held = self.monitor(), Position("A", D(1), D(1))
+
+        def moves(as_of: str, day: str) -> int:
+            price = Price(D(104), D(100), "AUD", as_of, "x")
+            seen = Seen(Portfolio({"A": held}), {"A": price}, {}, None, {"A": day})
+            return sum("has moved" in one for one in told.look(seen, NOW))
+
+        assert moves("2026-11-23T23:30:00Z", "2026-11-24") == 1
+        assert moves("2026-11-24T00:30:00Z", "2026-11-24") == 0
+        assert moves("2026-11-23T00:30:00Z", "2026-11-23") == 0
+
+    def test_what_is_left_out_for_its_currency_is_said(self) -> None:
+        held = [Position(name, D(1), D(100)) for name in "ABC"]
+        money = {"A": "USD", "B": "USD", "C": "EUR"}
+        prices = {name: Price(D(100), None, unit, "2026-11-23T15:00:00Z", "x") for name, unit in money.items()}
+        said = self.monitor().look(Seen(Portfolio({p.symbol: p for p in held}), prices, {}), NOW)
+        assert said[0].endswith("(very high: 100.00 of 200.00 USD; without C, in another currency)")
+
+    def test_a_stop_above_what_was_paid_tells_of_a_gain(self) -> None:
+        said = self.monitor().look(self.seen({"A": "119"}, Position("A", D(1), D(100), D(120))), NOW)
+        assert "A at 119 is past its stop of 120: the position bought at 100 has gained 19.0 %" in self.stops(said)[0]
+
     def test_old_quotes_are_told_once_and_nothing_is_judged_by_them(self) -> None:
         told, held = self.monitor(), Position("A", D(1), D(100))
         stale = self.seen({}, held, stale={"A": "2026-11-20T15:00:00Z"})
@@ -238,10 +288,18 @@ class TestRisk:
             b'{"price": 0, "as_of": "2026-11-23T15:00:00Z", "provenance": {"source": "x"}}',
             b'{"price": "NaN", "as_of": "2026-11-23T15:00:00Z", "provenance": {"source": "x"}}',
             b'{"price": 1, "as_of": "soon", "provenance": {"source": "x"}}',
+            b'{"price": "1e400", "as_of": "2026-11-23T15:00:00Z", "provenance": {"source": "x"}}',
         ],
     )
     def test_what_is_no_price_is_none(self, data: bytes) -> None:
         assert read_price(data) is None
+
+    @pytest.mark.parametrize("close", ["NaN", 0, -1, "1e400", "-Infinity"])
+    def test_a_previous_close_that_is_none_is_none(self, close: object) -> None:
+        said = {"price": 1, "previous_close": close, "as_of": "2026-11-23T15:00:00Z", "provenance": {"source": "x"}}
+        price = read_price(orjson.dumps(said))
+        assert price is not None
+        assert price.previous_close is None
 
 
 class TestHealth:
@@ -265,6 +323,17 @@ class TestHealth:
         assert at(good, 366) == []
         assert at(good, 367) == ["health.changed: the service is healthy again; it was degraded"]
         assert at(good, 368) == []
+
+    def test_what_ends_the_service_is_told_at_the_first_look(self) -> None:
+        [said] = self.monitor().look(Vitals(("the task 'sweep' has died",), is_over=True), NOW)
+        assert said == "health.changed: the service is unhealthy: the task 'sweep' has died"
+
+    def test_a_clock_that_was_ahead_keeps_no_reminder(self) -> None:
+        told, bad = self.monitor(), Vitals(troubles=("x",))
+        told.look(bad, NOW)
+        told.look(bad, NOW + MINUTE)
+        assert told.look(bad, NOW - HOUR)[0].startswith("health.changed: still degraded")
+        assert told.look(bad, NOW + HOUR) == []
 
     def test_faults_are_worse_than_troubles(self) -> None:
         told = self.monitor()
