@@ -138,9 +138,7 @@ class HealthView(Record):
 
 
 class MarketView(Record):
-    """An exchange: ``open`` is null where its calendar does not reach; ``until``: when that changes. Over its lunch
-    it is not open, and ``on_break``.
-    """
+    """``open`` is null where the exchange's calendar does not reach; ``until``: when that changes. At lunch: ``on_break``."""
 
     exchange: str
     open: bool | None
