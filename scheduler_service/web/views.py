@@ -138,7 +138,7 @@ class HealthView(Record):
 
 
 class MarketView(Record):
-    """``open`` is null where the exchange's calendar does not reach; ``until``: when that changes. At lunch: ``on_break``."""
+    """``open`` is null where its calendar does not reach; ``until``: when that changes. At lunch: ``on_break``."""
 
     exchange: str
     open: bool | None
