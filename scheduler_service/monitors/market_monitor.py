@@ -10,7 +10,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
-from scheduler_service.clock import DAY, MINUTE, to_datetime, to_iso_seconds
+from scheduler_service.clock import DAY, HOUR, MINUTE, to_datetime, to_iso_seconds
 from scheduler_service.models import Notice
 from scheduler_service.monitors.base import Change
 from scheduler_service.stores.monitor_store import MonitorState
@@ -117,7 +117,7 @@ def _change(exchange: str, before: MonitorState | None, calendar: Calendar, now:
 
 
 def _opened(exchange: str, session: Session, now: Instant) -> Notice:
-    late = f", told {(now - session.open) // MINUTE} min late" if now - session.open > LATE else ""
+    late = _late(now - session.open)
     half = " (a half day)" if session.early else ""
     breaks = [f"{to_iso_seconds(start)} to {to_iso_seconds(end)}" for start, end in session.breaks]
     but = f", but for its break from {' and '.join(breaks)}" if breaks else ""
@@ -129,11 +129,17 @@ def _opened(exchange: str, session: Session, now: Instant) -> Notice:
 def _closing(exchange: str, day: date | None, calendar: Calendar, now: Instant) -> tuple[Notice, ...]:
     """Of the session that was told to be open."""
     session = None if day is None else calendar.session_of(day)
-    if session is None or not session.close <= now < session.close + DAY:
-        return ()  # one that is long past is told by nobody
-    late = f", told {(now - session.close) // MINUTE} min late" if now - session.close > LATE else ""
+    if session is None or not session.close <= now < session.close + FAR:
+        return ()  # what was so long ago helps nobody to understand the rest
+    late = _late(now - session.close)
     coming = market(exchange, calendar, now)
     then = "" if coming.open or coming.until is None else f"; it opens {to_iso_seconds(coming.until)}"
     said = f"{exchange} has closed{late}{then}{f' ({coming.note})' if then and coming.note else ''}"
     facts = {"exchange": exchange, "close": to_iso_seconds(session.close)}
     return (Notice(f"market.closed:{exchange}:{day}", "market.closed", said, facts),)
+
+
+def _late(by: Micros) -> str:
+    if by <= LATE:
+        return ""
+    return f", told {by // MINUTE} min late" if by < 2 * HOUR else f", told {by // HOUR} h late"

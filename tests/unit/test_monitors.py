@@ -56,7 +56,7 @@ class TestMarket:
     def test_an_opening_that_was_missed_is_told_late_and_one_that_is_over_is_not(self) -> None:
         told = self.monitor()
         [said] = told.look(None, from_iso("2026-11-23T16:30:00Z"))
-        assert said == "market.opened: XNYS is open until 2026-11-23T21:00:00Z, told 120 min late"
+        assert said == "market.opened: XNYS is open until 2026-11-23T21:00:00Z, told 2 h late"
         assert self.monitor().look(None, from_iso("2026-11-23T22:00:00Z")) == []
 
     def test_a_closing_that_was_slept_through_is_told_with_the_next_opening(self) -> None:
@@ -77,11 +77,17 @@ class TestMarket:
         said = market("XNYS", half, from_iso("2026-11-25T19:00:00Z"))
         assert (said.open, said.note) == (False, "holiday on 2026-11-26, then a half day")
 
-    def test_a_closing_long_past_is_told_by_nobody(self) -> None:
+    def test_an_opening_that_was_told_has_its_closing_also_after_days(self) -> None:
         told = self.monitor()
         told.look(None, from_iso("2026-11-24T15:00:00Z"))
-        assert told.look(None, from_iso("2026-11-26T22:00:00Z")) == []
+        [late] = told.look(None, from_iso("2026-11-26T22:00:00Z"))
+        assert late.startswith("market.closed: XNYS has closed, told 49 h late")
         assert len(told.look(None, from_iso("2026-11-27T14:30:00Z"))) == 1
+
+    def test_a_closing_of_a_month_ago_is_told_by_nobody(self) -> None:
+        told = self.monitor()
+        told.look(None, from_iso("2026-11-24T15:00:00Z"))
+        assert not [one for one in told.look(None, from_iso("2026-12-24T15:00:00Z")) if "closed" in one]
 
     def test_where_the_calendar_does_not_reach_nothing_is_claimed(self) -> None:
         unknown = Calendar(find_exchange("XNYS"))
