@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from scheduler_service.alerts.channel import Message, channel_names, why
+from scheduler_service.alerts.channel import Message, channel_names, former_name, why
 from scheduler_service.alerts.channels import channels_of
 from scheduler_service.alerts.deliveries import is_trouble
 from scheduler_service.calendar_file import read_calendars, warnings_of
@@ -102,10 +102,12 @@ async def send_test_alerts(settings: Settings, clock: Clock) -> list[Told]:
         sandbox=settings.sandbox,
     )
     transport = AiohttpTransport(told_hosts(settings))
+    names = channel_names(url.get_secret_value() for url in settings.alerts.urls)
 
-    async def tell(name: str) -> Told:
+    async def tell(channel: str) -> Told:
+        name = names[channel]
         try:
-            await channels[name].send(message)
+            await channels[channel].send(message)
         except ClientError as error:
             return Told(name, why(error))
         return Told(name, None)
@@ -271,15 +273,15 @@ def _backups(known: _Known) -> Iterator[Finding]:
 
 def _channels(settings: Settings, counts: Mapping[str, ChannelCounts], now: Instant) -> Iterator[Finding]:
     """Those that are configured; also those for which something waits though they no longer are."""
-    configured = channel_names(url.get_secret_value() for url in settings.alerts.urls)
-    if not configured:
+    names = channel_names(url.get_secret_value() for url in settings.alerts.urls)
+    if not names:
         yield Finding("alerts", "no channel is configured (alerts.urls)")
-    for name in (*configured, *(other for other in counts if other not in configured)):
-        seen = counts.get(name)
+    for channel in (*names, *(other for other in counts if other not in names)):
+        seen, name = counts.get(channel), names.get(channel) or former_name(channel)
         waiting = "" if seen is None or not seen.waiting else f"{seen.waiting:,} wait"
-        if name not in configured:
-            said = f"{name}: {waiting}, and alerts.urls does not name it any more"
-            yield Finding("alerts", said, "name it again, or let them be: they are given up after three days")
+        if channel not in names:
+            said = f"{name}: {waiting}, and alerts.urls does not name that address any more"
+            yield Finding("alerts", said, "name it again, or let them be: they are given up when the service starts")
         elif seen is not None and seen.since is not None and (seen.waiting or is_trouble(seen, now)):
             since = f"{name} does not take alerts since {to_iso_seconds(seen.since)} ({seen.said})"
             said = f"{since}; {waiting}" if waiting else since

@@ -194,7 +194,7 @@ class Engine:
     def pruner(self) -> Pruner:
         """Who removes from this directory what is too old."""
         return Pruner(
-            self.settings.retention,
+            self.settings,
             self.ledger,
             RawFiles(self.directory.raw, self._disk),
             self.clock,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from loguru import logger
 
-from scheduler_service.clock import DAY, SECOND
+from scheduler_service.clock import SECOND
 from scheduler_service.errors import StoreError
 from scheduler_service.models import Event
 from scheduler_service.stores import notice_store
@@ -17,7 +17,7 @@ from scheduler_service.stores import notice_store
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from scheduler_service.clock import Clock, Instant, Micros
+    from scheduler_service.clock import Clock, Instant
     from scheduler_service.models import Notice, Publish
     from scheduler_service.stores.database import Connection, Ledger
     from scheduler_service.stores.notice_store import NoticeRow
@@ -41,14 +41,11 @@ class NoticeReader:
         publish: Publish,
         patience: int = 1,
         queued: Callable[[], None] = lambda: None,
-        keep: Micros | None = None,
     ) -> None:
         """``queue`` writes the deliveries of notices, in the transaction that marks them handled; ``queued`` hears of
-        it once that is committed. ``keep``: how long what was told stays; None: for ever.
+        it once that is committed.
         """
         self._queued = queued
-        self._keep = keep
-        self._pruned_at: Instant | None = None
         self._ledger = ledger
         self._log = log
         self._react = react
@@ -71,7 +68,6 @@ class NoticeReader:
             failed = False
             try:
                 await self.catch_up()
-                await self.prune()
             except StoreError:
                 failed = True  # the ledger says so itself
             if failed or self.problem is not None:
@@ -88,15 +84,6 @@ class NoticeReader:
         while rows := await self._ledger.read(notice_store.unlogged):
             if not await self._write_down(rows):
                 return
-
-    async def prune(self) -> None:
-        """Once a day. What would be told again keeps its key for ever."""
-        now = self._clock.now()
-        if self._keep is None or (self._pruned_at is not None and 0 <= now - self._pruned_at < DAY):
-            return
-        while await self._ledger.run(partial(notice_store.prune, before=now - self._keep)):
-            pass
-        self._pruned_at = now
 
     async def _handle(self, rows: Sequence[NoticeRow]) -> None:
         for row in rows:

@@ -1,4 +1,6 @@
-"""What is kept for so long and no longer: history, and answers as they came. Once a day, and when a person says so."""
+"""What is kept for so long and no longer: history, answers as they came, what was noticed. Once a day, and when a
+person says so.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from scheduler_service.clock import Clock, Instant
     from scheduler_service.models import Publish
     from scheduler_service.settings.loaded import Settings
-    from scheduler_service.settings.model import Retention
     from scheduler_service.stores.pruning import InFiles
 
 AFTER_A_START = 10 * MINUTE
@@ -33,8 +34,8 @@ ANSWERS_PER_SLICE = 100
 class Pruner:
     """Of one data directory. Cut off anywhere it can begin anew: rows go first, then files that no row names."""
 
-    def __init__(self, retention: Retention, ledger: Ledger, raw: RawFiles, clock: Clock, publish: Publish) -> None:
-        self._retention = retention
+    def __init__(self, settings: Settings, ledger: Ledger, raw: RawFiles, clock: Clock, publish: Publish) -> None:
+        self._settings = settings
         self._ledger = ledger
         self._raw = raw
         self._clock = clock
@@ -56,30 +57,32 @@ class Pruner:
 
     async def prune(self) -> PruneReport:
         """Raises ``StoreError`` or ``OSError``; what is gone until then is gone."""
-        before = cut_off(self._retention, self._clock.now())
+        before = cut_off(self._settings, self._clock.now())
         rows = dict.fromkeys(pruning.KINDS, 0)
         for kind in pruning.KINDS:
             while gone := await self._ledger.run(partial(pruning.remove_old, kind=kind, before=before)):
                 rows[kind] += gone
         sizes = await self._raw.sizes()
-        surplus = surplus_of(sizes, await self._ledger.read(pruning.answers_in_files), before, self._retention.raw_size)
+        surplus = surplus_of(
+            sizes, await self._ledger.read(pruning.answers_in_files), before, self._settings.retention.raw_size
+        )
         for start in range(0, len(surplus), ANSWERS_PER_SLICE):
             some = surplus[start : start + ANSWERS_PER_SLICE]
             rows["answers"] += await self._ledger.run(partial(pruning.drop_answers, calls=some))
         named = (await self._ledger.read(pruning.answers_in_files)).named
         await self._raw.remove(sizes.keys() - named)
         report = report_of(rows, sizes, sizes.keys() - named)
-        if report.tasks or report.files:
+        if report.tasks or report.files or report.notices:
             self._publish(Event("history.pruned", f"removed, as too old: {report.message}"))
         return report
 
     async def foretell(self) -> PruneReport:
         """What ``prune`` would do now; nothing is done."""
-        before = cut_off(self._retention, self._clock.now())
+        before = cut_off(self._settings, self._clock.now())
         sizes = await self._raw.sizes()
         rows = await self._ledger.read(partial(pruning.count_old, before=before))
         in_files = await self._ledger.read(pruning.answers_in_files)
-        surplus = surplus_of(sizes, in_files, before, self._retention.raw_size)
+        surplus = surplus_of(sizes, in_files, before, self._settings.retention.raw_size)
         aged = {call_id for call_id, at in in_files.spare.items() if at < before.raw}
         rows["answers"] += len(set(surplus) - aged)
         return report_of(rows, sizes, (sizes.keys() - in_files.named) | (sizes.keys() & {*surplus, *aged}))
@@ -96,17 +99,20 @@ async def prune_stopped(settings: Settings, *, dry_run: bool) -> PruneReport:
         raw = RawFiles(folder, pool)
         if not dry_run:
             async with stopped_directory(settings) as ledger:
-                return await Pruner(settings.retention, ledger, raw, clock, _unheard).prune()
+                return await Pruner(settings, ledger, raw, clock, _unheard).prune()
         ledger = Ledger(DataDirectory(settings.service.data_dir).ledger)
         try:
             await ledger.open_query_only()
-            return await Pruner(settings.retention, ledger, raw, clock, _unheard).foretell()
+            return await Pruner(settings, ledger, raw, clock, _unheard).foretell()
         finally:
             await ledger.close()
 
 
-def cut_off(retention: Retention, now: Instant) -> CutOff:
-    return CutOff(history=now - retention.history, raw=now - retention.raw)
+def cut_off(settings: Settings, now: Instant) -> CutOff:
+    """What was noticed stays for a day at least, and while its cool-down looks back at it."""
+    history = settings.retention.history
+    noticed = max(history, settings.alerts.cool_down, DAY)
+    return CutOff(history=now - history, raw=now - settings.retention.raw, noticed=now - noticed)
 
 
 def surplus_of(sizes: Mapping[int, int], in_files: InFiles, before: CutOff, most: int) -> list[int]:
@@ -126,13 +132,14 @@ def surplus_of(sizes: Mapping[int, int], in_files: InFiles, before: CutOff, most
 def report_of(rows: Mapping[str, int], sizes: Mapping[int, int], files: Collection[int]) -> PruneReport:
     """``rows``: how many of each kind; ``files``: the calls whose answers' files go."""
     size = sum(sizes[call_id] for call_id in files)
-    parts = [_several(count, kind.removesuffix("s")) for kind, count in rows.items() if count]
-    parts += [f"{_several(len(files), 'file')} of {size:,} bytes"] if files else []
+    parts = [_several(count, kind) for kind, count in rows.items() if count]
+    parts += [f"{_several(len(files), 'files')} of {size:,} bytes"] if files else []
     return PruneReport(message=", ".join(parts) or "nothing", files=len(files), bytes=size, **rows)
 
 
 def _several(count: int, what: str) -> str:
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+    one = f"{what.removesuffix('ies')}y" if what.endswith("ies") else what.removesuffix("s")
+    return f"{count:,} {one if count == 1 else what}"
 
 
 def _unheard(event: Event) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import re
 import threading
-from typing import Final
+from typing import Any, Final
 
 MARK: Final = "[redacted]"
 SHORTEST: Final = 4
@@ -61,6 +61,19 @@ class Secrets:
 _SECRETS: Final = Secrets()
 register_secret = _SECRETS.register
 redact = _SECRETS.redact
+
+
+def redact_all(value: Any) -> Any:
+    """Plain JSON without the secrets, in keys too."""
+    match value:
+        case str():
+            return redact(value)
+        case dict():
+            return {redact(name): redact_all(part) for name, part in value.items()}
+        case list() | tuple():
+            return [redact_all(part) for part in value]
+        case _:
+            return value
 
 
 def escape(text: str, keep: str = "") -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from scheduler_service.alerts.channel import channel_names, former_name
 from scheduler_service.clock import DAY, HOUR, MINUTE, Instant, Micros, to_iso_seconds
 from scheduler_service.models import Record
 from scheduler_service.stores import totals
@@ -169,7 +170,7 @@ def report(
         providers=_providers(conn, heard, asked, lasts, period),
         domains=_domains(settings, totals.checks(conn), required, ageing, start, start + lasts),
         noticed=tuple(Noticed(event=event, count=count) for event, count in totals.notices(conn)),
-        channels=_channels(totals.deliveries(conn)),
+        channels=_channels(totals.deliveries(conn), settings),
         backups=heard.backups,
         said=tuple(
             Said(
@@ -201,9 +202,12 @@ def _as_one(of_all: Sequence[Total]) -> list[Total]:
     return [Total(*of, count) for of, count in added.items()]
 
 
-def _channels(deliveries: Sequence[Total]) -> tuple[ChannelReport, ...]:
-    names = dict.fromkeys(total.of for total in deliveries)
-    return tuple(ChannelReport(channel=name, ends=_counts(deliveries, name)) for name in names)
+def _channels(deliveries: Sequence[Total], settings: Settings) -> tuple[ChannelReport, ...]:
+    names = channel_names(url.get_secret_value() for url in settings.alerts.urls)
+    return tuple(
+        ChannelReport(channel=names.get(of) or former_name(of), ends=_counts(deliveries, of))
+        for of in dict.fromkeys(total.of for total in deliveries)
+    )
 
 
 def _counts(of_all: Sequence[Total], name: str) -> tuple[Count, ...]:

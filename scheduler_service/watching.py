@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+from scheduler_service.alerts.channel import former_name
 from scheduler_service.alerts.deliveries import Deliveries
 from scheduler_service.backup_scheduler import BackupScheduler
 from scheduler_service.clock import DAY, HOUR, MINUTE, to_datetime, to_iso_seconds
@@ -28,7 +29,7 @@ from scheduler_service.vitals import LoopLag, vitals
 from scheduler_service.web import views
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
 
     from scheduler_service.clock import Instant, Micros
     from scheduler_service.engine import Engine
@@ -78,7 +79,6 @@ class Watching:
             clock=engine.clock,
             publish=engine.publish,
             patience=patience,
-            keep=max(engine.settings.retention.history, engine.settings.alerts.cool_down, DAY),
         )
         engine.noticed = self._notices.notify
         self.backups = BackupScheduler(
@@ -125,8 +125,8 @@ class Watching:
             owned.start("loop lag", self._lag.measure_forever())
         for name, watch in self._watches.items():
             owned.start(f"{name} monitor", watch.look_forever())
-        for name in self._deliveries.channels:
-            owned.start(name, self._deliveries.deliver_forever(name))
+        for channel, name in self._deliveries.names.items():
+            owned.start(name, self._deliveries.deliver_forever(channel))
         if self.backups.scheduled:
             owned.start("backups", self.backups.run_forever())
 
@@ -142,7 +142,7 @@ class Watching:
         return {
             "health": self._shown_health(),
             "markets": tuple(map(_market, markets)),
-            "alerts": channel_views(await self._deliveries.counts(), self._deliveries.channels),
+            "alerts": channel_views(await self._deliveries.counts(), self._deliveries.names),
         }
 
     def _shown_health(self) -> views.HealthView:
@@ -213,17 +213,17 @@ class _Stocks:
         return to_datetime(at).astimezone(ZoneInfo(zone)).date().isoformat()
 
 
-def channel_views(counts: Mapping[str, ChannelCounts], configured: Collection[str]) -> tuple[views.ChannelView, ...]:
+def channel_views(counts: Mapping[str, ChannelCounts], names: Mapping[str, str]) -> tuple[views.ChannelView, ...]:
     return tuple(
         views.ChannelView(
-            channel=name,
-            configured=name in configured,
+            channel=names.get(channel) or former_name(channel),
+            configured=channel in names,
             waiting=seen.waiting,
             delivered_at=_iso(seen.delivered_at),
             failing_since=_iso(seen.since),
             said=seen.said,
         )
-        for name, seen in counts.items()
+        for channel, seen in counts.items()
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -45,17 +46,32 @@ class Channel(Protocol):
         """Returns once it has arrived. Raises ``ClientError``; a transient one is worth another try."""
 
 
-def channel_names(urls: Iterable[str]) -> tuple[str, ...]:
-    """``webhook hooks.example.com``, ``tgram``, ``tgram 2``. The ledger knows channels by them: another one that comes
-    or goes changes none, unless it is of the same kind and stands before.
+def channel_id(url: str) -> str:
+    """``webhook hooks.example.com#1a2b3c4d``, by which the ledger knows a channel: of an address, wherever it stands.
+    The hash is too short to try addresses by it.
+    """
+    return f"{_kind(url)}#{hashlib.sha256(url.encode()).hexdigest()[:8]}"
+
+
+def channel_names(urls: Iterable[str]) -> dict[str, str]:
+    """What people call channels, by id: ``webhook hooks.example.com``, ``tgram``, ``tgram 2``. An address that stands
+    there twice is one channel.
     """
     seen: Counter[str] = Counter()
-    names = []
+    names: dict[str, str] = {}
     for url in urls:
-        name = _kind(url)
-        seen[name] += 1
-        names.append(name if seen[name] == 1 else f"{name} {seen[name]}")
-    return tuple(names)
+        channel = channel_id(url)
+        if channel in names:
+            continue
+        kind = former_name(channel)
+        seen[kind] += 1
+        names[channel] = kind if seen[kind] == 1 else f"{kind} {seen[kind]}"
+    return names
+
+
+def former_name(channel: str) -> str:
+    """Of a channel that is configured no more, by its id."""
+    return channel.rpartition("#")[0] or channel
 
 
 def _kind(url: str) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from scheduler_service.alerts.apprise_channel import AppriseChannel
-from scheduler_service.alerts.channel import WEBHOOK_SCHEMES, channel_names
+from scheduler_service.alerts.channel import WEBHOOK_SCHEMES, channel_id
 from scheduler_service.alerts.webhook import Webhook
 
 if TYPE_CHECKING:
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 def channels_of(
     alerts: Alerts, send: Callable[[Request, Limits], Awaitable[Response]], clock: Clock
 ) -> dict[str, Channel]:
-    """By name. ``send``: one request, by the rules of the house."""
-    names = channel_names(url.get_secret_value() for url in alerts.urls)
+    """By id. ``send``: one request, by the rules of the house."""
     return {
-        name: Webhook(url, send, clock) if is_webhook(url.get_secret_value()) else AppriseChannel(url)
-        for name, url in zip(names, alerts.urls, strict=True)
+        channel_id(url.get_secret_value()): (
+            Webhook(url, send, clock) if is_webhook(url.get_secret_value()) else AppriseChannel(url)
+        )
+        for url in alerts.urls
     }
 
 

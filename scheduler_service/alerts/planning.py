@@ -1,4 +1,4 @@
-"""When a notice is told, and whether: quiet hours, pauses between tries, the flood. Pure."""
+"""When a notice is told, and whether: cool-down, quiet hours, pauses between tries, the flood. Pure."""
 
 from __future__ import annotations
 
@@ -6,16 +6,35 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from scheduler_service.clock import DAY, HOUR, SECOND
+from scheduler_service.stores.delivery_store import CRITICAL, HELD, SUPPRESSED, WAITING
 from scheduler_service.windows import parse_window
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from scheduler_service.clock import Instant, Micros
-    from scheduler_service.stores.delivery_store import Standing
+    from scheduler_service.models import Notice
+    from scheduler_service.stores.delivery_store import LastTold, Standing
 
 LONGEST_PAUSE: Micros = HOUR
 GIVEN_UP_AFTER: Micros = 3 * DAY
+MOST_HEADLINES = 10
+LONGEST_HEADLINE = 200
+
+
+def what_becomes_of(notice: Notice, last: LastTold | None, cool_down: Micros, now: Instant) -> tuple[str, Instant]:
+    """The state a delivery begins in, and from when on it may be told. ``last``: what the channel was told last of the
+    same event and symbol, within the cool-down.
+
+    A key that ends in a time is of how something is, which was told when it was told last. Every other one is a story
+    of its own: it waits, to be told with others like it.
+    """
+    if last is None:
+        return WAITING, now
+    about, is_of_a_state, _ = notice.key.partition("@")
+    if is_of_a_state:
+        return (SUPPRESSED if last.key.partition("@")[0] == about else WAITING), now
+    return (WAITING, now) if notice.level == CRITICAL else (HELD, last.at + cool_down)
 
 
 def quiet_until(quiet_hours: str | None, timezone: str, now: Instant) -> Instant | None:
@@ -48,16 +67,30 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
+class TellHeld:
+    """What the cool-down has held back of one event and symbol becomes one message."""
+
+
+@dataclass(frozen=True, slots=True)
 class SumUp:
     """All that is due and not critical becomes one message, the last that the hour has room for."""
 
 
-def next_step(standing: Standing, most_per_hour: int | None, now: Instant) -> Wait | Send | SumUp:
+def next_step(
+    standing: Standing, most_per_hour: int | None, now: Instant, quiet: Instant | None = None
+) -> Wait | Send | TellHeld | SumUp:
     """What a channel is to do. It is told in order, and what it did not take is tried again before anything else. Of a
-    flood, what is still being queued is awaited: it belongs to what is summed up.
+    flood, what is still being queued is awaited: it belongs to what is summed up. ``quiet``: until when only what is
+    critical is told, however long the rest has waited.
     """
     if standing.backing_off_until is not None and standing.backing_off_until > now:
         return Wait(standing.backing_off_until)
+    if quiet is not None:
+        return Wait(quiet) if standing.critical is None else Send(standing.critical)
+    return TellHeld() if standing.held_is_due else _within_the_hour(standing, most_per_hour, now)
+
+
+def _within_the_hour(standing: Standing, most_per_hour: int | None, now: Instant) -> Wait | Send | SumUp:
     room = None if most_per_hour is None else most_per_hour - len(standing.sent)
     if room is not None and room <= 0:
         if standing.critical is not None:
@@ -75,3 +108,11 @@ def digest_words(counts: Mapping[str, int]) -> str:
     """``and 412 more: 400 risk.breach, 12 news.high_impact; see ...``; ``counts``: by event."""
     each = ", ".join(f"{n:,} {event}" for event, n in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
     return f"and {sum(counts.values()):,} more: {each}; see: scheduler-service history --strategy"
+
+
+def held_words(headlines: Sequence[str]) -> str:
+    """``2 more: A raises its outlook; A buys B``: what was held back, to be read without looking elsewhere."""
+    told = "; ".join(headline[:LONGEST_HEADLINE] for headline in headlines[:MOST_HEADLINES])
+    untold = len(headlines) - MOST_HEADLINES
+    rest = f"; and {untold:,} more, see: scheduler-service history --strategy" if untold > 0 else ""
+    return f"{len(headlines):,} more: {told}{rest}"

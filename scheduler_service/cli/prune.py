@@ -29,8 +29,8 @@ def prune(paths: Sequence[Path], *, dry_run: bool, as_json: bool) -> int:
         return 0
     kept = settings.retention
     line(f"{'Would be removed' if dry_run else 'Removed'}: {said.message}.")
-    line(f"Kept are {format_duration(kept.history)} of history, {format_duration(kept.raw)} of answers as they came")
-    line(f"(at most {kept.raw_size:,} bytes of them), and whatever is still needed.")
+    line(f"Kept are {format_duration(kept.history)} of history and of notices, {format_duration(kept.raw)} of answers")
+    line(f"as they came (at most {kept.raw_size:,} bytes of them), and whatever is still needed.")
     return 0
 
 

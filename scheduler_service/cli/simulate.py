@@ -51,6 +51,7 @@ ENDS = {
 ALERTS = {
     "delivered": "came",
     "suppressed": "held back by the cool-down",
+    "held": "wait for the end of the cool-down",
     "waiting": "on their way",
     "summed_up": "summed up in one message",
     "given_up": "given up",

@@ -103,11 +103,11 @@ class Alerts(Section):
     urls: tuple[Annotated[SecretStr, AfterValidator(_is_a_channel)], ...] = ()
     """Channels: webhooks, `https://...`, where each alert is posted as JSON; and what apprise knows, as `mailto://...`."""
     cool_down: Duration = HOUR
-    """Another of the same event and symbol is not told within this time, unless it is of another limit or worse."""
+    """What repeats the last of its event and symbol within it is not told, other stories come together at its end."""
     most_per_hour: int | None = Field(default=30, ge=1)
     """To each channel; what is beyond is summed up in one message, but for what is critical. null: no limit."""
     quiet_hours: str | None = None
-    """`22:00-07:00`, by `service.timezone`: what is noticed then is told at their end, unless it is critical."""
+    """`22:00-07:00`, by `service.timezone`: what waits then is told at their end, unless it is critical."""
 
     @field_validator("quiet_hours")
     @classmethod

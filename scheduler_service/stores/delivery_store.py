@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING
 
-import orjson
-from sqlalchemy import Connection, Integer, Text, bindparam, func, insert, or_, select, true, update
+from sqlalchemy import Connection, Text, bindparam, exists, func, insert, select, update
 
-from scheduler_service.clock import HOUR, to_iso
+from scheduler_service.clock import DAY, HOUR, to_iso
+from scheduler_service.models import Notice
 from scheduler_service.stores import monitor_store
 from scheduler_service.stores.monitor_store import MonitorState
 from scheduler_service.stores.notice_schema import UNHANDLED, WAITING_DELIVERY, delivery, outbox
-from scheduler_service.stores.notice_store import NoticeRow, notice
+from scheduler_service.stores.notice_store import NoticeRow, note_handled, note_logged, notice
+from scheduler_service.stores.notice_store import add as add_notices
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, TextClause
 
-    from scheduler_service.clock import Instant
+    from scheduler_service.clock import Instant, Micros
 
 WAITING, DELIVERED, SUPPRESSED, GIVEN_UP = "waiting", "delivered", "suppressed", "given_up"
-SUMMED_UP = "summed_up"
+HELD, SUMMED_UP = "held", "summed_up"
 DIGEST = "alert.digest"
 CRITICAL = "CRITICAL"
 FAILING, REFUSING = "failing", "refusing"
+MOST_FACTS = 50
+"""Of so many notices the keys and words stand in the facts of the one that tells them together."""
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", CRITICAL)
+_TOLD = (WAITING, DELIVERED, SUMMED_UP)
+_UNDONE = {"failed": "works_again"}
+_UNDOES = {undoes: undone for undone, undoes in _UNDONE.items()}
 _TROUBLES = "alerts"
 """Under which what does not work of channels is kept among the states of monitors."""
 
@@ -41,10 +49,18 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
+class LastTold:
+    """The newest notice that is on its way to a channel, or came there, and when it was noticed."""
+
+    key: str
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """How a channel stands: what it is to be told, and what it was told within the last hour (``sent``, the oldest
     first). ``first`` and ``critical``: the notices that are next, of all that are due and of the critical ones.
-    ``more_to_come``: notices are being queued just now.
+    ``held_is_due``: of what the cool-down holds back. ``more_to_come``: notices are being queued just now.
     """
 
     sent: tuple[Instant, ...] = ()
@@ -54,6 +70,7 @@ class Standing:
     next_due: Instant | None = None
     to_sum_up: int = 0
     has_digest: bool = False
+    held_is_due: bool = False
     more_to_come: bool = False
 
 
@@ -70,20 +87,20 @@ class ChannelCounts:
 
 
 def add(conn: Connection, row: NoticeRow, channel: str, state: str, not_before: Instant, now: Instant) -> None:
-    ended = None if state == WAITING else now
+    ended = None if state in (WAITING, HELD) else now
     values = {"notice_id": row.id, "channel": channel, "state": state, "tries": 0, "not_before": not_before}
     conn.execute(_ADD, {**values, "ended_at": ended})
 
 
-def told_of_it(conn: Connection, row: NoticeRow, since: Instant) -> frozenset[str]:
-    """The channels to which one of the same event and symbol, about the same, is on its way, or came since then. A
-    breach of another limit, or a worse one, is about something else.
-    """
-    about, again, _ = row.notice.key.partition("@")
-    begins = f"{about}@" if again else ""
-    wanted = {"its_event": row.notice.event, "its_symbol": row.notice.symbol, "its_id": row.id, "since": since}
-    found = conn.execute(_TOLD_OF_IT, {**wanted, "its_key": about, "begins": begins, "long": len(begins)})
-    return frozenset(channel for (channel,) in found)
+def last_told(conn: Connection, row: NoticeRow, channel: str, since: Instant, now: Instant) -> LastTold | None:
+    """Of the same event and symbol, or of what undoes it; noticed since then, and not by a clock that was ahead."""
+    event = row.notice.event
+    about, _, word = event.rpartition(".")
+    other = _UNDONE.get(word) or _UNDOES.get(word)
+    wanted = {"its_event": event, "other_event": f"{about}.{other}" if other else event, "its_channel": channel}
+    values = {**wanted, "its_symbol": row.notice.symbol, "its_id": row.id, "since": since, "now": now}
+    found = conn.execute(_LAST_TOLD, values).first()
+    return None if found is None else LastTold(found.key, found.created_at)
 
 
 def standing(conn: Connection, channel: str, now: Instant) -> Standing:
@@ -101,6 +118,7 @@ def standing(conn: Connection, channel: str, now: Instant) -> Standing:
     digests = select(func.count()).select_from(joined).where(*mine, outbox.c.event == DIGEST)
     tried = select(func.max(delivery.c.not_before)).where(*mine, delivery.c.tries > 0)
     later = select(func.min(delivery.c.not_before)).where(*mine, delivery.c.not_before > now)
+    held = exists().where(*due, delivery.c.state == HELD)
     return Standing(
         sent=tuple(conn.execute(sent).scalars()),
         backing_off_until=conn.execute(tried).scalar(),
@@ -109,6 +127,7 @@ def standing(conn: Connection, channel: str, now: Instant) -> Standing:
         next_due=conn.execute(later).scalar(),
         to_sum_up=conn.execute(to_sum_up).scalar_one(),
         has_digest=bool(conn.execute(digests).scalar_one()),
+        held_is_due=bool(conn.execute(select(held)).scalar_one()),
         more_to_come=conn.execute(select(outbox.c.id).where(UNHANDLED).limit(1)).first() is not None,
     )
 
@@ -117,8 +136,10 @@ def waiting(conn: Connection, notice_id: int, channel: str) -> Delivery:
     mine = (delivery.c.notice_id == notice_id, delivery.c.channel == channel)
     found = conn.execute(select(delivery).where(*mine)).one()
     row = notice(conn, notice_id)
-    about = f"{row.notice.key.partition('@')[0]}@"
-    of_it = _begins_with(about) if about in row.notice.key else true()
+    about, is_of_a_state, _ = row.notice.key.partition("@")
+    if not is_of_a_state:
+        return Delivery(row, found.tries, found.not_before)
+    of_it = _begins_with(f"{about}@")
     like = (outbox.c.event == row.notice.event, outbox.c.symbol.is_not_distinct_from(row.notice.symbol), of_it)
     joined = outbox.join(delivery, outbox.c.id == delivery.c.notice_id)
     before = (
@@ -147,24 +168,46 @@ def sum_up(conn: Connection, channel: str, now: Instant, words: Callable[[Mappin
     if not counts:
         return None
     key = f"{DIGEST}:{channel}@{to_iso(now)}"
-    values = {
-        "key": key,
-        "event": DIGEST,
-        "level": "WARNING",
-        "message": words(counts),
-        "symbol": None,
-        "facts": orjson.dumps({"counts": counts}),
-        "is_alert": True,
-        "created_at": now,
-        "logged_at": now,  # what it sums up stands in the strategy log one by one
-        "handled_at": now,
-    }
-    conn.execute(insert(outbox).values(**values))
-    [number] = conn.execute(select(outbox.c.id).where(outbox.c.key == key)).one()
-    summed = select(outbox.c.id).where(*_SUMMABLE)
-    conn.execute(
-        update(delivery).where(*due, delivery.c.notice_id.in_(summed)).values(state=SUMMED_UP, said=key, ended_at=now)
-    )
+    ids = select(outbox.c.id).where(*_SUMMABLE)
+    told = Notice(key, DIGEST, words(counts), {"counts": counts}, None, "WARNING", is_alert=True)
+    return _tell_instead(conn, channel, told, (*due, delivery.c.notice_id.in_(ids)), now)
+
+
+def tell_held(conn: Connection, channel: str, now: Instant, words: Callable[[Sequence[str]], str]) -> None:
+    """What was held back of an event and symbol, of which some is due, waits from now on: as it is where it is one,
+    else as one notice with a key of its own. ``words``: what that says of these messages.
+    """
+    held = (delivery.c.channel == channel, delivery.c.state == HELD)
+    joined = outbox.join(delivery, outbox.c.id == delivery.c.notice_id)
+    query = select(outbox, delivery.c.not_before).select_from(joined).where(*held)
+    rows = conn.execute(query.order_by(outbox.c.event, outbox.c.symbol, outbox.c.id)).all()
+    for (event, symbol), alike in groupby(rows, lambda row: (row.event, row.symbol)):
+        some = list(alike)
+        if not any(row.not_before <= now for row in some):
+            continue
+        mine = (*held, delivery.c.notice_id.in_([row.id for row in some]))
+        if len(some) == 1:
+            conn.execute(update(delivery).where(*mine).values(state=WAITING, not_before=now))
+            continue
+        level = max((row.level for row in some), key=_LEVELS.index)
+        named = [{"key": row.key, "message": row.message} for row in some[:MOST_FACTS]]
+        facts = {"count": len(some), "held_back": named}
+        key = f"{event}:{symbol or 'all'}:{channel}@{to_iso(now)}"
+        told = Notice(key, event, words([row.message for row in some]), facts, symbol, level, is_alert=True)
+        _tell_instead(conn, channel, told, mine, now)
+
+
+def _tell_instead(
+    conn: Connection, channel: str, told: Notice, of: Sequence[ColumnElement[bool] | TextClause], now: Instant
+) -> int:
+    """Writes down a notice that waits in the place of others; returns its number. What it sums up stands in the
+    strategy log one by one, and was reacted to.
+    """
+    [new] = add_notices(conn, [told], now)
+    [number] = conn.execute(select(outbox.c.id).where(outbox.c.key == new.key)).one()
+    note_logged(conn, [number], now)
+    note_handled(conn, [number], now)
+    conn.execute(update(delivery).where(*of).values(state=SUMMED_UP, said=told.key, ended_at=now))
     add(conn, notice(conn, number), channel, WAITING, now, now)
     return int(number)
 
@@ -184,8 +227,19 @@ def note_trouble(conn: Connection, channel: str, kind: str, said: str, now: Inst
     if before is not None and before.since > now:  # by a clock that was wrong
         before = None
     since = now if before is None else before.since
-    monitor_store.put(conn, _TROUBLES, channel, MonitorState(kind, since, now, {"said": said}))
+    body = {"said": said, "tried_for": tried_for(conn, channel, now)}
+    monitor_store.put(conn, _TROUBLES, channel, MonitorState(kind, since, now, body))
     return before is None
+
+
+def tried_for(conn: Connection, channel: str, now: Instant) -> Micros:
+    """For how long a channel was tried in vain. No gap between two tries counts for more than a day: the clock may have
+    been set forward, or the service been down.
+    """
+    before = monitor_store.states(conn, _TROUBLES).get(channel)
+    if before is None:
+        return 0
+    return int(before.body.get("tried_for", 0)) + min(max(0, now - before.told_at), DAY)
 
 
 def note_well(conn: Connection, channel: str) -> str | None:
@@ -216,15 +270,16 @@ def counts(conn: Connection, channels: Collection[str]) -> dict[str, ChannelCoun
     return found
 
 
-def give_up_orphans(conn: Connection, channels: Collection[str], before: Instant, now: Instant) -> dict[str, int]:
-    """What was noticed before then, and waits for a channel that is configured no more; returns how many of each."""
-    old = select(outbox.c.id).where(outbox.c.created_at < before)
-    orphans = (WAITING_DELIVERY, delivery.c.channel.not_in(list(channels) or [""]), delivery.c.notice_id.in_(old))
+def give_up_orphans(conn: Connection, channels: Collection[str], now: Instant) -> dict[str, int]:
+    """What waits for a channel that is configured no more ends; returns how many of each. Its trouble is forgotten."""
+    orphans = (WAITING_DELIVERY, delivery.c.channel.not_in(list(channels) or [""]))
     number = select(delivery.c.channel, func.count()).where(*orphans).group_by(delivery.c.channel)
     found = {str(channel): int(n) for channel, n in conn.execute(number)}
     if found:
         values = {"state": GIVEN_UP, "said": "its channel is not configured any more", "ended_at": now}
         conn.execute(update(delivery).where(*orphans).values(values))
+    for channel in monitor_store.states(conn, _TROUBLES).keys() - set(channels):
+        monitor_store.forget(conn, _TROUBLES, channel)
     return found
 
 
@@ -233,20 +288,16 @@ def _begins_with(text: str) -> ColumnElement[bool]:
 
 
 _ADD = insert(delivery)
-_TOLD_OF_IT = (
-    select(delivery.c.channel)
-    .distinct()
-    .join(outbox, outbox.c.id == delivery.c.notice_id)
-    .where(outbox.c.event == bindparam("its_event"))
+_LAST_TOLD = (
+    select(outbox.c.key, outbox.c.created_at)
+    .join(delivery, delivery.c.notice_id == outbox.c.id)
+    .where(outbox.c.event.in_([bindparam("its_event"), bindparam("other_event")]))
     .where(outbox.c.symbol.is_not_distinct_from(bindparam("its_symbol", type_=Text)))
-    .where(outbox.c.created_at > bindparam("since"), outbox.c.id != bindparam("its_id"))
-    .where(
-        or_(
-            outbox.c.key == bindparam("its_key"),
-            func.substr(outbox.c.key, 1, bindparam("long", type_=Integer)) == bindparam("begins", type_=Text),
-        )
-    )
-    .where(delivery.c.state.in_([WAITING, DELIVERED, SUMMED_UP]))
+    .where(outbox.c.created_at > bindparam("since"), outbox.c.created_at <= bindparam("now"))
+    .where(outbox.c.id != bindparam("its_id"), delivery.c.channel == bindparam("its_channel"))
+    .where(delivery.c.state.in_(_TOLD))
+    .order_by(outbox.c.id.desc())
+    .limit(1)
 )
 _SUMMABLE = (outbox.c.level != CRITICAL, outbox.c.event != DIGEST)
 

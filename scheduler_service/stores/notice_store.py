@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import orjson
-from sqlalchemy import Connection, bindparam, delete, exists, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, exists, insert, select, update
 
 from scheduler_service.models import Notice
 from scheduler_service.stores.notice_schema import UNHANDLED, UNLOGGED, delivery, outbox
@@ -14,7 +14,7 @@ from scheduler_service.stores.notice_schema import UNHANDLED, UNLOGGED, delivery
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from sqlalchemy import Row
+    from sqlalchemy import ColumnElement, Row
 
     from scheduler_service.clock import Instant
 
@@ -95,22 +95,22 @@ def notice(conn: Connection, notice_id: int) -> NoticeRow:
     return _row(conn.execute(select(outbox).where(outbox.c.id == notice_id)).one())
 
 
-def prune(conn: Connection, before: Instant, most: int = 500) -> int:
-    """Of what was noticed before then, and is logged, handled and delivered, the words and the deliveries go; returns
-    how many rows that were. A key that ends in a time comes never again, and goes with its row, unless it is the last
-    of its event and symbol, by which the next is told from a repetition; every other stays.
-    """
+def old_notices(before: ColumnElement[int]) -> ColumnElement[bool]:
+    """Which notices may go: logged, handled, and on their way to no channel."""
     waits = select(delivery.c.notice_id).where(delivery.c.notice_id == outbox.c.id, delivery.c.ended_at.is_(None))
     done = (outbox.c.logged_at.is_not(None), outbox.c.handled_at.is_not(None), ~exists(waits))
-    old = select(outbox.c.id).where(outbox.c.created_at < before, outbox.c.facts != _NOTHING, *done)
-    ids = list(conn.execute(old.order_by(outbox.c.id).limit(most)).scalars())
-    if not ids:
-        return 0
+    return and_(outbox.c.created_at < before, outbox.c.facts != _NOTHING, *done)
+
+
+def forget(conn: Connection, ids: Sequence[int]) -> None:
+    """The words and deliveries of old notices go. A key that ends in a time comes never again, and goes
+    with its row, unless it is the last of its event and symbol, by which the next is told from a repetition; every
+    other stays.
+    """
     conn.execute(delete(delivery).where(delivery.c.notice_id.in_(ids)))
     is_followed = exists(select(_newer.c.id).where(_newer.c.event == outbox.c.event, _same, _newer.c.id > outbox.c.id))
     conn.execute(delete(outbox).where(outbox.c.id.in_(ids), outbox.c.key.like(_WITH_A_TIME), is_followed))
     conn.execute(update(outbox).where(outbox.c.id.in_(ids)).values(message="", facts=_NOTHING))
-    return len(ids)
 
 
 def _row(found: Row[tuple[object, ...]]) -> NoticeRow:

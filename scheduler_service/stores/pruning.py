@@ -1,7 +1,8 @@
 """What is old enough to go, and its going, a slice a transaction. What the service still needs is never old enough.
 
 History goes whole: a run that was closed before its cut-off, with its tasks, its slot and the calls that were made for
-it. An answer that is current for its resource stays, however old it is, and so do the sums that budgets go by.
+it. An answer that is current for its resource stays, however old it is, and so do the sums that budgets go by. Of a
+notice the key stays that keeps it from being told again.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, bindparam, delete, func, or_, select
 
+from scheduler_service.stores import notice_store
+from scheduler_service.stores.notice_schema import delivery, outbox
 from scheduler_service.stores.schema import RESERVED, answer, call, call_use, pause, resource, run, schedule, slot, task
 
 if TYPE_CHECKING:
@@ -24,14 +27,16 @@ ROWS_PER_SLICE = 500
 
 _HISTORY: BindParameter[int] = bindparam("history")
 _RAW: BindParameter[int] = bindparam("raw")
+_NOTICED: BindParameter[int] = bindparam("noticed")
 
 
 @dataclass(frozen=True, slots=True)
 class CutOff:
-    """What was over before these instants may go: history, and kept answers that are no longer current."""
+    """What was over before these instants may go: history, kept answers that are no longer current, and notices."""
 
     history: Instant
     raw: Instant
+    noticed: Instant
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,7 @@ _OLD_SCHEDULE = (
     & schedule.c.id.not_in(select(slot.c.schedule_id).where(~_OLD_SLOT))
     & schedule.c.id.not_in(select(run.c.schedule_id).where(run.c.schedule_id.is_not(None), _RUNS_THAT_STAY))
 )
+_OLD_NOTICE = notice_store.old_notices(_NOTICED)
 
 # In the order in which they go: what refers to a row goes before it. With each the column it is sliced by.
 _OLD: Mapping[str, tuple[Table, Column[int], ColumnElement[bool]]] = {
@@ -73,6 +79,8 @@ _OLD: Mapping[str, tuple[Table, Column[int], ColumnElement[bool]]] = {
     "calls": (call, call.c.id, _OLD_CALL),
     "schedules": (schedule, schedule.c.closed_at, _OLD_SCHEDULE),
     "pauses": (pause, pause.c.ended_at, pause.c.ended_at < _HISTORY),
+    "deliveries": (delivery, delivery.c.notice_id, delivery.c.notice_id.in_(select(outbox.c.id).where(_OLD_NOTICE))),
+    "notices": (outbox, outbox.c.id, _OLD_NOTICE),
 }
 KINDS = tuple(_OLD)
 
@@ -95,6 +103,10 @@ def remove_old(conn: Connection, kind: str, before: CutOff, most: int = ROWS_PER
     if upto is None:
         return 0
     mine = old & (column <= upto)
+    if table is outbox:
+        ids = list(conn.execute(select(column).where(mine), values).scalars())
+        notice_store.forget(conn, ids)
+        return len(ids)
     if table is task:
         conn.execute(delete(call_use).where(call_use.c.task_id.in_(select(task.c.id).where(mine))), values)
     return conn.execute(delete(table).where(mine), values).rowcount
@@ -117,4 +129,4 @@ def drop_answers(conn: Connection, calls: Collection[int]) -> int:
 
 
 def _values(before: CutOff) -> dict[str, Instant]:
-    return {"history": before.history, "raw": before.raw}
+    return {"history": before.history, "raw": before.raw, "noticed": before.noticed}

@@ -241,6 +241,8 @@ class PruneReport(Record):
     calls: int = 0
     schedules: int = 0
     pauses: int = 0
+    deliveries: int = 0
+    notices: int = 0
     files: int = 0
     bytes: int = 0
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from scheduler_service.alerts.channel import channel_id
 from scheduler_service.checkup import check_up, send_test_alerts
 from scheduler_service.cli.doctor import doctor
 from scheduler_service.clock import DAY, HOUR, MINUTE
@@ -111,9 +112,10 @@ async def test_backups_that_fail_and_a_channel_that_does_are_told(tmp_path: Path
                 note_backup_state(conn, json.dumps({"failing_since": clock.now()}))
                 noticed(conn, "key", 1)
                 row = notice_store.notice(conn, 1)
-                for channel in ("webhook 127.0.0.1:9", "tgram"):
+                mine = channel_id("http://127.0.0.1:9/SEKRIT")
+                for channel in (mine, "tgram#12345678"):
                     delivery_store.add(conn, row, channel, WAITING, clock.now(), clock.now())
-                delivery_store.note_trouble(conn, "webhook 127.0.0.1:9", FAILING, "it answered 503", clock.now())
+                delivery_store.note_trouble(conn, mine, FAILING, "it answered 503", clock.now())
 
             await ledger.run(unit)
         clock.advance(HOUR + MINUTE)

@@ -16,6 +16,7 @@ from scheduler_service.noticing import NoticeReader
 from scheduler_service.stores import delivery_store, notice_store
 from scheduler_service.stores.database import Ledger
 from scheduler_service.stores.delivery_store import DELIVERED, WAITING
+from scheduler_service.stores.pruning import KINDS, CutOff, remove_old
 from scheduler_service.stores.strategy_log_store import StrategyLog
 from tests.ledger_support import open_ledger
 from tests.virtual_time import VirtualClock, run, run_until_killed
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from scheduler_service.clock import Instant, Micros
+    from scheduler_service.clock import Instant
     from scheduler_service.stores.database import Connection
     from scheduler_service.stores.notice_store import NoticeRow
 
@@ -60,7 +61,6 @@ def reader(
     clock: VirtualClock,
     witness: Witness,
     pool: ThreadPoolExecutor,
-    keep: Micros | None = None,
 ) -> NoticeReader:
     return NoticeReader(
         ledger=ledger,
@@ -70,7 +70,6 @@ def reader(
         queued=lambda: witness.told_of_queued.append(len(witness.queued)),
         clock=clock,
         publish=witness.hear,
-        keep=keep,
     )
 
 
@@ -196,16 +195,22 @@ async def test_what_was_told_long_ago_is_pruned_but_for_keys_that_guard_against_
                 done = notice_store.unhandled(conn, 1_000)[1]
                 delivery_store.add(conn, done, "hook", DELIVERED, clock.now(), clock.now())
 
+            async def prune() -> None:
+                before = CutOff(*[clock.now() - 90 * DAY] * 3)
+                for kind in KINDS:
+                    while await ledger.run(partial(remove_old, kind=kind, before=before)):
+                        pass
+
             await ledger.run(unit)
-            mine = reader(ledger, tmp_path / "log", clock, witness, pool, keep=90 * DAY)
+            mine = reader(ledger, tmp_path / "log", clock, witness, pool)
             await mine.catch_up()
-            await mine.prune()
+            await prune()
             assert len(logged(tmp_path / "log")) == 605
             clock.pass_by(91 * DAY)
             await ledger.run(lambda conn: notice_store.add(conn, NOTICES[:1], clock.now()))
             await mine.catch_up()
-            await mine.prune()
-            await mine.prune()
+            await prune()
+            await prune()
             with closing(sqlite3.connect(ledger.path)) as conn:
                 kept = conn.execute("SELECT key, message != '' FROM outbox ORDER BY id").fetchall()
                 deliveries = conn.execute("SELECT state FROM delivery").fetchall()

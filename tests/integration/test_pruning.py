@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 
 from scheduler_service.clock import DAY, HOUR
 from scheduler_service.errors import StoreError
-from scheduler_service.pruning import Pruner, surplus_of
-from scheduler_service.stores import pause_store, pruning, raw_store
+from scheduler_service.models import Notice
+from scheduler_service.pruning import Pruner, cut_off, surplus_of
+from scheduler_service.stores import delivery_store, notice_store, pause_store, pruning, raw_store
+from scheduler_service.stores.delivery_store import DELIVERED, SUPPRESSED, WAITING
 from scheduler_service.stores.pause_store import PauseRow
 from scheduler_service.stores.pruning import CutOff, InFiles
 from tests.integration.lives import Machine
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from scheduler_service.engine import Engine
+    from scheduler_service.stores.database import Connection
     from scheduler_service.web.views import PruneReport
     from tests.virtual_time import VirtualClock
 
@@ -221,6 +224,46 @@ def test_what_cannot_be_removed_is_told_and_tried_again(machine: Machine, monkey
     assert re.match(r"removed, as too old: 2 tasks, 1 run, .* files of .* bytes", done)
 
 
+def test_what_was_noticed_goes_with_its_deliveries_unless_a_channel_waits_for_it(machine: Machine) -> None:
+    def unit(conn: Connection) -> None:
+        keys = ["done@2026-01-01T00:00:00Z", "waits@2026-01-01T00:00:00Z", "last@2026-01-01T00:00:00Z", "story"]
+        told = [Notice(key, "a.b", "words", is_alert=True) for key in keys]
+        notice_store.add(conn, told, machine.clock.now())
+        rows = [row for row in notice_store.unhandled(conn, 1_000) if row.notice in told]
+        for row, state in zip(rows, [DELIVERED, WAITING, SUPPRESSED, DELIVERED], strict=True):
+            for channel in ("one", "two"):
+                delivery_store.add(conn, row, channel, state, row.created_at, row.created_at)
+        ids = [row.id for row in notice_store.unhandled(conn, 1_000)]
+        notice_store.note_handled(conn, ids, machine.clock.now())
+        notice_store.note_logged(conn, ids, machine.clock.now())
+
+    async def then(engine: Engine) -> None:
+        await engine.ledger.run(unit)
+
+    machine.live(then)
+    machine.clock.pass_by(2 * DAY)
+    done = prune(machine, history=HOUR)
+    assert done.deliveries == 6
+    assert done.notices >= 3
+    assert f"6 deliveries, {done.notices} notices" in done.message
+    left = machine.query("SELECT key, message FROM outbox WHERE event = 'a.b' ORDER BY id")
+    assert left == [("waits@2026-01-01T00:00:00Z", "words"), ("story", "")]
+    assert machine.query("SELECT DISTINCT state FROM delivery") == [(WAITING,)]
+    assert prune(machine, history=HOUR).notices == 0
+    assert is_whole(machine)
+
+
+def test_what_the_cool_down_looks_back_at_stays(machine: Machine) -> None:
+    async def then(engine: Engine) -> None:
+        alerts = engine.settings.alerts.model_copy(update={"cool_down": 10 * DAY})
+        retention = engine.settings.retention.model_copy(update={"history": HOUR})
+        now = machine.clock.now()
+        assert cut_off(replace(engine.settings, retention=retention), now).noticed == now - DAY
+        assert cut_off(replace(engine.settings, retention=retention, alerts=alerts), now).noticed == now - 10 * DAY
+
+    machine.live(then)
+
+
 async def _one_day_of(pruner: Pruner, machine: Machine) -> None:
     work = asyncio.create_task(pruner.prune_forever())
     await machine.clock.sleep(3600)
@@ -237,7 +280,7 @@ def test_so_much_goes_that_the_rest_fits_and_not_one_more(
 ) -> None:
     ordered = dict(sorted(spare.items()))
     named = frozenset(sizes) | frozenset(spare)
-    gone = surplus_of(sizes, InFiles(ordered, named), CutOff(history=5, raw=5), most)
+    gone = surplus_of(sizes, InFiles(ordered, named), CutOff(history=5, raw=5, noticed=5), most)
     left = sum(size for call_id, size in sizes.items() if call_id not in gone)
     assert set(gone) <= spare.keys()
     assert {call_id for call_id, at in spare.items() if at < 5} <= set(gone), "what is too old goes in any case"

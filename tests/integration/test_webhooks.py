@@ -14,9 +14,10 @@ from scheduler_service.clients.http import AiohttpTransport
 from scheduler_service.clock import DAY, HOUR, MINUTE, SECOND
 from scheduler_service.errors import StoreError
 from scheduler_service.models import Event, Notice
+from scheduler_service.redaction import register_secret
 from scheduler_service.settings.watching import Alerts
 from scheduler_service.stores import notice_store
-from scheduler_service.stores.delivery_store import DELIVERED, GIVEN_UP, SUMMED_UP, SUPPRESSED, WAITING
+from scheduler_service.stores.delivery_store import DELIVERED, GIVEN_UP, HELD, SUMMED_UP, SUPPRESSED, WAITING
 from scheduler_service.stores.notice_schema import delivery
 from tests.fakes import FakeClock
 from tests.integration.webhook_support import Hook, serving
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
     from scheduler_service.stores.database import Connection, Ledger
 
 
+def said_of(about: str, number: int, **one: Any) -> Notice:
+    """How something is: a key that ends in a time."""
+    return replace(notice(number, **one), key=f"{about}@{number}")
+
+
 def notice(number: int, event: str = "risk.breach", symbol: str | None = "A", level: str = "WARNING") -> Notice:
     return Notice(f"key-{number}", event, f"words {number}", {"n": str(number)}, symbol, level, is_alert=True)
 
@@ -39,7 +45,6 @@ class Bench:
         self.ledger = ledger
         self.hook = hook
         self.base = base
-        self.port = base.rpartition(":")[2]
         self.clock = FakeClock()
         self.events: list[Event] = []
         self.transport = AiohttpTransport(("127.0.0.1",))
@@ -92,6 +97,11 @@ async def deliver(webhooks: Deliveries, times: int = 1) -> float:
     return rest
 
 
+async def deliver_all(webhooks: Deliveries) -> None:
+    for name in webhooks.channels:
+        await webhooks.deliver(name)
+
+
 async def test_an_alert_is_posted_with_its_key_its_facts_and_that_it_is_of_a_sandbox(bench: Bench) -> None:
     webhooks = bench.webhooks()
     await bench.tell(webhooks, notice(1), Notice("quiet", "market.opened", "not for people"))
@@ -136,7 +146,7 @@ async def test_a_retry_after_is_waited_out(bench: Bench) -> None:
     assert bench.hook.keys == ["key-1"]
 
 
-@pytest.mark.parametrize("status", [400, 401, 404, 410, 302])
+@pytest.mark.parametrize("status", [400, 413, 422])
 async def test_what_is_refused_is_given_up_and_said_without_the_address(bench: Bench, status: int) -> None:
     webhooks = bench.webhooks()
     bench.hook.answers = [status]
@@ -147,14 +157,43 @@ async def test_what_is_refused_is_given_up_and_said_without_the_address(bench: B
     assert "secret-token" not in str(bench.events)
 
 
-async def test_after_three_days_it_is_given_up(bench: Bench) -> None:
+@pytest.mark.parametrize("status", [401, 403, 404, 410, 302, 500])
+async def test_a_fault_of_the_channel_is_tried_on_for_three_days(bench: Bench, status: int) -> None:
+    webhooks = bench.webhooks()
+    bench.hook.always = status
+    await bench.tell(webhooks, notice(1))
+    for _ in range(3):
+        await deliver(webhooks)
+        assert await bench.states() == [WAITING]
+        bench.clock.advance(DAY)
+    await deliver(webhooks)
+    assert await bench.states() == [GIVEN_UP]
+    assert [event.name for event in bench.events] == ["alert.failed", "alert.given_up"]
+
+
+async def test_a_channel_that_is_mended_within_three_days_is_told_what_waited(bench: Bench) -> None:
+    webhooks = bench.webhooks()
+    bench.hook.answers = [404]
+    await bench.tell(webhooks, notice(1))
+    await deliver(webhooks)
+    bench.clock.advance(2 * DAY)
+    await deliver(webhooks)
+    assert await bench.states() == [DELIVERED]
+
+
+async def test_a_clock_that_is_set_forward_has_nothing_given_up(bench: Bench) -> None:
     webhooks = bench.webhooks()
     bench.hook.answers = [500, 500]
     await bench.tell(webhooks, notice(1))
+    bench.clock.advance(3_650 * DAY)
     await deliver(webhooks)
-    bench.clock.advance(3 * DAY)
+    assert await bench.states() == [WAITING]
+    bench.clock.advance(3_650 * DAY)
     await deliver(webhooks)
-    assert await bench.states() == [GIVEN_UP]
+    assert await bench.states() == [WAITING]
+    bench.clock.advance(DAY)
+    await deliver(webhooks)
+    assert await bench.states() == [DELIVERED]
 
 
 async def test_one_that_fails_holds_up_no_other(bench: Bench) -> None:
@@ -172,16 +211,88 @@ async def test_the_same_is_not_told_again_within_the_cool_down_and_the_next_says
 ) -> None:
     webhooks = bench.webhooks()
     for number in (1, 2, 3):
-        await bench.tell(webhooks, notice(number))
+        await bench.tell(webhooks, said_of("A:low", number))
         bench.clock.advance(MINUTE)
-    await bench.tell(webhooks, notice(4, symbol="B"))
+    await bench.tell(webhooks, said_of("B:low", 4, symbol="B"))
     await deliver(webhooks, 3)
-    assert bench.hook.keys == ["key-1", "key-4"]
+    assert bench.hook.keys == ["A:low@1", "B:low@4"]
     bench.clock.advance(HOUR)
-    await bench.tell(webhooks, notice(5))
+    await bench.tell(webhooks, said_of("A:low", 5))
     await deliver(webhooks)
     assert bench.hook.taken[-1][1]["message"] == "SANDBOX: words 5 (and 2 like it since)"
     assert await bench.states() == [DELIVERED, SUPPRESSED, SUPPRESSED, DELIVERED, DELIVERED]
+
+
+async def test_whatever_flaps_within_the_cool_down_the_last_that_was_told_is_how_it_is(bench: Bench) -> None:
+    webhooks = bench.webhooks()
+    for number, state in enumerate(["bad", "good", "bad", "bad", "good"]):
+        await bench.tell(webhooks, said_of(f"health:{state}", number, symbol=None))
+        bench.clock.advance(MINUTE)
+    for number, word in enumerate(["failed", "works_again", "failed"]):
+        await bench.tell(webhooks, said_of(f"backup.{word}", number, event=f"backup.{word}", symbol=None))
+        bench.clock.advance(MINUTE)
+    await deliver(webhooks, 9)
+    assert bench.hook.keys == [
+        *("health:bad@0", "health:good@1", "health:bad@2", "health:good@4"),
+        *("backup.failed@0", "backup.works_again@1", "backup.failed@2"),
+    ]
+
+
+async def test_what_a_clock_ahead_has_noted_silences_nobody_later(bench: Bench) -> None:
+    webhooks = bench.webhooks()
+    bench.clock.advance(3_650 * DAY)
+    await bench.tell(webhooks, said_of("A:low", 1), notice(1, symbol="B"))
+    bench.hook.answers = [200, 400]
+    await deliver(webhooks, 2)
+    bench.clock.advance(-3_650 * DAY)
+    await bench.tell(webhooks, said_of("A:low", 2), notice(2, symbol="B"))
+    assert await webhooks.troubles() == []
+    await deliver(webhooks, 2)
+    assert bench.hook.keys == ["A:low@1", "key-1", "A:low@2", "key-2"]
+
+
+async def test_other_stories_of_a_stock_within_the_cool_down_are_told_together_at_its_end(bench: Bench) -> None:
+    webhooks = bench.webhooks()
+    for number in range(1, 4):
+        await bench.tell(webhooks, notice(number), notice(10 * number, symbol="B" if number < 3 else "C"))
+        bench.clock.advance(MINUTE)
+    assert await deliver(webhooks, 4) == 57 * 60
+    assert bench.hook.keys == ["key-1", "key-10", "key-30"]
+    bench.clock.advance(57 * MINUTE)
+    webhooks = bench.webhooks()  # after a restart
+    await deliver(webhooks, 4)
+    [(key, together), (alone, _)] = sorted(bench.hook.taken[3:], reverse=True)
+    assert key.startswith("risk.breach:A:webhook 127.0.0.1:")
+    assert (together["event"], together["symbol"]) == ("risk.breach", "A")
+    assert together["message"] == "SANDBOX: 2 more: words 2; words 3"
+    assert together["facts"] == {
+        "count": 2,
+        "held_back": [{"key": "key-2", "message": "words 2"}, {"key": "key-3", "message": "words 3"}],
+    }
+    assert alone == "key-20", "one that was held back alone comes as it is"
+    await bench.tell(webhooks, notice(4))
+    assert (await bench.states())[-1] == HELD, "the cool-down begins anew"
+
+
+async def test_what_was_held_back_and_could_not_be_told_comes_again_the_same(bench: Bench) -> None:
+    webhooks = bench.webhooks()
+    await bench.tell(webhooks, *(notice(number) for number in range(5)))
+    await deliver(webhooks)
+    bench.clock.advance(HOUR)
+    bench.hook.answers = [503]
+    await deliver(webhooks, 2)
+    bench.clock.advance(MINUTE)
+    await deliver(bench.webhooks(), 2)
+    [first, second] = bench.hook.taken[1:]
+    assert first == second
+    assert (await bench.states()) == [DELIVERED, *[SUMMED_UP] * 4, DELIVERED]
+
+
+async def test_what_is_critical_is_never_held_back(bench: Bench) -> None:
+    webhooks = bench.webhooks()
+    await bench.tell(webhooks, notice(1), notice(2, level="CRITICAL"))
+    await deliver(webhooks, 2)
+    assert bench.hook.keys == ["key-1", "key-2"]
 
 
 async def test_another_limit_or_a_worse_breach_is_not_the_same(bench: Bench) -> None:
@@ -197,13 +308,7 @@ async def test_another_limit_or_a_worse_breach_is_not_the_same(bench: Bench) -> 
         "risk.breach:stop:A:1@2026-11-23T15:00:00Z",
         "risk.breach:move:A:1@2026-11-23T15:00:00Z",
         "risk.breach:stop:A:2@2026-11-23T15:01:00Z",
-    ]
-    bench.clock.advance(2 * HOUR)
-    await bench.tell(webhooks, breach("move:A:1", 50), breach("stop:A:1", 50))
-    await deliver(webhooks, 2)
-    assert [body["message"] for _, body in bench.hook.taken[-2:]] == [
-        "SANDBOX: words 0",
-        "SANDBOX: words 0 (and 1 like it since)",
+        "risk.breach:stop:A:1@2026-11-23T15:02:00Z",
     ]
 
 
@@ -216,6 +321,21 @@ async def test_quiet_hours_hold_what_is_not_critical_until_their_end(bench: Benc
     bench.clock.advance(30 * MINUTE)
     await deliver(webhooks)
     assert bench.hook.keys == ["key-1", "key-2"]
+
+
+async def test_what_waited_because_its_channel_was_down_waits_through_the_quiet_hours_too(bench: Bench) -> None:
+    webhooks = bench.webhooks(quiet_hours="15:00-16:00")
+    bench.hook.answers = [500]
+    await bench.tell(webhooks, notice(1), notice(2))
+    await deliver(webhooks)
+    bench.clock.advance(HOUR + MINUTE)  # the cool-down of the second has ended, too
+    assert await deliver(webhooks) == 29 * 60
+    await bench.tell(webhooks, notice(3, symbol="B", level="CRITICAL"))
+    await deliver(webhooks, 3)
+    assert bench.hook.keys == ["key-1", "key-3"]
+    bench.clock.advance(29 * MINUTE)
+    await deliver(webhooks, 3)
+    assert bench.hook.keys == ["key-1", "key-3", "key-1", "key-2"]
 
 
 async def test_killed_between_sending_and_noting_it_the_same_key_comes_twice_and_is_never_lost(bench: Bench) -> None:
@@ -273,7 +393,8 @@ async def test_of_a_flood_the_first_come_alone_and_the_rest_in_one_message_but_w
     await deliver(webhooks, 20)
     assert bench.hook.keys[:4] == [f"key-{n}" for n in range(4)]
     [digest, critical] = bench.hook.taken[4:]
-    assert digest[0] == "alert.digest:webhook 127.0.0.1:PORT@2026-11-23T14:30:00Z".replace("PORT", bench.port)
+    [channel] = webhooks.channels
+    assert digest[0] == f"alert.digest:{channel}@2026-11-23T14:30:00Z"
     assert digest[1]["message"] == (
         "SANDBOX: and 995 more: 596 risk.breach, 399 news.high_impact; see: scheduler-service history --strategy"
     )
@@ -343,30 +464,54 @@ async def test_what_was_summed_up_counts_as_told_for_the_cool_down(bench: Bench)
     assert (await bench.states())[-1] != WAITING
 
 
-async def test_what_waits_for_a_channel_that_is_named_no_more_waits_three_days_for_it_to_come_back(
+async def test_a_channel_that_comes_goes_or_moves_gets_nothing_of_another_s(bench: Bench) -> None:
+    first, second, new = (f"{bench.base}/{path}" for path in ("one", "two", "three"))
+    webhooks = bench.webhooks(first, second)
+    assert len(set(webhooks.channels)) == 2
+    bench.hook.answers = [500]
+    await bench.tell(webhooks, notice(1))
+    await deliver_all(webhooks)
+    bench.clock.advance(MINUTE)
+    await deliver_all(bench.webhooks(new, second, first))
+    assert bench.hook.paths == ["one", "two", "one"]
+
+
+async def test_what_waits_for_a_channel_that_is_gone_is_given_up_and_that_is_said_once_without_its_address(
     bench: Bench,
 ) -> None:
-    async with serving(good := Hook()) as other:
-        both = bench.webhooks(f"{bench.base}/a", f"{other}/b")
-        bench.hook.always = 500
-        await bench.tell(both, notice(1))
-        for name in both.channels:
-            await both.deliver(name)
-        alone = bench.webhooks(f"{other}/b")
-        await alone.give_up_orphans()
-        counts = await alone.counts()
-        [gone] = set(counts) - set(alone.channels)
-        assert counts[gone].waiting == 1
-        assert good.keys == ["key-1"]
-        bench.hook.always = 200
-        bench.clock.advance(DAY)
-        await bench.webhooks(f"{bench.base}/a", f"{other}/b").deliver(gone)
-        assert bench.hook.keys == ["key-1", "key-1"]
-        await bench.tell(both, notice(2))
-        bench.clock.advance(4 * DAY)
-        await alone.give_up_orphans()
-        assert gone not in await alone.counts()
-        assert [event.name for event in bench.events][-1] == "alert.given_up"
+    before, after = bench.webhooks(f"{bench.base}/secret-path"), bench.webhooks(f"{bench.base}/other")
+    bench.hook.always = 503
+    await bench.tell(before, notice(1), notice(2, symbol="B"))
+    await deliver(before)
+    [gone] = set(await after.counts()) - set(after.channels)
+    await after.give_up_orphans()
+    await after.give_up_orphans()
+    assert await bench.states() == [GIVEN_UP, GIVEN_UP]
+    said = [event.message for event in bench.events if event.name == "alert.given_up"]
+    assert said == [
+        f"2 alerts that waited for webhook {bench.base.removeprefix('http://')}: given up, for alerts.urls does not "
+        "name that address any more"
+    ]
+    assert gone not in await after.counts()
+    assert "secret-path" not in f"{bench.events}{gone}"
+    bench.hook.always = 200
+    assert await deliver(after) == 60
+    await bench.tell(before, notice(3))
+    await deliver(before)
+    assert bench.hook.keys == ["key-1", "key-3"], "when it comes back it is told what is new"
+
+
+async def test_nothing_secret_leaves_in_an_alert(bench: Bench) -> None:
+    secret = 'SEKRIT-"in-an-alert'
+    register_secret(secret)
+    webhooks = bench.webhooks()
+    facts = {"said": secret, "deep": [{secret: f"a {secret} b", "n": 1.5, "none": None}]}
+    await bench.tell(webhooks, replace(notice(1), message=f"it said {secret}", facts=facts))
+    await deliver(webhooks)
+    [(_, body)] = bench.hook.taken
+    assert "SEKRIT" not in str(body)
+    assert body["message"] == "SANDBOX: it said [redacted]"
+    assert body["facts"] == {"said": "[redacted]", "deep": [{"[redacted]": "a [redacted] b", "n": 1.5, "none": None}]}
 
 
 async def test_a_channel_that_fails_for_an_hour_is_a_trouble_until_it_works_also_over_a_restart(bench: Bench) -> None:
@@ -389,10 +534,10 @@ async def test_a_channel_that_fails_for_an_hour_is_a_trouble_until_it_works_also
 
 async def test_a_channel_that_refuses_is_a_trouble_for_a_day(bench: Bench) -> None:
     webhooks = bench.webhooks()
-    bench.hook.always = 404
+    bench.hook.always = 422
     await bench.tell(webhooks, notice(1))
     await deliver(webhooks)
-    assert "refuses alerts (it answered 404)" in (await webhooks.troubles())[0]
+    assert "refuses alerts (it answered 422)" in (await webhooks.troubles())[0]
     bench.clock.advance(DAY)
     assert await webhooks.troubles() == []
 
@@ -404,6 +549,8 @@ async def test_one_that_hangs_is_tried_again_and_holds_up_no_other(bench: Bench)
         bench.hook.hangs = asyncio.Event()
         await bench.tell(webhooks, notice(1))
         waits = asyncio.create_task(webhooks.deliver(hanging))
+        while not bench.hook.taken:
+            await asyncio.sleep(0)
         await webhooks.deliver(works)
         assert good.keys == ["key-1"]
         assert not waits.done()

@@ -17,6 +17,7 @@ class Hook:
     """A webhook. ``answers``: statuses to give, then 200; ``taken``: what it was sent, with its headers."""
 
     def __init__(self) -> None:
+        self.paths: list[str] = []
         self.always: int | str = 200
         self.answers: list[int | str] = []
         self.headers: dict[str, str] = {}
@@ -25,6 +26,7 @@ class Hook:
         self.taken: list[tuple[str, dict[str, Any]]] = []
 
     async def take(self, request: web.Request) -> web.Response:
+        self.paths.append(request.match_info["path"])
         self.taken.append((request.headers.get("Idempotency-Key", ""), json.loads(await request.text())))
         answer = self.answers.pop(0) if self.answers else self.always
         if self.hangs is not None:

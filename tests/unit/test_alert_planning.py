@@ -8,19 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler_service.alerts.channel import channel_names
+from scheduler_service.alerts.channel import channel_id, channel_names, former_name
 from scheduler_service.alerts.planning import (
     LONGEST_PAUSE,
     Send,
     SumUp,
     Wait,
     digest_words,
+    held_words,
     next_step,
     pause_after,
     quiet_until,
+    what_becomes_of,
 )
 from scheduler_service.clock import HOUR, MINUTE, SECOND, from_iso, to_iso
-from scheduler_service.stores.delivery_store import Standing
+from scheduler_service.models import Notice
+from scheduler_service.stores.delivery_store import HELD, SUPPRESSED, WAITING, LastTold, Standing
 
 NEW_YORK = "America/New_York"
 
@@ -51,16 +54,73 @@ def test_pauses_double_up_to_an_hour_and_are_never_none(tries: int, chance: floa
     assert pause_after(tries, 1.0) == min(LONGEST_PAUSE, SECOND * 2 ** min(tries, 30))
 
 
-def test_a_channel_is_named_without_what_may_be_secret() -> None:
-    assert channel_names(
-        [
-            "https://user:pass@hooks.test:8443/T0/B1/token?key=x",
-            "https://hooks.test/other",
-            "tgram://123456789:token/1",
-            "TGRAM://987654321:token/2",
-            "http://[::1]/x",
-        ]
-    ) == ("webhook hooks.test:8443", "webhook hooks.test", "tgram", "tgram 2", "webhook [::1]")
+URLS = [
+    "https://user:pass@hooks.test:8443/T0/B1/token?key=x",
+    "https://hooks.test/other",
+    "tgram://123456789:token/1",
+    "TGRAM://987654321:token/2",
+    "http://[::1]/x",
+]
+
+
+def test_a_channel_is_named_without_what_may_be_secret_and_with_a_number_where_two_would_be_alike() -> None:
+    names = channel_names([*URLS, URLS[0]])
+    assert list(names.values()) == [
+        "webhook hooks.test:8443",
+        "webhook hooks.test",
+        "tgram",
+        "tgram 2",
+        "webhook [::1]",
+    ]
+    assert [former_name(channel) for channel in names] == [name.removesuffix(" 2") for name in names.values()]
+    assert not any(secret in f"{names}" for secret in ("user", "pass", "token", "T0", "key", "other", "987654321"))
+
+
+@given(st.permutations(URLS), st.integers(0, 5))
+def test_a_channel_is_known_by_its_address_alone_wherever_it_stands_and_whatever_stands_beside_it(
+    urls: list[str], many: int
+) -> None:
+    assert set(channel_names(urls[:many])) == {channel_id(url) for url in urls[:many]}
+    assert len({channel_id(url) for url in urls}) == len(URLS)
+
+
+NOW = from_iso("2026-11-24T12:00:00Z")
+
+
+def told(key: str, level: str = "WARNING") -> Notice:
+    return Notice(key, "a.b", "words", level=level, is_alert=True)
+
+
+@pytest.mark.parametrize(
+    ("key", "level", "last", "expected"),
+    [
+        ("x:bad@2", "WARNING", None, (WAITING, NOW)),
+        ("x:bad@2", "CRITICAL", "x:bad@1", (SUPPRESSED, NOW)),
+        ("x:bad@2", "WARNING", "x:good@1", (WAITING, NOW)),
+        ("story 2", "WARNING", None, (WAITING, NOW)),
+        ("story 2", "WARNING", "story 1", (HELD, NOW + HOUR - MINUTE)),
+        ("story 2", "CRITICAL", "story 1", (WAITING, NOW)),
+    ],
+)
+def test_what_repeats_the_last_is_not_told_what_says_otherwise_is_and_another_story_waits(
+    key: str, level: str, last: str | None, expected: tuple[str, int]
+) -> None:
+    before = None if last is None else LastTold(last, NOW - MINUTE)
+    assert what_becomes_of(told(key, level), before, HOUR, NOW) == expected
+
+
+def test_in_quiet_hours_what_waits_waits_on_and_only_what_is_critical_is_told() -> None:
+    assert next_step(Standing(first=1, to_sum_up=9, held_is_due=True), 1, 5, 7) == Wait(7)
+    assert next_step(Standing(first=1, critical=2), 30, 5, 7) == Send(2)
+    assert next_step(Standing(critical=2, backing_off_until=6), 30, 5, 7) == Wait(6)
+
+
+def test_what_was_held_back_is_read_in_headlines_but_not_in_any_number() -> None:
+    assert held_words(["A buys B", "A sues C"]) == "2 more: A buys B; A sues C"
+    said = held_words(["x" * 1_000] * 1_400)
+    assert said.startswith(f"1,400 more: {'x' * 200}; x")
+    assert said.endswith("; and 1,390 more, see: scheduler-service history --strategy")
+    assert len(said) < 2_200
 
 
 @given(
@@ -81,6 +141,7 @@ def test_no_hour_brings_more_than_the_most_but_for_what_is_critical_and_everythi
             if isinstance(step, SumUp):
                 told, plain, digests = told + plain, 0, 1
                 continue
+            assert isinstance(step, Send)
             sent.append((now, step.notice_id == CRITICAL))
             if step.notice_id == CRITICAL:
                 critical -= 1
