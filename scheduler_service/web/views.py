@@ -248,9 +248,7 @@ class PruneReport(Record):
 
 
 class ReleaseRequest(Record):
-    """``domain`` None: every domain of the stock. Where it is named, what of it was set aside as doubtful is accepted,
-    or dropped: ``reject``.
-    """
+    """``domain`` None: every domain. Where it is named, what of it is doubtful is accepted, or dropped: ``reject``."""
 
     symbol: Ticker
     domain: str | None = None
