@@ -526,10 +526,10 @@ def test_check_shows_every_problem_of_a_bad_file(tmp_path: Path, capsys: pytest.
 
 def test_secrets_are_found_however_deep(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
-    hook = "https://h.test/a-secret-address"
-    path.write_text(CONFIG + f"alerts: {{urls: [{hook}]}}\nmonitors: {{health: {{ping_url: another-one}}}}\n")
+    hook, ping = "https://h.test/a-secret-address", "https://h.test/another-one"
+    path.write_text(CONFIG + f"alerts: {{urls: [{hook}]}}\nmonitors: {{health: {{ping_url: {ping}}}}}\n")
     settings = read(Found((path,), ""))
-    assert {*secrets_in([settings.alerts, {"m": (settings.monitors,)}])} == {hook, "another-one"}
+    assert {*secrets_in([settings.alerts, {"m": (settings.monitors,)}])} == {hook, ping}
 
 
 def test_check_refuses_a_directory_of_the_other_mode_as_run_would(
