@@ -103,6 +103,19 @@ def test_wherever_it_is_killed_state_and_notice_are_both_there_or_neither(tmp_pa
     assert killed
 
 
+def test_a_clock_that_is_set_back_a_little_repeats_nothing(tmp_path: Path) -> None:
+    path, clock = tmp_path / "ledger.sqlite", VirtualClock()
+
+    async def life(clock: VirtualClock, back: int = 0) -> None:
+        clock.jump(-back)
+        async with open_ledger(path) as ledger:
+            await watch(Lamp(), ledger, clock, [], []).look()
+
+    run(life, clock=clock)
+    run(partial(life, back=60 * MINUTE), clock=clock)
+    assert outbox(path) == ["lamp.on"]
+
+
 def test_what_a_clock_that_was_ahead_has_told_is_void(tmp_path: Path) -> None:
     path, clock = tmp_path / "ledger.sqlite", VirtualClock()
 
