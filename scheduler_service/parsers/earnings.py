@@ -158,7 +158,8 @@ def read_earnings(
     found = announcements(submissions)
     foreign = (*results_with_figures(facts, submissions), *results_by_title(submissions))
     told = one_each((*found, *foreign))
-    expected = None if today is None else expected_next(told, submissions, today)
+    ends = {report.period_end for report in reports}
+    expected = None if today is None else expected_next(told, submissions, today, ends)
     return EarningsData(
         reports=tuple(r for r in reports if r.period_end >= since),
         next_report=None if expected is None else NextReport(date=expected.date, time=expected.time, source="edgar"),

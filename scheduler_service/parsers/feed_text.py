@@ -58,7 +58,7 @@ _HARMLESS_DOCTYPE = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 """One that names a DTD, as RSS 0.91 does, and declares nothing itself. Nobody reads what it names."""
-_QUOTED_PAGE = re.compile(r"<!\[CDATA\[.*?\]\]>", re.DOTALL)
+_QUOTED, _END_OF_QUOTED = "<![CDATA[", "]]>"
 _DECLARATION = re.compile(r"<!\s*(?:DOCTYPE|ENTITY)", re.IGNORECASE)
 _LONG_TAG = re.compile(rf"<[A-Za-z/?](?>\"[^\"<]*+\"|'[^'<]*+'|[^<>]){{{LONGEST_TAG}}}")
 _TAG = re.compile(
@@ -74,7 +74,7 @@ def feed_text(body: bytes) -> str:
     text = _decoded(body)
     if (named := _HARMLESS_DOCTYPE.match(text)) is not None:
         text = named[1] + text[named.end() :]
-    if _DECLARATION.search(_QUOTED_PAGE.sub("", text)):
+    if _DECLARATION.search("".join(_unquoted(text))):
         raise ParseError("the feed declares entities, or a DOCTYPE that may, which is refused", Reason.UNREADABLE)
     root = _ROOT.search(text)
     if root is not None and _breaks_off(text, root[1]):
@@ -82,6 +82,17 @@ def feed_text(body: bytes) -> str:
     if text.count("<") > MOST_MARKUP or _most_open(text) > MOST_OPEN or _LONG_TAG.search(text):
         raise ParseError("the feed has more tags, deeper ones or longer ones than any feed", Reason.UNREADABLE)
     return _REFERENCE.sub(_to_a_character, text)
+
+
+def _unquoted(text: str) -> Iterator[str]:
+    """The text between quoted pages; one that has no end is none. Each character is looked at once: a pattern would
+    look for every end anew.
+    """
+    at = 0
+    while (start := text.find(_QUOTED, at)) >= 0 and (end := text.find(_END_OF_QUOTED, start)) >= 0:
+        yield text[at:start]
+        at = end + len(_END_OF_QUOTED)
+    yield text[at:]
 
 
 def _to_a_character(reference: re.Match[str]) -> str:

@@ -48,6 +48,7 @@ _OF_A_PERIOD = re.compile(
     r"interim|full[ -]year|annual|nine[ -]months?|six[ -]months?)\b",
     re.IGNORECASE,
 )
+_OF_A_YEAR = re.compile(r"\b(?:fourth|4th|q4|4q\d{0,4}|full[ -]year|annual)\b", re.IGNORECASE)
 _NOT_THEMSELVES = re.compile(
     r"\b(?:dates?|notice|schedul\w*|webcast|conference|calls?|invit\w*|presentations?|slides|transcript|monthly|"
     r"preliminary|to (?:report|announce|release)|meeting|agm|poll|vote|voting|tender|offer)\b",
@@ -117,14 +118,20 @@ def one_each(found: Iterable[Announcement]) -> tuple[Announcement, ...]:
     return tuple(sorted(firsts.values(), key=lambda a: a.filing.filed, reverse=True))
 
 
-def expected_next(found: Sequence[Announcement], submissions: Submissions, today: dt.date) -> Expected | None:
-    """The wait of a year ago, on the usual weekday; None without a year of history.
+def expected_next(
+    found: Sequence[Announcement], submissions: Submissions, today: dt.date, reported: Iterable[dt.date] = ()
+) -> Expected | None:
+    """The wait of a year ago, on the usual weekday; None without a year of history. ``reported``: the ends of periods
+    whose figures are known by now, whatever the list of filings knows of them.
 
-    Where a foreign company tells a year's results in no way that is certain, its annual report is what is expected.
+    Where a foreign company tells a year's results in no way that is certain, its annual report is what is expected;
+    but not where it tells results in between, for then they come first, and nobody knows of which period.
     """
     abroad = _reported(submissions.filings, _ANNUAL_ABROAD)
+    if any(map(_is_of_a_part, found)):
+        abroad = {}
     waits = abroad | {a.period_end: a.filing.filed for a in found if a.period_end is not None}
-    ends = sorted({*waits, *_reported(submissions.filings)})
+    ends = sorted({*waits, *_reported(submissions.filings), *(reported if waits else ())})
     for _ in range(_MOST_STEPS):
         end = _next_end(ends)
         day = None if end is None else _usual_day(end, waits)
@@ -134,6 +141,12 @@ def expected_next(found: Sequence[Announcement], submissions: Submissions, today
             return Expected(day, _usual_hour(found))
         ends.append(end)
     return None
+
+
+def _is_of_a_part(told: Announcement) -> bool:
+    """Whether its title says that it tells results of a part of a year, and nothing says of which."""
+    is_vague = told.about == "results" and told.period_end is None
+    return is_vague and _OF_A_YEAR.search(told.filing.description) is None
 
 
 def session_of(accepted: dt.datetime | None) -> Hour:

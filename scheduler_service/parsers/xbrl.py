@@ -31,8 +31,11 @@ _FISCAL_PERIODS = {"10-K": ("FY",), "20-F": ("FY",), "40-F": ("FY",), "10-Q": ("
 """What a report of this form may call the period it ends with; transition reports have no place in a fiscal year."""
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _NEW_BASIS_FACTOR = Decimal("1.4")
-_NEW_BASIS_LEAST_PER_SHARE = Decimal("0.02")
 """Restated by more than this factor, and by more than a rounding: the shares were split."""
+_SMALL_SPLITS = (Decimal(6) / 5, Decimal(5) / 4, Decimal(4) / 3)
+"""These are told from other restatements by being exact."""
+_AS_EXACT = Decimal("0.02")
+_HALF_A_CENT = Decimal("0.005")
 _WRONG_SCALE_FACTOR = 500
 """Restated by more than this, shares were counted in thousands before, and earnings are a slip: no split."""
 _SLIPS = tuple(
@@ -298,14 +301,27 @@ def _significant_digits(value: Decimal) -> int:
 
 def _splits(rows: Iterable[_Row], measure: Measure) -> Iterator[tuple[date, date]]:
     """Pairs of filings, by date, between which a period was restated for a share split."""
-    least = _NEW_BASIS_LEAST_PER_SHARE if measure is Measure.PER_SHARE else Decimal()
+    half = _HALF_A_CENT if measure is Measure.PER_SHARE else Decimal()
     for period in _by_period(rows).values():
         for before, after in pairwise(period):
             small, large = sorted((abs(before.value), abs(after.value)))
             if large > small * _WRONG_SCALE_FACTOR:
                 continue
-            if before.value * after.value > 0 and large > small * _NEW_BASIS_FACTOR and large - small > least:
+            if before.value * after.value > 0 and _is_split(small, large, half):
                 yield before.filing.filed, after.filing.filed
+
+
+def _is_split(small: Decimal, large: Decimal, half: Decimal) -> bool:
+    """``half``: by how much either may be rounded."""
+    if large > small * _NEW_BASIS_FACTOR and large - small > 4 * half:
+        return True
+    least = (large - half) / (small + half)
+    if least > _NEW_BASIS_FACTOR:
+        return True
+    if small <= half:
+        return False
+    most = (large + half) / (small - half)
+    return most - least <= _AS_EXACT and any(least - _AS_EXACT / 4 <= n <= most + _AS_EXACT / 4 for n in _SMALL_SPLITS)
 
 
 def _newest_basis(splits: Sequence[tuple[date, date]]) -> date:

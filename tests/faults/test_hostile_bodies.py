@@ -409,6 +409,15 @@ def test_a_feed_that_breaks_off_is_refused_though_it_could_be_read_as_far_as_it_
     assert len(parse_feed(feed(STORY) + b"\n<!-- cached --> ").stories) == 1
 
 
+@pytest.mark.parametrize("times", [1_000, 500_000])
+def test_pages_that_are_quoted_and_never_end_cost_no_more_than_their_length(times: int) -> None:
+    """Five megabytes of them once took hours, in which nothing else went on."""
+    with pytest.raises(ParseError):
+        feed_text(b"<rss><channel>" + b"<![CDATA[" * times)
+    with pytest.raises(ParseError, match="declares entities"):
+        feed_text(b"<rss><![CDATA[<!DOCTYPE a>]]><![CDATA[" + b"x" * times + b"<!ENTITY a 'b'></rss>")
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32-be", "cp1252", "gb18030"])
 def test_a_feed_is_read_in_the_encoding_it_declares(encoding: str) -> None:
     text = f'<?xml version="1.0" encoding="{encoding.removesuffix("-sig")}"?>' + feed(STORY).decode()

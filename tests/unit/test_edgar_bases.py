@@ -150,6 +150,34 @@ def test_a_split_is_also_seen_by_the_count_of_shares() -> None:
     assert [report.eps_diluted for report in reports.values()] == [Decimal("-0.02"), None]
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(2.40, 1.92), (3.00, 2.25), (6.00, 5.00), (0.03, 0.01)],
+    ids=["five for four", "four for three", "six for five", "three for one, of cents"],
+)
+def test_a_small_split_or_one_of_small_earnings_mixes_no_bases(old: float, new: float) -> None:
+    """What no later filing repeats stays on the old basis, and is unknown."""
+    quarter, unrepeated = ("2024-07-01", "2024-09-30"), ("2024-04-01", "2024-06-30")
+    eps = [
+        row(unrepeated, old, filed="2024-08-01", form="10-Q"),
+        row(quarter, old, filed="2024-11-01", form="10-Q"),
+        row(quarter, new, filed="2025-11-01", form="10-Q"),
+        row(("2025-07-01", "2025-09-30"), new, filed="2025-11-01", form="10-Q"),
+    ]
+    income = [row(period, 100, filed="2025-11-01") for period in (unrepeated, quarter, ("2025-07-01", "2025-09-30"))]
+    reports = reports_of({"NetIncomeLoss": income, "EarningsPerShareDiluted": eps})
+    assert [report.eps_diluted for report in reports.values()] == [Decimal(str(new)), Decimal(str(new)), None]
+
+
+@pytest.mark.parametrize(("old", "new"), [(2.40, 2.35), (2.40, 2.20), (0.05, 0.04), (2.40, 2.04)])
+def test_a_correction_is_no_split(old: float, new: float) -> None:
+    eps = [row(BEFORE, old, filed="2024-02-01"), row(BEFORE, new), row(("2022-01-01", "2022-12-31"), 1.5)]
+    eps[-1]["filed"] = "2024-02-01"
+    income = [row(period, 100) for period in (BEFORE, ("2022-01-01", "2022-12-31"))]
+    reports = reports_of({"NetIncomeLoss": income, "EarningsPerShareDiluted": eps})
+    assert [report.eps_diluted for report in reports.values()] == [Decimal(str(new)), Decimal("1.5")]
+
+
 def test_shares_once_counted_in_thousands_are_no_split() -> None:
     eps = [row(BEFORE, 1.5, filed="2024-02-01"), row(YEAR, 1.6)]
     shares = [row(BEFORE, 100, filed="2024-02-01"), row(BEFORE, 100_000), row(YEAR, 101_000)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import gzip
 import json
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler_service.errors import ParseError
-from scheduler_service.parsers.releases import announcements, expected_next, session_of
+from scheduler_service.parsers.releases import Announcement, announcements, expected_next, session_of
 from scheduler_service.parsers.submissions import Submissions, parse_older_filings, parse_submissions
 from tests.unit.test_edgar_parsers import RECORDED
 
@@ -169,6 +170,28 @@ def test_the_annual_report_of_a_foreign_company_is_expected_as_a_year_ago() -> N
     assert (expected.date.isoformat(), expected.time) == ("2027-03-05", "unknown")
     assert expected_next((), filed(*reports[:1]), dt.date(2026, 4, 1)) is None
     assert expected_next((), filed(("6-K", "2026-02-20", "", 9)), dt.date(2026, 4, 1)) is None
+
+
+def test_no_annual_report_is_expected_where_results_come_in_between_and_nobody_says_of_which_period() -> None:
+    reports = [(form, f"{year}-03-{day}", f"{year - 1}-12-31", 9) for form, year, day in FOREIGN]
+    submissions = filed(*reports)
+
+    def told_abroad(title: str, day: str) -> Announcement:
+        (filing,) = filed(("6-K", day, "", 9)).filings
+        return Announcement(replace(filing, description=title), "results")
+
+    interim = told_abroad("First Quarter 2025 Results", "2025-05-10")
+    yearly = told_abroad("Full-year results", "2026-02-10")
+    assert expected_next([interim, yearly], submissions, dt.date(2026, 4, 1)) is None
+    assert expected_next([yearly], submissions, dt.date(2026, 4, 1)) is not None
+
+
+def test_no_report_is_expected_of_a_period_whose_figures_are_known() -> None:
+    submissions = filed(*YEAR_OF_FILINGS)
+    today = dt.date(2026, 5, 10)
+    found = expected_next(announcements(submissions), submissions, today, [dt.date(2026, 3, 31)])
+    assert found is not None
+    assert found.date.isoformat() == "2026-07-30", "that of the quarter to March is there"
 
 
 FOREIGN = (("20-F", 2024, 15), ("20-F", 2025, "07"), ("20-F", 2026, "06"))
