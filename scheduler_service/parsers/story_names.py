@@ -13,8 +13,10 @@ SHORTEST_GUID = 8
 _OF_ONE_SITE = re.compile(r"^(?:(?:www|m|mobile|amp)\.)+(?=[^.]+\.[^.])")
 """In front of a host that has two more labels: what a site calls its page for phones."""
 _CACHED = re.compile(r"^(?:www\.)?google\.[a-z.]+/amp/(?:s/)?|^[a-z0-9-]+\.cdn\.ampproject\.org/[cv]/(?:s/)?")
-_AMP_PATH = re.compile(r"(?:/amp|\.amp)$|(?:^|(?<=/))amp/(?=.)|\.amp(?=\.html?$)")
-_AMP_QUERY = re.compile(r"(?:amp|outputtype=amp|amp=(?:1|true))", re.IGNORECASE)
+_NO_TICKER = "".join(f"(?<!/{word})" for word in ("stock", "stocks", "quote", "quotes", "symbol", "symbols", "ticker"))
+_AMP_PATH = re.compile(rf"{_NO_TICKER}/amp$|\.amp$|(?:^|(?<=/))amp/(?=.)|\.amp(?=\.html?$)")
+"""Behind a list of shares it is the one that is called so."""
+_AMP_QUERY = re.compile(r"amp|outputType=amp|amp=(?:1|true)")
 
 
 def address(url: str) -> str:

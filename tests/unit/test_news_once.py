@@ -65,6 +65,8 @@ def test_an_address_is_one_name_in_all_its_forms(url: str) -> None:
         ("https://amp.dev/x", "https://dev/x"),
         ("https://m.example/x", "https://example/x"),
         ("https://a.example/amp-prices-rise", "https://a.example/prices-rise"),
+        ("https://a.example/x/stocks/amp", "https://a.example/x/stocks"),
+        ("https://a.example/chart?AMP", "https://a.example/chart"),
         ("https://a.example/A", "https://a.example/a"),
     ],
 )
@@ -209,3 +211,28 @@ def test_the_days_in_any_order_hold_the_same_stories(days: list[list[Story]], da
         return {item.url for item in known.items}
 
     assert stories(data.draw(st.permutations(days))) == stories(days)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Apple shares -5% after results", "Apple shares 5% after results"),
+        ("Apple raises its dividend by 1.5%", "Apple raises its dividend by 15%"),
+        ("Apple at $-2.10 a share, expected", "Apple at $2.10 a share, expected"),
+    ],
+)
+def test_another_number_is_another_story(one: str, other: str) -> None:
+    hour = "2026-11-23T10:00:00Z"
+    items = told(tale(one, "https://a.example/1", "A", hour), tale(other, "https://b.example/2", "B", hour))
+    assert len(news_of(items).items) == 2
+
+
+@pytest.mark.parametrize("behind", [" - Reuters", " | CNBC", " – A"])
+@pytest.mark.parametrize("turned", [False, True])
+def test_who_printed_a_wire_s_story_names_the_wire_behind_its_title(behind: str, *, turned: bool) -> None:
+    """Also where the wire's own telling is not among them."""
+    first = tale("Apple beats what was expected of its sales", "https://a.example/1", "A", "2026-11-23T10:00:00Z")
+    again = tale(f"{first.title}{behind}", "https://y.example/2", "Y News", "2026-11-23T10:30:00Z")
+    items = told(*((again, first) if turned else (first, again)))
+    (story,) = news_of(items).items
+    assert story.title == first.title
