@@ -46,15 +46,18 @@ def growth(now: Decimal | None, before: Decimal | None) -> Decimal | None:
     return None if now is None or before is None or before <= 0 else (now - before) / before
 
 
-def sparkline(values: Sequence[Decimal]) -> str:
-    """One bar a value, from the lowest to the highest; zero is the floor where none is below it."""
-    if not values:
-        return ""
-    low, high = min(Decimal(0), *values), max(values)
+def sparkline(values: Sequence[Decimal | None]) -> str:
+    """One bar a value, from the lowest to the highest; zero is the floor where none is below it, ``·`` is unknown."""
+    known = [value for value in values if value is not None]
+    low, high = min(Decimal(0), *known, Decimal(0)), max(known, default=Decimal(0))
     span = high - low
-    if not span:
-        return _BARS[0] * len(values)
-    return "".join(_BARS[int((value - low) / span * (len(_BARS) - 1))] for value in values)
+
+    def bar(value: Decimal | None) -> str:
+        if value is None:
+            return "·"
+        return _BARS[int((value - low) / span * (len(_BARS) - 1))] if span else _BARS[0]
+
+    return "".join(map(bar, values))
 
 
 def bars(counts: Sequence[int], most: int | None = None) -> str:

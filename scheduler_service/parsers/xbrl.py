@@ -232,8 +232,8 @@ def _series(tags: Sequence[_Tag], measure: Measure, unit: str, since: date) -> S
     if measure is not Measure.SHARES:
         slip = _is_slip if measure is Measure.MONEY else _is_slip_per_share
         days += [(period[1], period[1]) for tag in rows for period, filed in tag.items() if _is_contested(filed, slip)]
-    if any(_is_in_no_such_unit(tag.units, unit, measure) for tag in tags):
-        days = [_EVERY_DAY]
+    for tag in tags:
+        days += [(row.end, row.end) for row in _in_no_such_unit(tag.units, unit, measure)]
     facts = [dict(_facts(tag, since)) for tag in rows]
     return Series.of(facts, additive=measure is Measure.MONEY, unread=Unread(tuple(dict.fromkeys(days))))
 
@@ -266,9 +266,11 @@ def _is_slip_per_share(value: Decimal, other: Decimal) -> bool:
     return value * other < 0 or large > small * _WRONG_SCALE_FACTOR > 0
 
 
-def _is_in_no_such_unit(units: _RowsByUnit, unit: str, measure: Measure) -> bool:
+def _in_no_such_unit(units: _RowsByUnit, unit: str, measure: Measure) -> Iterator[_Row]:
     """Figures of money in a unit that is no currency, say: what they say cannot be read."""
-    return unit not in units and any(rows and not _UNITS[measure].fullmatch(other) for other, rows in units.items())
+    if unit not in units:
+        for other, rows in units.items():
+            yield from () if _UNITS[measure].fullmatch(other) else rows
 
 
 def _by_period(rows: Iterable[_Row]) -> dict[Period, list[_Row]]:

@@ -46,6 +46,8 @@ def test_a_sparkline_stands_on_zero() -> None:
     assert sparkline([Decimal(0), Decimal(0)]) == "▁▁"
     assert sparkline([Decimal(7), Decimal(14)]) == "▄█"
     assert sparkline([Decimal(-7), Decimal(0), Decimal(7)]) == "▁▄█"
+    assert sparkline([Decimal(7), None, Decimal(14)]) == "▄·█"
+    assert sparkline([None, None]) == "··"
 
 
 def test_time_passed_is_told_in_one_unit() -> None:

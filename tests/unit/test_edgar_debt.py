@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from decimal import Decimal
+
 import pytest
 
+from scheduler_service.parsers import earnings
+from scheduler_service.parsers.earnings import read_earnings
+from scheduler_service.parsers.submissions import Submissions
+from scheduler_service.parsers.xbrl import parse_company_facts
 from tests.unit.test_edgar_shapes import year_of
+from tests.unit.test_edgar_traps import AT_YEAR_END, YEAR, origin, row
 
 
 @pytest.mark.parametrize(
@@ -165,3 +173,20 @@ def test_the_debt_of_a_foreign_company_is_the_sum_of_what_it_owes(lines: dict[st
     year = year_of({"Revenue": 2894, "ProfitLossAttributableToOwnersOfParent": 1173} | lines, "TWD", "ifrs-full")
     assert year.total_debt == debt
     assert year.currency == "TWD"
+
+
+@pytest.mark.parametrize("tag", ["ConvertibleDebtNoncurrent", "CommercialPaper", "SeniorNotesCurrent"])
+def test_a_row_in_no_currency_costs_its_own_day_and_no_other(tag: str) -> None:
+    """Years ago somebody filed a ratio under a tag of debt."""
+    balance = {"LongTermDebtNoncurrent": 300, "LongTermDebtCurrent": 50}
+    made = {name: {"label": None, "units": {"USD": [row(AT_YEAR_END, val)]}} for name, val in balance.items()}
+    made["Revenues"] = {"label": None, "units": {"USD": [row(YEAR, 100)]}}
+
+    def debt(at: tuple[str | None, str]) -> Decimal | None:
+        facts = {"us-gaap": {**made, tag: {"label": None, "units": {"pure": [row(at, 1)]}}}}
+        body = json.dumps({"cik": 42, "entityName": "Small", "facts": facts}).encode()
+        data = read_earnings(parse_company_facts(body, earnings.CONCEPTS), Submissions(42, "Small", (), ()), origin)
+        return data.reports[0].total_debt
+
+    assert debt((None, "2012-12-31")) == 350
+    assert debt(AT_YEAR_END) is None

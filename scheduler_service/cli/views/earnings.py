@@ -131,11 +131,13 @@ def _latest(reports: Sequence[Report]) -> Iterator[str]:
 def _trend(reports: Sequence[Report]) -> Iterator[str]:
     shown = [r for r in reversed(reports[:QUARTERS_SHOWN]) if r.currency == reports[0].currency]
     lines = {
-        "revenue": [r.revenue for r in shown if r.revenue is not None],
-        "net income": [r.net_income for r in shown if r.net_income is not None],
-        "EPS": [r.eps_diluted for r in shown if r.eps_diluted is not None],
+        "revenue": [r.revenue for r in shown],
+        "net income": [r.net_income for r in shown],
+        "EPS": [r.eps_diluted for r in shown],
     }
-    told = "   ".join(f"{name} {sparkline(values)}" for name, values in lines.items() if len(values) > 1)
+    told = "   ".join(
+        f"{name} {sparkline(values)}" for name, values in lines.items() if len(values) - values.count(None) > 1
+    )
     if told:
         yield f"  last {len(shown)}: {told}"
 
