@@ -47,6 +47,10 @@ COMPANY = {"ticker": TEXT_OR_NULL, "company": TEXT_OR_NULL}
 
 MOST_ROWS = 40
 LARGEST_AMOUNT = Decimal(10) ** 15
+LEAST_AMOUNT = Decimal(10) ** 7
+"""Of revenue. Listed companies have less, but so it looks where it was meant in millions, and only earnings per share
+beside it, or a filing, could tell.
+"""
 LARGEST_PER_SHARE = Decimal(10) ** 5
 
 # ISO 4217: what listed companies report in.

@@ -22,6 +22,7 @@ from scheduler_service.parsers.stated import (
     INTEGER_OR_NULL,
     LARGEST_AMOUNT,
     LARGEST_PER_SHARE,
+    LEAST_AMOUNT,
     MOST_ROWS,
     NUMBER_OR_NULL,
     RULES_FOR_FIGURES,
@@ -53,6 +54,8 @@ DAYS: dict[PeriodKind, tuple[int, int]] = {"quarter": (80, 100), "year": (350, 3
 MONTHS: dict[PeriodKind, int] = {"quarter": 3, "year": 12}
 FEWEST_SHARES, MOST_SHARES = Decimal(10) ** 5, Decimal(10) ** 12
 """What net income by earnings per share may come to; outside it one of them was stated in thousands or millions."""
+MOST_PER_SHARE_ALONE = Decimal(100)
+"""Few companies earn more in a period, and so it looks in cents."""
 
 INSTRUCTIONS = RULES_FOR_FIGURES
 SCHEMA = canonical(
@@ -222,11 +225,12 @@ def _plausible(row: StatedReport) -> bool:
     if any(abs(value) >= LARGEST_AMOUNT for value in amounts):
         return False
     if row.eps_diluted is None:
-        return True
+        return not amounts or max(map(abs, amounts)) >= LEAST_AMOUNT
     if abs(row.eps_diluted) >= LARGEST_PER_SHARE:
         return False
     if not row.net_income or not row.eps_diluted:
-        return True
+        is_large_enough = not any(amounts) or max(map(abs, amounts)) >= LEAST_AMOUNT
+        return is_large_enough and (any(amounts) or abs(row.eps_diluted) <= MOST_PER_SHARE_ALONE)
     return FEWEST_SHARES <= abs(row.net_income / row.eps_diluted) <= MOST_SHARES
 
 

@@ -22,6 +22,7 @@ from scheduler_service.parsers.stated import (
     INTEGER_OR_NULL,
     LARGEST_AMOUNT,
     LARGEST_PER_SHARE,
+    LEAST_AMOUNT,
     MOST_ROWS,
     NUMBER_OR_NULL,
     RULES_FOR_FIGURES,
@@ -70,7 +71,7 @@ _MONEY = Expected(Measured.MONEY, Decimal(0), _LARGEST_AMOUNT)
 _MARGIN = Expected(Measured.RATIO, Decimal(-1), Decimal(1))
 
 METRICS = {
-    "revenue_ttm": _MONEY,
+    "revenue_ttm": Expected(Measured.MONEY, LEAST_AMOUNT, _LARGEST_AMOUNT),
     "net_income_ttm": _SIGNED_MONEY,
     "eps_diluted_ttm": Expected(Measured.PER_SHARE, -_LARGEST_PER_SHARE, _LARGEST_PER_SHARE),
     "gross_margin": _MARGIN,
