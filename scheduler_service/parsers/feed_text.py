@@ -41,7 +41,8 @@ _DECLARED = re.compile(rb"\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([A-Za-z0-9._
 _ENCODINGS = {
     **dict.fromkeys(("gb2312", "gbk"), "gb18030"),
     **dict.fromkeys(("iso-8859-1", "iso8859-1", "latin-1", "latin1", "us-ascii"), "windows-1252"),
-    **{"shift_jis": "cp932", "euc-kr": "cp949", "euc_kr": "cp949"},
+    **dict.fromkeys(("shift_jis", "x-sjis", "windows-31j"), "cp932"),
+    **{"euc-kr": "cp949", "euc_kr": "cp949", "ascii": "windows-1252", "tis-620": "cp874", "utf-16": "utf-8"},
 }
 """Those that are more often declared than meant, and what includes them."""
 _MERELY_SAID = ("utf-8", "utf8", "windows-1252")
@@ -49,10 +50,14 @@ _MANY_BYTES = re.compile(r"gb|big5|cp9|euc|shift")
 _SHIFTED = b"\x1b$"
 """How a text in ISO-2022 leaves ASCII."""
 _PLAIN = re.compile(
-    r"utf-?8|us-ascii|iso-?8859-?\d{1,2}|latin-?1|windows-?125\d|cp125\d|gb2312|gbk|gb18030|big5|shift_jis|euc[-_](?:jp|kr)|koi8-[ru]",
+    r"utf-?8|utf-16|(?:us-)?ascii|tis-620|x-sjis|windows-31j|iso-?8859-?\d{1,2}|latin-?1|windows-?125\d|cp125\d|gb2312|gbk|gb18030|big5|shift_jis|euc[-_](?:jp|kr)|koi8-[ru]",
     re.I,
 )
-"""Encodings in which a tag is a tag, in ASCII: what hides one (UTF-7, EBCDIC, escape sequences) is no feed's."""
+"""Encodings in which a tag is a tag, in ASCII: what hides one (UTF-7, EBCDIC, escape sequences) is no feed's. UTF-16
+is told by its first bytes; what only declares it was written as something else by a program that thinks in it.
+"""
+_FEWEST_OF_THREE_BYTES = 3
+"""So many characters that are three bytes of UTF-8 are no accident of another encoding."""
 _HARMLESS_DOCTYPE = re.compile(
     r"(\s*(?:<\?[^<>]{0,1000}\?>\s*|<!--(?:(?!--).){0,5000}-->\s*){0,20})<!DOCTYPE\s[^<>\[\]]{0,1000}>",
     re.IGNORECASE | re.DOTALL,
@@ -129,7 +134,7 @@ def _decoded(body: bytes) -> str:
 def _ways(body: bytes, name: str) -> Iterator[str]:
     """What is UTF-8 is so by no accident; Western European is declared by programs that know nothing of the text."""
     many = _MANY_BYTES.match(name) is not None
-    if many:
+    if many and not _is_surely_utf_8(body):
         yield name
     yield "utf-8"
     if not many and name not in _MERELY_SAID:
@@ -137,6 +142,14 @@ def _ways(body: bytes, name: str) -> Iterator[str]:
     if (proven := guess_encoding(body)) is not None:
         yield proven
     yield name
+
+
+def _is_surely_utf_8(body: bytes) -> bool:
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return sum(c > "\u07ff" for c in text) >= _FEWEST_OF_THREE_BYTES
 
 
 def _most_open(text: str) -> int:

@@ -212,11 +212,25 @@ def test_one_broken_character_spoils_no_feed_in_utf_8() -> None:
 
 
 def test_utf_8_that_is_declared_something_else_is_utf_8() -> None:
-    for declared in ("iso-8859-1", "windows-1252", "us-ascii", "koi8-r"):
+    for declared in ("iso-8859-1", "windows-1252", "us-ascii", "ascii", "koi8-r", "utf-16", "tis-620"):
         head = f'<?xml version="1.0" encoding="{declared}"?>'.encode()
         assert [found.title for found in parse_feed(head + rss(entry("Apple’s été"))).stories] == ["Apple’s été"]
     head = b'<?xml version="1.0" encoding="iso-8859-1"?>'
     assert parse_feed(head + rss(entry("QUOTED")).replace(b"QUOTED", b"Apple\x92s")).stories[0].title == "Apple’s"
+
+
+@pytest.mark.parametrize("declared", ["gb18030", "gbk", "big5", "shift_jis", "x-sjis", "windows-31j", "euc-kr"])
+def test_many_characters_of_utf_8_are_no_accident_of_what_is_declared(declared: str) -> None:
+    head = f'<?xml version="1.0" encoding="{declared}"?>'.encode()
+    assert parse_feed(head + rss(entry("苹果公司发布新产品"))).stories[0].title == "苹果公司发布新产品"
+
+
+@pytest.mark.parametrize(("declared", "python"), [("x-sjis", "cp932"), ("windows-31j", "cp932"), ("tis-620", "cp874")])
+def test_other_names_of_encodings_are_known(declared: str, python: str) -> None:
+    said = "トヨタの決算" if python == "cp932" else "ผลประกอบการ"
+    head = f'<?xml version="1.0" encoding="{declared}"?>'.encode()
+    body = head + rss(entry("TITLE")).replace(b"TITLE", said.encode(python))
+    assert parse_feed(body).stories[0].title == said
 
 
 def test_what_shifts_by_escape_sequences_is_refused() -> None:
