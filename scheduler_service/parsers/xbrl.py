@@ -235,7 +235,7 @@ def _series(tags: Sequence[_Tag], measure: Measure, unit: str, since: date) -> S
     for tag in tags:
         days += [(row.end, row.end) for row in _in_no_such_unit(tag.units, unit, measure)]
     facts = [dict(_facts(tag, since)) for tag in rows]
-    return Series.of(facts, additive=measure is Measure.MONEY, unread=Unread(tuple(dict.fromkeys(days))))
+    return Series.of(facts, additive=measure is Measure.MONEY, unread=Unread.of(days))
 
 
 def _facts(rows: Mapping[Period, Sequence[_Row]], since: date) -> Iterator[tuple[Period, Fact]]:
