@@ -34,8 +34,7 @@ _NEW_BASIS_FACTOR = Decimal("1.4")
 """Restated by more than this factor, and by more than a rounding: the shares were split."""
 _SMALL_SPLITS = (Decimal(6) / 5, Decimal(5) / 4, Decimal(4) / 3)
 """These are told from other restatements by being exact."""
-_AS_EXACT = Decimal("0.02")
-_HALF_A_CENT = Decimal("0.005")
+_AS_EXACT, _HALF_A_CENT = Decimal("0.02"), Decimal("0.005")
 _WRONG_SCALE_FACTOR = 500
 """Restated by more than this, shares were counted in thousands before, and earnings are a slip: no split."""
 _SLIPS = tuple(
