@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 QUARTER_DAYS = range(80, 101)
 YEAR_DAYS = range(350, 381)
@@ -73,9 +74,22 @@ class Unread:
     """Days at which a period may end of which a row says something that cannot be read: nothing is known of them."""
 
     stretches: tuple[tuple[date, date], ...] = ()
+    """Apart from each other, the earliest first."""
+
+    @staticmethod
+    def of(stretches: Iterable[tuple[date, date]]) -> Unread:
+        """What overlaps becomes one: a hostile body has as many as it has rows."""
+        apart: list[tuple[date, date]] = []
+        for first, last in sorted(stretches):
+            if apart and first <= apart[-1][1]:
+                apart[-1] = apart[-1][0], max(last, apart[-1][1])
+            else:
+                apart.append((first, last))
+        return Unread(tuple(apart))
 
     def __contains__(self, day: date) -> bool:
-        return any(first <= day <= last for first, last in self.stretches)
+        before = bisect_right(self.stretches, (day, date.max))
+        return before > 0 and day <= self.stretches[before - 1][1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,11 +221,13 @@ def _remainders(facts: Sequence[Fact]) -> Iterator[Figure]:
         if fact.start is not None:
             by_start.setdefault(fact.start, []).append(fact)
     for same_start in by_start.values():
+        of_length = {fact.days: (place, fact) for place, fact in enumerate(same_start)}
         for longer in same_start:
             lengths = LAST_QUARTER_DAYS if longer.annual and longer.days in YEAR_DAYS else QUARTER_DAYS
-            for shorter in same_start:
+            shorter_ones = (of_length[longer.days - n] for n in lengths if longer.days - n in of_length)
+            for _, shorter in sorted(shorter_ones, key=lambda placed: placed[0]):
                 # A year restated for a business since sold, less nine months that still hold it, is no quarter.
-                if longer.days - shorter.days in lengths and longer.restated == shorter.restated:
+                if longer.restated == shorter.restated:
                     value = longer.value - shorter.value
                     yield Figure(shorter.end + _DAY, longer.end, value, (longer, shorter), derived=True)
 

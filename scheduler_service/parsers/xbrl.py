@@ -34,8 +34,7 @@ _NEW_BASIS_FACTOR = Decimal("1.4")
 """Restated by more than this factor, and by more than a rounding: the shares were split."""
 _SMALL_SPLITS = (Decimal(6) / 5, Decimal(5) / 4, Decimal(4) / 3)
 """These are told from other restatements by being exact."""
-_AS_EXACT = Decimal("0.02")
-_HALF_A_CENT = Decimal("0.005")
+_AS_EXACT, _HALF_A_CENT = Decimal("0.02"), Decimal("0.005")
 _WRONG_SCALE_FACTOR = 500
 """Restated by more than this, shares were counted in thousands before, and earnings are a slip: no split."""
 _SLIPS = tuple(
@@ -235,7 +234,7 @@ def _series(tags: Sequence[_Tag], measure: Measure, unit: str, since: date) -> S
     for tag in tags:
         days += [(row.end, row.end) for row in _in_no_such_unit(tag.units, unit, measure)]
     facts = [dict(_facts(tag, since)) for tag in rows]
-    return Series.of(facts, additive=measure is Measure.MONEY, unread=Unread(tuple(dict.fromkeys(days))))
+    return Series.of(facts, additive=measure is Measure.MONEY, unread=Unread.of(days))
 
 
 def _facts(rows: Mapping[Period, Sequence[_Row]], since: date) -> Iterator[tuple[Period, Fact]]:
