@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date
@@ -15,6 +16,7 @@ from scheduler_service.calls import Answer
 from scheduler_service.clock import DAY, Instant, from_iso, to_iso
 from scheduler_service.errors import ParseError
 from scheduler_service.models import Contribution, Kind, Reason
+from scheduler_service.parsers import charsets
 from scheduler_service.parsers.feed import ParsedFeed, Story, clean_url, fingerprint, parse_feed, plain_text
 from scheduler_service.parsers.news import (
     NewsData,
@@ -204,6 +206,18 @@ def test_an_encoding_is_known_by_what_is_written_in_it(encoding: str, head: str)
 def test_a_title_in_an_encoding_that_nothing_proves_is_left_out_and_the_others_stay(text: str, encoding: str) -> None:
     body = rss(entry("Plain enough", "https://a.example/2") + entry("TITLE")).replace(b"TITLE", text.encode(encoding))
     assert [found.title for found in parse_feed(body).stories] == ["Plain enough"]
+
+
+def test_an_encoding_is_told_by_a_part_of_a_large_body(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[int] = []
+
+    def watched(fits: Callable[[str], bool]) -> Callable[[str], bool]:
+        return lambda text: (looked_at.append(len(text)), fits(text))[1]
+
+    monkeypatch.setattr(charsets, "_TESTS", {name: watched(fits) for name, fits in charsets._TESTS.items()})
+    body = (f"<p>{'plain ' * 50_000}</p>" + "Прибыль Газпрома выросла, сообщила компания. " * 10_000).encode("cp1251")
+    assert charsets.guess_encoding(body) == "windows-1251"
+    assert max(looked_at) <= charsets.SAMPLE
 
 
 def test_one_broken_character_spoils_no_feed_in_utf_8() -> None:
