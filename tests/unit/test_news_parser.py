@@ -357,6 +357,23 @@ def test_addresses_take_their_usual_form(url: str, expected: str | None) -> None
 
 def test_fingerprints_ignore_case_spacing_and_punctuation() -> None:
     assert fingerprint("Apple's “Record” Quarter!") == fingerprint("APPLES  record quarter")
+    assert fingerprint("1,000 jobs, 5 %, Q3-2026.") == fingerprint("1000 jobs 5% - Q3 2026")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Apple +5% after results", "Apple -5% after results"),
+        ("Apple +5% after results", "Apple \u22125% after results"),
+        ("Apple gains 1.5% after results", "Apple gains 15% after results"),
+        ("Apple gewinnt 1,5 % nach Zahlen", "Apple gewinnt 15 % nach Zahlen"),
+        ("Apple loses .5% after results", "Apple loses 5% after results"),
+        ("Apple may cut 5 after results", "Apple may cut 5% after results"),
+    ],
+)
+def test_another_number_is_another_story(one: str, other: str) -> None:
+    assert fingerprint(one) != fingerprint(other)
+    assert len(news_of(items(story(one, "https://a.example/1"), story(other, "https://b.example/2"))).items) == 2
 
 
 @settings(max_examples=100, deadline=None)
