@@ -212,7 +212,11 @@ def test_an_encoding_is_told_by_a_part_of_a_large_body(monkeypatch: pytest.Monke
     looked_at: list[int] = []
 
     def watched(fits: Callable[[str], bool]) -> Callable[[str], bool]:
-        return lambda text: (looked_at.append(len(text)), fits(text))[1]
+        def watching(text: str) -> bool:
+            looked_at.append(len(text))
+            return fits(text)
+
+        return watching
 
     monkeypatch.setattr(charsets, "_TESTS", {name: watched(fits) for name, fits in charsets._TESTS.items()})
     body = (f"<p>{'plain ' * 50_000}</p>" + "Прибыль Газпрома выросла, сообщила компания. " * 10_000).encode("cp1251")
