@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 ENOUGH: Final = 12
 """Letters beyond ASCII; of fewer, several alphabets may be true."""
+SAMPLE: Final = 100_000
+"""Characters from the first beyond ASCII on that are looked at: what they do not prove, millions do not."""
 HIGH: Final = re.compile(r"[^\x00-\x7f]+")
 _TAG = re.compile(r"<[^<>]{0,2000}>")
 _MARKS = "\u00a0«»„“”‘’–—…·•№§©®™€£°"
@@ -33,10 +35,12 @@ def guess_encoding(body: bytes) -> str | None:
 
 def _reads(body: bytes, encoding: str, fits: Callable[[str], bool]) -> bool:
     try:
-        text = _TAG.sub("\n", body.decode(encoding))
+        text = body.decode(encoding)
     except UnicodeDecodeError:
         return False
-    return fits(text)
+    first = HIGH.search(text)
+    start = max(0, first.start() - SAMPLE // 10) if first else 0
+    return fits(_TAG.sub("\n", text[start : start + SAMPLE]))
 
 
 def _is_western(text: str) -> bool:

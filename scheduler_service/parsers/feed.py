@@ -52,6 +52,11 @@ _TRACKING = re.compile(
     r"_hs(?:enc|mi)|mkt_tok|ncid|cmpid|ocid|soc_(?:src|trk)|ref_src|smid|taid|at_(?:medium|campaign|link\w*))",
     re.IGNORECASE,
 )
+_MINUS = str.maketrans("\u2212\u2013\u2010\u2011", "----")
+# Letters and digits; a sign in front of a number; its decimal point or comma, no thousands'; its percent.
+_TELLING = re.compile(
+    r"[^\W_]|(?<![^\W_])[+-](?=[$€£¥]?\.?\d)|(?<!\.)(?<![^\W\d_])\.(?=\d)|(?<=\d),(?=\d{1,2}(?!\d))|%(?:(?<=\d%)|(?<=\d\s%))"
+)
 _LOST = "\ufffd"
 """What stands for bytes that nobody can read."""
 _MOST_LOST = 0.1
@@ -186,7 +191,9 @@ def _without_tags(markup: str) -> str:
 
 
 def clean_url(url: str) -> str | None:
-    """An http(s) URL in its usual form: lower-case host, no fragment, nothing that only tracks; else None."""
+    """An http(s) URL in its usual form: lower-case host, nothing that only tracks, no fragment but one that is an
+    address itself (``#!``); else None.
+    """
     text = _INVISIBLE.sub("", url).strip()
     if not text or len(text) > LONGEST_URL or _CONTROLS.search(text):
         return None
@@ -209,10 +216,11 @@ def clean_url(url: str) -> str | None:
         place += f":{port}"
     query = "&".join(p for p in parts.query.split("&") if p and not _TRACKING.fullmatch(p.split("=")[0].lstrip("?")))
     path = quote(parts.path or "/", safe=_URL_CHARACTERS)
-    return urlunsplit((parts.scheme, place, path, quote(query, safe=_URL_CHARACTERS), ""))
+    page = quote(parts.fragment, safe=_URL_CHARACTERS) if parts.fragment.startswith("!") else ""
+    return urlunsplit((parts.scheme, place, path, quote(query, safe=_URL_CHARACTERS), page))
 
 
 @lru_cache(maxsize=4096)
 def fingerprint(text: str) -> str:
-    """What is left of a title when case, spacing and punctuation do not count."""
-    return "".join(c for c in text.casefold() if c.isalnum())
+    """What is left of a title when case, spacing and punctuation do not count, except what makes a number another."""
+    return "".join(_TELLING.findall(text.casefold().translate(_MINUS)))

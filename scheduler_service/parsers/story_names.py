@@ -13,24 +13,31 @@ SHORTEST_GUID = 8
 _OF_ONE_SITE = re.compile(r"^(?:(?:www|m|mobile|amp)\.)+(?=[^.]+\.[^.])")
 """In front of a host that has two more labels: what a site calls its page for phones."""
 _CACHED = re.compile(r"^(?:www\.)?google\.[a-z.]+/amp/(?:s/)?|^[a-z0-9-]+\.cdn\.ampproject\.org/[cv]/(?:s/)?")
-_NO_TICKER = "".join(f"(?<!/{word})" for word in ("stock", "stocks", "quote", "quotes", "symbol", "symbols", "ticker"))
-_AMP_PATH = re.compile(rf"{_NO_TICKER}/amp$|\.amp$|(?:^|(?<=/))amp/(?=.)|\.amp(?=\.html?$)")
-"""Behind a list of shares it is the one that is called so."""
-_AMP_QUERY = re.compile(r"amp|outputType=amp|amp=(?:1|true)")
+_AMP_NAME = re.compile(r"\.amp(?=(?:\.html?)?$)")
+_AMP_QUERY = re.compile(r"amp|output[tT]ype=amp|amp=(?:1|true)")
+_STORY = re.compile(r"\d|-.*-")
+"""In the last part of a story's path. Elsewhere ``amp`` may be a stock, as ``AMP`` is everywhere."""
 
 
 def address(url: str) -> str:
     """An address as a name: it is the same with and without TLS, ``www.``, AMP, a last slash, and in whatever order
     its parameters stand. To be compared, not to be visited.
     """
-    bare = url.split("://", 1)[-1].partition("#")[0]
+    bare, _, page = url.split("://", 1)[-1].partition("#")
     cached = _CACHED.match(bare)
     place, _, query = (bare[cached.end() :] if cached else bare).partition("?")
     host, _, path = place.partition("/")
-    path = _AMP_PATH.sub("", path.rstrip("/")).rstrip("/")
+    path = _without_amp(path.rstrip("/"))
     name = "/".join([_OF_ONE_SITE.sub("", host), path] if path else [_OF_ONE_SITE.sub("", host)])
     parameters = sorted(p for p in query.split("&") if p and not _AMP_QUERY.fullmatch(p))
-    return f"{name}?{'&'.join(parameters)}" if parameters else name
+    name = f"{name}?{'&'.join(parameters)}" if parameters else name
+    return f"{name}#{page}" if page.startswith("!") else name
+
+
+def _without_amp(path: str) -> str:
+    parts = _AMP_NAME.sub("", path).split("/")
+    others = [part for part in parts if part != "amp"]
+    return "/".join(others if others and _STORY.search(others[-1]) else parts)
 
 
 def guid_name(given: str, feed: str) -> str | None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date
@@ -15,6 +16,7 @@ from scheduler_service.calls import Answer
 from scheduler_service.clock import DAY, Instant, from_iso, to_iso
 from scheduler_service.errors import ParseError
 from scheduler_service.models import Contribution, Kind, Reason
+from scheduler_service.parsers import charsets
 from scheduler_service.parsers.feed import ParsedFeed, Story, clean_url, fingerprint, parse_feed, plain_text
 from scheduler_service.parsers.news import (
     NewsData,
@@ -206,6 +208,22 @@ def test_a_title_in_an_encoding_that_nothing_proves_is_left_out_and_the_others_s
     assert [found.title for found in parse_feed(body).stories] == ["Plain enough"]
 
 
+def test_an_encoding_is_told_by_a_part_of_a_large_body(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[int] = []
+
+    def watched(fits: Callable[[str], bool]) -> Callable[[str], bool]:
+        def watching(text: str) -> bool:
+            looked_at.append(len(text))
+            return fits(text)
+
+        return watching
+
+    monkeypatch.setattr(charsets, "_TESTS", {name: watched(fits) for name, fits in charsets._TESTS.items()})
+    body = (f"<p>{'plain ' * 50_000}</p>" + "Прибыль Газпрома выросла, сообщила компания. " * 10_000).encode("cp1251")
+    assert charsets.guess_encoding(body) == "windows-1251"
+    assert max(looked_at) <= charsets.SAMPLE
+
+
 def test_one_broken_character_spoils_no_feed_in_utf_8() -> None:
     body = rss(entry("Société – été") + entry("Apple TORN again", "https://a.example/2")).replace(b"TORN", b"\xe2\x80")
     assert [found.title for found in parse_feed(body).stories] == ["Société – été", "Apple \ufffd again"]
@@ -357,6 +375,23 @@ def test_addresses_take_their_usual_form(url: str, expected: str | None) -> None
 
 def test_fingerprints_ignore_case_spacing_and_punctuation() -> None:
     assert fingerprint("Apple's “Record” Quarter!") == fingerprint("APPLES  record quarter")
+    assert fingerprint("1,000 jobs, 5 %, Q3-2026.") == fingerprint("1000 jobs 5% - Q3 2026")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Apple +5% after results", "Apple -5% after results"),
+        ("Apple +5% after results", "Apple \u22125% after results"),
+        ("Apple gains 1.5% after results", "Apple gains 15% after results"),
+        ("Apple gewinnt 1,5 % nach Zahlen", "Apple gewinnt 15 % nach Zahlen"),
+        ("Apple loses .5% after results", "Apple loses 5% after results"),
+        ("Apple may cut 5 after results", "Apple may cut 5% after results"),
+    ],
+)
+def test_another_number_is_another_story(one: str, other: str) -> None:
+    assert fingerprint(one) != fingerprint(other)
+    assert len(news_of(items(story(one, "https://a.example/1"), story(other, "https://b.example/2"))).items) == 2
 
 
 @settings(max_examples=100, deadline=None)
