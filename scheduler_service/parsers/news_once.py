@@ -31,8 +31,6 @@ _WIRE_MARK = re.compile(
 )
 _LAST_PART = re.compile(r"\s(?:[-–—|])\s([^|]{1,60})$")
 _MIDNIGHT = "T00:00:00Z"
-_OF_A_NUMBER = re.compile(r"(?<![\w)])[-−](?=[$€£]?\d)|(?<=\d)\.(?=\d)")
-"""What makes another number of it: five up is not five down, nor 1.5 fifteen."""
 _WIRES = frozenset(
     ("reuters", "bloomberg", "cnbc", "apnews", "associatedpress", "afp", "dowjones", "marketwatch", "barrons")
 )
@@ -142,9 +140,8 @@ class _Groups:
 def _by_title(tellings: Sequence[NewsItem]) -> Iterator[list[int]]:
     """The places of those that tell one story by their titles, in the order of their times."""
     titled: dict[str, list[int]] = {}
-    publishers = _WIRES | {fingerprint(item.publisher) for item in tellings}
     for place, item in enumerate(tellings):
-        if title := _title(item, publishers):
+        if title := _title(item):
             titled.setdefault(title, []).append(place)
     for places in titled.values():
         if len(places) == 1:
@@ -215,18 +212,18 @@ def _is_within(item: NewsItem, now: Instant, age: Micros | None) -> bool:
     return age is None or _when(item) >= to_iso_seconds(max(0, now - age))
 
 
-def _title(item: NewsItem, publishers: frozenset[str]) -> str:
-    """What is left of a title without what wires put before it and sites behind it, be that themselves or one of the
-    ``publishers``; empty where it tells no story. A filing is known by its number alone.
+def _title(item: NewsItem) -> str:
+    """What is left of a title without what wires put before it and sites behind it, be that themselves or a wire; empty
+    where it tells no story. A filing is known by its number alone.
     """
     if item.provenance.accession:
         return ""
     mark = _WIRE_MARK.match(item.title)
     bare = item.title[mark.end() :] if mark else item.title
     last = _LAST_PART.search(bare)
-    if last is not None and (by := fingerprint(last[1])) and (by in publishers or by in fingerprint(item.publisher)):
+    if last is not None and (by := fingerprint(last[1])) and (by in _WIRES or by in fingerprint(item.publisher)):
         bare = bare[: last.start()]
-    title = fingerprint(_OF_A_NUMBER.sub(lambda sign: "point" if sign[0] == "." else "minus", bare))
+    title = fingerprint(bare)
     return title if len(title) >= SHORTEST_TELLING_TITLE else ""
 
 

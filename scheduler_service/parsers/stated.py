@@ -48,8 +48,9 @@ COMPANY = {"ticker": TEXT_OR_NULL, "company": TEXT_OR_NULL}
 MOST_ROWS = 40
 LARGEST_AMOUNT = Decimal(10) ** 15
 LEAST_AMOUNT = Decimal(10) ** 7
-"""Of revenue. Listed companies have less, but so it looks where it was meant in millions, and only earnings per share
-beside it, or a filing, could tell.
+"""Of revenue, or of net income alone. Listed companies have less, but so it looks where it was meant in millions, and
+only earnings per share beside it, or a filing, could tell. In thousands most look like another company's dollars:
+that nobody can tell.
 """
 LARGEST_PER_SHARE = Decimal(10) ** 5
 

@@ -54,8 +54,6 @@ DAYS: dict[PeriodKind, tuple[int, int]] = {"quarter": (80, 100), "year": (350, 3
 MONTHS: dict[PeriodKind, int] = {"quarter": 3, "year": 12}
 FEWEST_SHARES, MOST_SHARES = Decimal(10) ** 5, Decimal(10) ** 12
 """What net income by earnings per share may come to; outside it one of them was stated in thousands or millions."""
-MOST_PER_SHARE_ALONE = Decimal(100)
-"""Few companies earn more in a period, and so it looks in cents."""
 
 INSTRUCTIONS = RULES_FOR_FIGURES
 SCHEMA = canonical(
@@ -229,8 +227,7 @@ def _plausible(row: StatedReport) -> bool:
     if abs(row.eps_diluted) >= LARGEST_PER_SHARE:
         return False
     if not row.net_income or not row.eps_diluted:
-        is_large_enough = not any(amounts) or max(map(abs, amounts)) >= LEAST_AMOUNT
-        return is_large_enough and (any(amounts) or abs(row.eps_diluted) <= MOST_PER_SHARE_ALONE)
+        return not any(amounts) or max(map(abs, amounts)) >= LEAST_AMOUNT
     return FEWEST_SHARES <= abs(row.net_income / row.eps_diluted) <= MOST_SHARES
 
 

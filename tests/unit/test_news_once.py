@@ -230,7 +230,7 @@ def test_another_number_is_another_story(one: str, other: str) -> None:
     assert len(news_of(items).items) == 2
 
 
-@pytest.mark.parametrize("behind", [" - Reuters", " | CNBC", " – A"])
+@pytest.mark.parametrize("behind", [" - Reuters", " | CNBC", " – Y News"])
 @pytest.mark.parametrize("turned", [False, True])
 def test_who_printed_a_wire_s_story_names_the_wire_behind_its_title(behind: str, *, turned: bool) -> None:
     """Also where the wire's own telling is not among them."""

@@ -52,9 +52,9 @@ def detail(data: EarningsData, *, whole: bool) -> None:
 def _print_reports(title: str, reports: Sequence[Report], most: int) -> None:
     shown = reports[:most]
     alike = [report for report in reversed(shown) if report.currency == reports[0].currency]
-    revenues = [report.revenue for report in alike if report.revenue is not None]
+    revenues = [report.revenue for report in alike]
     table(
-        f"{title}   revenue {sparkline(revenues)}" if len(revenues) > 1 else title,
+        f"{title}   revenue {sparkline(revenues)}" if any(revenues[:-1]) else title,
         ["period", "to", "revenue", "growth", "net income", "EPS", "filed"],
         [
             (
