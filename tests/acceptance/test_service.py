@@ -121,10 +121,10 @@ async def test_an_unusable_data_directory_ends_the_start_with_one_clear_line(
     (tmp_path / "file").touch()
     settings["SCHEDULER_SERVICE__DATA_DIR"] = str(tmp_path / "file" / "data")
     refused = await said(tmp_path, "run", settings=settings)
-    assert refused.code == 1
+    assert refused.code == 2
     (line,) = refused.err.strip().splitlines()
-    assert f"{tmp_path}/file/data" in line
-    assert "service.data_dir" in line
+    assert f"{tmp_path}/file is no folder" in line
+    assert "environment SCHEDULER_SERVICE__DATA_DIR service.data_dir" in line
     assert "Traceback" not in refused.out
 
 
