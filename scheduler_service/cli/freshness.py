@@ -75,7 +75,7 @@ def _print(shown: Sequence[Standing], every: Sequence[Standing]) -> None:
     ]
     if rows:
         columns = ["symbol", "domain", "source", "age", "fresh for", "is"]
-        table("How fresh it is", columns, rows, numbers=("age", "fresh for"))
+        table("How fresh it is", columns, rows, numbers=("age", "fresh for"), long=("is",))
     counts = Counter(one.word for one in every)
     said = ", ".join(f"{counts[word]:,} {word}" for word in WORDS if counts[word]) or "nothing is watched"
     line(f"Of {len(every):,} (symbol, domain, source): {said}.")
