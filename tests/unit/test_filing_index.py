@@ -108,7 +108,7 @@ def test_the_embedded_edgar_lists_the_exhibits_of_its_announcements() -> None:
         announced = [filing for filing in company.filings if filing.items.startswith("2.02")]
         for filing in announced[:1] + announced[-1:]:
             path = client.filing_url(company.profile.cik, filing.accession).removeprefix("https://www.sec.gov")
-            reply = edgar.answer(path, {"user-agent": "Tests"}, companies, filing.filed)
+            reply = edgar.answer(path, {"user-agent": "Tests"}, companies, filing.accepted or filing.filed)
             (exhibit,) = parse_filing_index(reply.body, accession=filing.accession)
             assert exhibit.type == "EX-99.1"
             before = edgar.answer(path, {"user-agent": "Tests"}, companies, "2001-01-01")
