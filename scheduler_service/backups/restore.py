@@ -156,7 +156,7 @@ class Restorer:
             self._reached("ready")
             self._swap(ready, old)
             remove_if_empty(old)
-        except BaseException:
+        except BaseException:  # Ctrl-C too: the old directory is in its place, and nothing of the new one is left
             shutil.rmtree(unpacking, ignore_errors=True)
             if old.is_dir() and not self._root.exists():
                 old.rename(self._root)
@@ -190,7 +190,7 @@ class Restorer:
             own_as(root, unpacking)
             os.sync()
             self._reached("complete")
-        except BaseException:
+        except BaseException:  # Ctrl-C too: nothing half unpacked is left
             shutil.rmtree(unpacking, ignore_errors=True)
             raise
         unpacking.rename(ready)
