@@ -8,6 +8,7 @@ import io
 import os
 import sqlite3
 import stat
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, closing
 from typing import IO, TYPE_CHECKING
@@ -434,16 +435,24 @@ async def test_a_look_that_fails_is_a_problem_until_the_next_good_one(
     assert (problems[2], backups.problem) == (None, None)
 
 
-async def test_a_backup_to_which_nobody_listens_any_more_is_waited_for_at_the_stop(tmp_path: Path) -> None:
-    settings = settings_in(tmp_path)
+async def test_a_backup_to_which_nobody_listens_any_more_is_waited_for_at_the_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, released = settings_in(tmp_path), threading.Event()
+    check_copy = making.check_copy
+    monkeypatch.setattr(making, "check_copy", lambda copy: released.wait() and check_copy(copy))
     async with lived_in(settings) as ledger:
         for n in range(10):
             await ledger.run(write(f"big {n}", 1_000_000))
         backups = BackupScheduler(settings, ledger, FakeClock(), Heard())
         async with aclosing(follow_backup(backups, BackupRequest())) as reports:
             await anext(reports)
-        [making] = [task for task in asyncio.all_tasks() if task.get_name() == "backup for a person"]
-        await backups.stop()
-        assert making.done()
+        [begun] = [task for task in asyncio.all_tasks() if task.get_name() == "backup for a person"]
+        stopping = asyncio.create_task(backups.stop())
+        await asyncio.sleep(0)
+        assert not stopping.done()
+        released.set()
+        await stopping
+        assert begun.done()
     left = [path.name for path in (tmp_path / "data/backups").iterdir()]
     assert not [name for name in left if not name.endswith(".tar.zst")], "it was made, or nothing of it is left"
