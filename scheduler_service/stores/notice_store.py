@@ -58,8 +58,8 @@ def add(conn: Connection, notices: Iterable[Notice], now: Instant) -> list[Notic
 
 
 def add_changes(conn: Connection, notices: Iterable[Notice], now: Instant) -> list[Notice]:
-    """As ``add``, without those that say what the last notice of the same event and symbol said: that was told, though
-    not by this document, say before a restore.
+    """As ``add``, without those that say what the last such notice of the domain and symbol said: that was told, though
+    not by this document, say before a restore. What is found, gone and found again is no repetition.
     """
     return add(conn, [notice for notice in notices if not _was_said_last(conn, notice)], now)
 
@@ -68,7 +68,9 @@ def _was_said_last(conn: Connection, notice: Notice) -> bool:
     about, may_come_again, _ = notice.key.partition("@")
     if not may_come_again:
         return False
-    alike = (outbox.c.event == notice.event, outbox.c.symbol.is_not_distinct_from(notice.symbol))
+    domain, _, _ = notice.event.partition(".")
+    of_it = (outbox.c.event > f"{domain}.", outbox.c.event < f"{domain}/")  # "/" follows on "."
+    alike = (*of_it, outbox.c.symbol.is_not_distinct_from(notice.symbol), outbox.c.key.like(_WITH_A_TIME))
     last = conn.scalar(select(outbox.c.key).where(*alike).order_by(outbox.c.id.desc()).limit(1))
     return last is not None and last.partition("@")[0] == about
 

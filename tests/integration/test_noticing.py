@@ -131,7 +131,7 @@ def test_wherever_it_is_killed_nothing_is_lost_and_nothing_is_logged_twice(tmp_p
 
 async def test_what_was_said_last_is_said_again_only_after_something_else(tmp_path: Path) -> None:
     def found(day: str, minute: int, symbol: str = "AAPL") -> Notice:
-        return Notice(f"date:{symbol}:{day}@14:{minute}", "date.found", day, symbol=symbol)
+        return Notice(f"date:{symbol}:{day}@2026-11-23T14:0{minute}:00Z", "date.found", day, symbol=symbol)
 
     async def new(ledger: Ledger, notice: Notice) -> bool:
         return bool(await ledger.run(partial(notice_store.add_changes, notices=[notice], now=1)))
@@ -145,6 +145,16 @@ async def test_what_was_said_last_is_said_again_only_after_something_else(tmp_pa
         once = Notice("filed:1", "filing.results", "results", symbol="AAPL")
         assert await new(ledger, once)
         assert not await new(ledger, once)
+
+
+async def test_what_came_back_after_it_was_gone_is_said_again(tmp_path: Path) -> None:
+    told = [
+        Notice(f"{event}:AAPL:2027-01-28@2026-11-23T14:{minute}:00Z", event, "", {}, "AAPL")
+        for minute, event in enumerate(["earnings.date_found", "earnings.date_gone"] * 2, 10)
+    ]
+    async with open_ledger(tmp_path / "ledger.sqlite") as ledger:
+        for notice in told:
+            assert await ledger.run(partial(notice_store.add_changes, notices=[notice], now=1)) == [notice]
 
 
 async def test_a_reaction_that_fails_holds_up_nothing(tmp_path: Path) -> None:
