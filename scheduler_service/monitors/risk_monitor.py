@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache, partial
@@ -166,6 +167,11 @@ def _state(word: str, now: Instant, since: Instant | None = None, **body: Any) -
     return MonitorState(word, now if since is None else since, now, body)
 
 
+def _mark(*words: str) -> str:
+    """What tells one of several from another, in few letters."""
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:8]
+
+
 def _of_the_file(path: Path, before: MonitorState | None, seen: Seen, now: Instant) -> Iterator[Change]:
     said = seen.problem
     if said is None and seen.portfolio.bad_lines:
@@ -178,7 +184,7 @@ def _of_the_file(path: Path, before: MonitorState | None, seen: Seen, now: Insta
     if said is None:
         yield Change(_FILE, None)
         return
-    key = f"risk.portfolio@{to_iso(now)}"
+    key = f"risk.portfolio:{_mark(said)}@{to_iso(now)}"
     notice = Notice(key, "risk.portfolio", said, {"path": str(path)}, level="WARNING", is_alert=True)
     yield Change(_FILE, _state(said, now), (notice,))
 
@@ -190,7 +196,7 @@ def _of_quotes(before: Mapping[str, MonitorState], seen: Seen, now: Instant) -> 
         listed = ", ".join(f"{symbol} ({as_of})" for symbol, as_of in list(new.items())[:10])
         more = f" and {len(new) - 10} more" if len(new) > 10 else ""
         said = f"no current quote of {listed}{more}: their risk is not judged, nor that of the whole"
-        key = f"risk.quotes_stale:{next(iter(new))}@{to_iso(now)}"
+        key = f"risk.quotes_stale:{_mark(*sorted(new))}@{to_iso(now)}"
         notice = Notice(key, "risk.quotes_stale", said, {"as_of": new}, level="WARNING", is_alert=True)
         for place, symbol in enumerate(new):
             yield Change(f"stale:{symbol}", _state("stale", now), () if place else (notice,))
@@ -219,8 +225,8 @@ def _of_finding(before: MonitorState | None, found: Finding, seen: Seen, now: In
 
 
 def _of_the_gone(before: Mapping[str, MonitorState], seen: Seen) -> Iterable[Change]:
-    """Of what is no longer held nothing need be remembered."""
-    if seen.problem is not None:
+    """Of what is no longer held nothing need be remembered. What stands in a line that cannot be read may be held."""
+    if seen.problem is not None or seen.portfolio.bad_lines:
         return []
     held = seen.portfolio.positions.keys()
     return [Change(subject, None) for subject in before if ":" in subject and subject.split(":", 1)[1] not in held]

@@ -270,10 +270,33 @@ class TestRisk:
         told.look(self.seen({"A": "100"}, held), NOW + 2 * HOUR)
         assert len(told.look(stale, NOW + 3 * HOUR)) == 1
 
+    def test_what_is_told_of_other_quotes_or_another_mistake_is_known_by_its_key_as_something_else(self) -> None:
+        """By what stands before the time a channel knows a repetition."""
+
+        def about(seen: Seen) -> str:
+            [notice] = self.monitor().notices(seen, NOW)
+            return notice.key.partition("@")[0]
+
+        held = [Position(name, D(1), D(100)) for name in ("A", "B", "C")]
+        old = [{"A": "never"}, {"A": "never", "B": "never"}, {"A": "never", "C": "never"}]
+        assert len({about(self.seen({}, *held, stale=stale)) for stale in old}) == 3
+        assert about(self.seen({}, *held, stale={"A": "never"})) == about(self.seen({}, *held, stale={"A": "2026-11-20"}))
+        wrong = ["p.csv cannot be read: Permission denied", "p.csv cannot be used: it has no header"]
+        assert len({about(Seen(Portfolio({}), {}, {}, said)) for said in wrong}) == 2
+
     def test_the_whole_is_not_judged_while_a_part_is_not_known(self) -> None:
         held = [Position("A", D(1), D(100)), Position("B", D(1), D(100))]
         said = self.monitor().look(self.seen({"A": "99"}, *held, stale={"B": "never"}), NOW)
         assert [one.partition(":")[0] for one in said] == ["risk.quotes_stale"]
+
+    def test_a_slip_in_a_line_repeats_nothing_once_it_is_mended_and_what_was_sold_is_forgotten(self) -> None:
+        told, held = self.monitor(), Position("A", D(10), D(100))
+        slip = Seen(Portfolio({}, ("line 2: no",), 1), {}, {})
+        assert len(self.stops(told.look(self.seen({"A": "94"}, held), NOW))) == 1
+        told.look(slip, NOW + HOUR)
+        assert self.stops(told.look(self.seen({"A": "94"}, held), NOW + 2 * HOUR)) == []
+        told.look(Seen(Portfolio({}), {}, {}), NOW + 3 * HOUR)
+        assert len(self.stops(told.look(self.seen({"A": "94"}, held), NOW + 4 * HOUR))) == 1
 
     def test_bad_lines_and_a_missing_file_are_told_once(self) -> None:
         told = self.monitor()
