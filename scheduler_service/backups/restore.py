@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from scheduler_service.backups.archive import summing, unpack, verify
+from scheduler_service.backups.contents import open_plain
 from scheduler_service.backups.directories import (
     exchange,
     link_or_copy,
@@ -277,15 +278,13 @@ class Restorer:
 
 
 def open_archive(path: Path) -> IO[bytes]:
-    """Raises ``BackupRefused`` for what is no file."""
+    """Raises ``BackupRefused`` for what is no file, and waits for none."""
     try:
-        file = path.open("rb")
-        if not path.is_file():
-            file.close()
-            raise BackupRefused(f"{path} is not a file")
+        return open_plain(path.resolve())[0]
     except OSError as error:
+        if error.strerror is None:
+            raise BackupRefused(f"{path} is not a file") from error
         raise BackupRefused(f"{path} cannot be read: {error.strerror}") from error
-    return file
 
 
 def verified(file: IO[bytes], path: Path, passed: Callable[[int], None] = lambda size: None) -> Manifest:

@@ -285,6 +285,14 @@ async def test_what_is_refused_changes_nothing(archive: Path, tmp_path: Path) ->
     assert not (tmp_path / "elsewhere").exists()
 
 
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.tar.zst"
+    os.mkfifo(pipe)
+    for nothing, why in ((pipe, "is not a file"), (tmp_path, "is not a file"), (tmp_path / "x", "No such file")):
+        with pytest.raises(BackupRefused, match=why):
+            restoring.open_archive(nothing)
+
+
 async def test_a_disk_without_room_is_told_before_anything_is_written(
     archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
