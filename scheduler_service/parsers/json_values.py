@@ -9,7 +9,8 @@ from decimal import Decimal
 from typing import Any
 
 _MOST_DIGITS = 30
-_LARGEST = Decimal(10) ** _MOST_DIGITS
+_LARGEST = Decimal(10) ** 18
+"""No amount is as large, and several of them together can still be written as an integer of 64 bits."""
 _YEARS = range(1900, 2200)
 
 
@@ -36,7 +37,7 @@ def as_int(value: Any) -> int | None:
 
 
 def as_number(value: Any) -> Decimal | None:
-    """A number exactly as it was written (7.46 is 7.46)."""
+    """A number exactly as it was written (7.46 is 7.46); None where no amount is as large."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     number = Decimal(str(value))

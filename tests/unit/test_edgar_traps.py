@@ -9,17 +9,21 @@ from itertools import permutations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from scheduler_service.errors import ParseError
-from scheduler_service.models import Kind, Provenance, Reason
+from scheduler_service.models import Kind, Number, Provenance, Reason, Record
 from scheduler_service.parsers import earnings, fundamental_analysis
 from scheduler_service.parsers.earnings import Report, read_earnings
 from scheduler_service.parsers.fundamental_analysis import (
     Metric,
     read_fundamentals,
 )
+from scheduler_service.parsers.json_values import as_number
 from scheduler_service.parsers.submissions import Submissions
 from scheduler_service.parsers.xbrl import CompanyFacts, parse_company_facts
+from scheduler_service.processors.base import content_hash
 
 Q1 = ("2024-01-01", "2024-03-31")
 Q2 = ("2024-04-01", "2024-06-30")
@@ -295,3 +299,16 @@ def test_it_says_when_no_quarter_and_no_year_is_reported() -> None:
         with pytest.raises(ParseError, match="Small") as caught:
             read()
         assert caught.value.reason is Reason.NO_DATA
+
+
+@given(st.integers(-(10**29), 10**29) | st.floats(-1e29, 1e29))
+def test_every_number_that_is_read_can_be_written(value: float) -> None:
+    """Also the sum of some: JSON's integers end at 64 bits, and what is larger is no amount."""
+
+    class Sum(Record):
+        value: Number
+
+    number = as_number(value)
+    if number is not None:
+        content_hash(Sum(value=9 * number))
+    assert (number is None) == (abs(value) >= 10**18)
