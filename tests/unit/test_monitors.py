@@ -280,7 +280,9 @@ class TestRisk:
         held = [Position(name, D(1), D(100)) for name in ("A", "B", "C")]
         old = [{"A": "never"}, {"A": "never", "B": "never"}, {"A": "never", "C": "never"}]
         assert len({about(self.seen({}, *held, stale=stale)) for stale in old}) == 3
-        assert about(self.seen({}, *held, stale={"A": "never"})) == about(self.seen({}, *held, stale={"A": "2026-11-20"}))
+        assert about(self.seen({}, *held, stale={"A": "never"})) == about(
+            self.seen({}, *held, stale={"A": "2026-11-20"})
+        )
         wrong = ["p.csv cannot be read: Permission denied", "p.csv cannot be used: it has no header"]
         assert len({about(Seen(Portfolio({}), {}, {}, said)) for said in wrong}) == 2
 
