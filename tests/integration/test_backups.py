@@ -29,7 +29,7 @@ from scheduler_service.errors import StoreError
 from scheduler_service.stores import notice_store
 from scheduler_service.stores.atomic_files import TEMPORARY
 from scheduler_service.stores.schema import meta
-from scheduler_service.stores.snapshot import PAGES_PER_STEP
+from scheduler_service.stores.snapshot import PAGES_PER_STEP, check_copy
 from scheduler_service.web.views import BackupRequest
 from tests.backup_support import Heard, answered, lived_in, settings_in
 from tests.fakes import FakeClock
@@ -439,7 +439,6 @@ async def test_a_backup_to_which_nobody_listens_any_more_is_waited_for_at_the_st
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings, released = settings_in(tmp_path), threading.Event()
-    check_copy = making.check_copy
     monkeypatch.setattr(making, "check_copy", lambda copy: released.wait() and check_copy(copy))
     async with lived_in(settings) as ledger:
         for n in range(10):
