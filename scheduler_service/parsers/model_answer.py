@@ -41,7 +41,8 @@ _MOST_TRIES = 20
 _TEXT_TYPES = ("output_text", "text", None)
 _THOUGHT = re.compile(r"<(/?)(?:think(?:ing)?|thoughts?|reasoning)>", re.IGNORECASE)
 _OBJECT_BEGINS = re.compile(r'\{\s*"')
-_FENCE = re.compile(r"```[A-Za-z0-9_-]*\s*\n(.*?)\n?\s*```", re.DOTALL)
+_FENCE = "```"
+_FENCE_BEGINS = re.compile(rf"{_FENCE}[A-Za-z0-9_-]*[^\S\n]*\n")
 _BRACES = re.compile(r'\\.|["{}]', re.DOTALL)
 
 
@@ -200,8 +201,10 @@ def _thought_over(text: str) -> str | None:
 
 
 def _unfenced(text: str) -> str:
-    fence = _FENCE.fullmatch(text)
-    return fence[1].strip() if fence else text
+    begin = _FENCE_BEGINS.match(text)
+    if begin is None or not text.endswith(_FENCE, begin.end()):
+        return text
+    return text[begin.end() : -len(_FENCE)].strip()
 
 
 def _only_object(text: str) -> tuple[dict[str, Any], str]:

@@ -266,6 +266,12 @@ def test_what_is_no_sound_object_is_refused_and_nothing_inside_is_taken_for_it(t
     assert fault(read_object, text) is reason
 
 
+def test_a_fence_full_of_empty_lines_costs_its_length() -> None:
+    with pytest.raises(ParseError):
+        read_object("```json" + "\n" * 100_000 + "x")
+    assert read_object("```json" + " \n" * 100_000 + '{"a": 1}\n' + "\n" * 100_000 + "```") == {"a": 1}
+
+
 def test_nesting_ends_somewhere() -> None:
     def nested(depth: int) -> str:
         return '{"a": ' * depth + "1" + "}" * depth
