@@ -27,7 +27,7 @@ RESULTS_ITEM = "2.02"
 """Item of a form 8-K: Results of Operations and Financial Condition."""
 _ACCESSION = re.compile(r"[0-9]{10}-[0-9]{2}-[0-9]{6}")
 _MOMENT = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.[0-9]+)?Z?")
-_ADDED = re.compile(r"\s*[/\\]\s*(?:[A-Za-z]{2,3})?\s*[/\\]?\s*$")
+_ADDED = re.compile(r" ?[/\\] ?(?:[A-Za-z]{2,3})? ?[/\\]?$")
 """``BANK OF AMERICA CORP /DE/``, ``COSTCO WHOLESALE CORP /NEW``, ``TOYOTA MOTOR CORP/``."""
 _NEEDED_COLUMNS = ("accessionNumber", "filingDate", "form")
 
@@ -126,10 +126,14 @@ def parse_names(body: bytes) -> Mapping[str, str]:
     names: dict[str, str] = {}
     for row in load_object(body).values():
         fields = as_object(row)
-        ticker, name = _spelling(as_text(fields.get("ticker"))), _ADDED.sub("", as_text(fields.get("title"))).strip()
+        ticker, name = _spelling(as_text(fields.get("ticker"))), _bare_name(as_text(fields.get("title")))
         if ticker and name:
             names.setdefault(ticker, name)
     return names
+
+
+def _bare_name(title: str) -> str:
+    return _ADDED.sub("", " ".join(title.split())).strip()
 
 
 def find_name(names: Mapping[str, str], symbol: str) -> str | None:

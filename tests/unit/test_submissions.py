@@ -121,6 +121,7 @@ def test_it_says_when_the_list_of_tickers_is_empty() -> None:
         ("COSTCO WHOLESALE CORP /NEW", "COSTCO WHOLESALE CORP"),
         ("TOYOTA MOTOR CORP/", "TOYOTA MOTOR CORP"),
         ("VERTEX PHARMACEUTICALS INC / MA", "VERTEX PHARMACEUTICALS INC"),
+        ("A" + "/ " * 3 + " " * 50_000 + "B", "A/ / / B"),
         (" / ", None),
         (7, None),
     ],
