@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 CONCEPTS = (*INCOME, *INTEREST, *COSTS, GROSS_PROFIT, EPS_DILUTED, SHARES_DILUTED, *OWNED, *DEBT)
 HISTORY = dt.timedelta(days=5 * 366)
 """How far back from the newest report the reports go."""
+SAME_RESULTS = dt.timedelta(days=10)
+"""Results come some days before or after the day that pages name; the next ones take weeks."""
 CENT, FRACTION = Decimal("0.01"), Decimal("0.0001")
 PeriodKind: TypeAlias = Literal["quarter", "year"]
 
@@ -58,7 +60,7 @@ class Estimate(Record):
     """Diluted earnings per share as analysts expected them.
 
     ``surprise``: by which fraction of it they were exceeded; null where those who state the estimate state earnings
-    that differ from the reported ones, for then it is of adjusted earnings.
+    that differ from the reported ones, for then it is of adjusted earnings, and where less than a cent was expected.
     """
 
     eps_diluted: Number
@@ -264,15 +266,15 @@ def _with_estimate(report: Report, best_first: Sequence[EarningsData]) -> Report
         return report.model_copy(update={"estimate": None}) if report.estimate else report
     expected, earned, surprise = told.estimate.eps_diluted, report.eps_diluted, None
     same_basis = earned is not None and told.eps_diluted is not None and abs(earned - told.eps_diluted) <= CENT
-    if earned is not None and same_basis and expected:
+    if earned is not None and same_basis and abs(expected) >= CENT:
         surprise = ((earned - expected) / abs(expected)).quantize(FRACTION)
     return report.model_copy(update={"estimate": told.estimate.model_copy(update={"surprise": surprise})})
 
 
 def _next_report(told: Sequence[NextReport], releases: Iterable[Release]) -> NextReport | None:
-    """A confirmed date before an expected one, and none that results were told on, or after, already."""
+    """A confirmed date before an expected one, and none so soon after results that it was theirs."""
     newest = max((r.date for r in releases if r.about == "results"), default=dt.date.min)
-    ahead = [report for report in told if report.date > newest]
+    ahead = [report for report in told if report.date - newest > SAME_RESULTS]
     return next((report for report in ahead if report.confirmed), ahead[0] if ahead else None)
 
 

@@ -88,6 +88,16 @@ def test_a_confirmed_date_is_better_than_an_expected_one_whoever_says_it() -> No
     assert merge_earnings([unsure, said[0]]).next_report == expected
 
 
+def test_a_confirmed_date_days_after_the_results_is_what_an_old_page_says() -> None:
+    results = Release(date=date(2026, 1, 26), form="8-K", accession="a", about="results", period_end=date(2025, 12, 31))
+    expected = next_report(4, confirmed=False)
+    said = [
+        Contribution("edgar", Kind.FILING, EarningsData(next_report=expected, releases=(results,))),
+        Contribution("llm", Kind.MODEL, EarningsData(next_report=next_report(1, confirmed=True))),
+    ]
+    assert merge_earnings(said).next_report == expected
+
+
 def test_a_confirmed_date_is_over_once_results_were_told() -> None:
     results = Release(date=date(2026, 1, 29), form="8-K", accession="1", about="results", period_end=date(2025, 12, 27))
     expected = next_report(4, confirmed=False)
@@ -126,6 +136,13 @@ def test_it_tells_by_how_much_an_estimate_was_exceeded() -> None:
     loss = merged_estimate("-0.98", estimated("-0.98", "-0.80"))
     assert loss is not None
     assert loss.surprise == Decimal("-0.225")
+
+
+def test_no_surprise_is_reckoned_from_an_estimate_of_next_to_nothing() -> None:
+    for estimate in ("1E-30", "0.004"):
+        told = merged_estimate("0.20", estimated("0.20", estimate))
+        assert told is not None
+        assert told.surprise is None
 
 
 def test_it_compares_no_adjusted_estimate_with_reported_earnings() -> None:
