@@ -19,6 +19,8 @@ LAST_QUARTER_DAYS = range(80, 126)
 """What a year leaves for its last quarter; retailers with quarters of 12 weeks have one of 16 or 17."""
 _DAY = timedelta(days=1)
 _RECENT = timedelta(days=800)
+_SLIP = timedelta(days=3)
+"""By which a filing may miss a quarter's first day."""
 _ROUNDING = 1_000
 """A value within a thousandth of another may only round it."""
 _CALENDAR_SLACK = 10
@@ -116,10 +118,10 @@ class Series:
         for newer, (listed, tag) in enumerate(ordered):
             rank = listed if newer else -1
             facts = sorted(tag.values(), key=lambda f: f.filings[-1], reverse=True)
-            quarters.fill(rank, (Figure.reported(f) for f in facts if f.days in QUARTER_DAYS))
+            remainders = list(_remainders(facts)) if additive else []
+            quarters.fill(rank, (Figure.reported(f) for f in _quarters(facts, remainders)))
             quarters.fill(rank, (Figure.reported(f) for f in _long_first_quarters(facts)))
-            if additive:
-                quarters.fill(rank, _remainders(facts))
+            quarters.fill(rank, iter(remainders))
             years.fill(rank, (Figure.reported(f) for f in facts if f.days in YEAR_DAYS and f.annual))
             instants.fill(rank, (Figure.reported(f) for f in facts if f.start is None))
         tags_by_age = tuple(tag for _, tag in ordered)
@@ -182,6 +184,21 @@ def _carries(tag: Mapping[Period, Fact], parts: Sequence[Fact]) -> bool:
     return all(tag.get((part.start, part.end)) == part for part in parts)
 
 
+def _quarters(facts: Sequence[Fact], remainders: Sequence[Figure]) -> Iterator[Fact]:
+    """Those reported alone. A stretch that begins elsewhere than what is left of a longer one is that of a part of the
+    business, since it was bought.
+    """
+    begins: dict[date, list[date]] = {}
+    for left in remainders:
+        if left.start is not None:
+            begins.setdefault(left.end, []).append(left.start)
+    for fact in facts:
+        if fact.days in QUARTER_DAYS and fact.start is not None:
+            others = begins.get(fact.end, [fact.start])
+            if min(abs(fact.start - begin) for begin in others) <= _SLIP:
+                yield fact
+
+
 def _long_first_quarters(facts: Sequence[Fact]) -> Iterator[Fact]:
     year_ends = {f.end for f in facts if f.days in YEAR_DAYS and f.annual}
     for fact in facts:
@@ -190,8 +207,14 @@ def _long_first_quarters(facts: Sequence[Fact]) -> Iterator[Fact]:
 
 
 def _newest(tag: Mapping[Period, Fact]) -> date:
-    """The newest end of a tag; a lone short stretch (a week before an acquisition) does not make it current."""
-    usable = [f.end for f in tag.values() if f.start is None or f.days >= min(QUARTER_DAYS)]
+    """The newest end of a tag; a lone short stretch (a week before an acquisition) does not make it current. Of a
+    balance the newest filing: notes also tell of days behind its own.
+    """
+    usable = (
+        f.filings[-1].filed if f.start is None else f.end
+        for f in tag.values()
+        if f.start is None or f.days >= min(QUARTER_DAYS)
+    )
     return max(usable, default=date.min)
 
 

@@ -31,6 +31,7 @@ Q3 = ("2024-07-01", "2024-09-30")
 NINE_MONTHS = ("2024-01-01", "2024-09-30")
 YEAR = ("2024-01-01", "2024-12-31")
 AT_YEAR_END = (None, "2024-12-31")
+AFTER_YEAR_END = (None, "2025-01-20")
 
 
 def row(
@@ -118,6 +119,18 @@ def test_it_prefers_a_reported_fourth_quarter_to_a_derived_one() -> None:
     assert not fourth.derived
 
 
+def test_what_a_bought_business_brought_since_is_no_quarter() -> None:
+    """Some filers tell it under the tag of the whole, and it may be about as long as a quarter."""
+    since_bought = ("2024-10-05", "2024-12-31")
+    reports = reports_of({"Revenues": [row(YEAR, 100), row(NINE_MONTHS, 70), row(since_bought, 3)]})
+    assert reports["quarter", "2024-12-31"].revenue == 30
+
+
+def test_it_takes_a_quarter_for_one_though_its_first_day_is_a_slip() -> None:
+    reports = reports_of({"Revenues": [row(YEAR, 100), row(NINE_MONTHS, 70), row(("2024-10-02", "2024-12-31"), 31)]})
+    assert reports["quarter", "2024-12-31"].revenue == 31
+
+
 def test_it_knows_the_long_last_quarter_of_a_retailer() -> None:
     stretches = [(("2024-09-02", "2025-08-31"), 270), (("2024-09-02", "2025-05-11"), 180)]
     reports = reports_of({"Revenues": [row(*stretch, filed="2025-10-01") for stretch in stretches]})
@@ -169,6 +182,18 @@ def test_it_follows_a_company_from_one_tag_to_the_next() -> None:
     for first, second in permutations(("Revenues", "RevenueFromContractWithCustomerExcludingAssessedTax")):
         reports = reports_of({first: old, second: new})
         assert [report.revenue for report in reports.values()] == [100, 90, 80]
+
+
+def test_a_balance_of_another_day_does_not_put_a_lesser_tag_first() -> None:
+    """A balance sheet's line, and a part of it that a note also gives of a day after the year."""
+    metrics = metrics_of(
+        {
+            "Revenues": [row(YEAR, 100)],
+            "CashAndCashEquivalentsAtCarryingValue": [row(AT_YEAR_END, 90)],
+            "Cash": [row(AT_YEAR_END, 5), row(AFTER_YEAR_END, 7)],
+        }
+    )
+    assert metrics["cash"].value == 90
 
 
 def test_it_never_subtracts_the_figures_of_two_tags() -> None:
