@@ -23,6 +23,7 @@ from scheduler_service.parsers.statements import (
     INCOME,
     INCOME_TAX,
     INTEREST,
+    NET_INCOME,
     OPERATING_INCOME,
     OWNED,
     SHARES_DILUTED,
@@ -60,6 +61,10 @@ CONCEPTS = (
 )
 STALE = dt.timedelta(days=380)
 """A count of shares older than this, seen from the newest figures, says nothing about them."""
+_OTHER_SHARES = Decimal("1.1")
+"""By which factor shares may differ whose earnings are taken off each other."""
+_OTHER_UNITS = 500
+"""Earnings are so many times those of the shares counted: one of them is in thousands."""
 _RATIO = Decimal("0.000001")
 
 
@@ -120,7 +125,7 @@ def read_fundamentals(facts: CompanyFacts, origin: Origin) -> FundamentalsData:
     figures: dict[str, tuple[Figure | None, str]] = {
         "revenue_ttm": (sales, money),
         "net_income_ttm": (profit, money),
-        "eps_diluted_ttm": (trailing(EPS_DILUTED), per_share),
+        "eps_diluted_ttm": (_per_share(facts, as_of), per_share),
         "gross_margin": (_ratio(gross_profit(trailing), sales), "ratio"),
         "operating_margin": (_ratio(operating, sales), "ratio"),
         "net_margin": (_ratio(profit, sales), "ratio"),
@@ -132,7 +137,7 @@ def read_fundamentals(facts: CompanyFacts, origin: Origin) -> FundamentalsData:
         "roa": (_ratio(profit, assets), "ratio"),
         "roic": (_ratio(minus(operating, trailing(INCOME_TAX)), plus(debt, own)), "ratio"),
         "free_cash_flow_ttm": (free_cash_flow(trailing), money),
-        "shares_diluted": (_newest(facts[SHARES_DILUTED], as_of), "shares"),
+        "shares_diluted": (_shares(facts, as_of), "shares"),
     }
     return FundamentalsData(metrics={name: _metric(f, unit, as_of, origin) for name, (f, unit) in figures.items()})
 
@@ -215,6 +220,35 @@ def _ratio(part: Figure | None, whole: Figure | None) -> Figure | None:
         return None
     value = (part.value / whole.value).quantize(_RATIO) if abs(part.value) < whole.value * 10**9 else None
     return None if value is None else Figure(part.start, part.end, value, part.parts + whole.parts, derived=True)
+
+
+def _per_share(facts: CompanyFacts, as_of: dt.date) -> Figure | None:
+    """Not where the shares became many more, or fewer, towards the end of the year before: what it earned per share
+    less what its first part did is then of neither.
+    """
+    found = facts[EPS_DILUTED].trailing(as_of)
+    if found is None or len(found.parts) != len(("part", "year", "last part")):
+        return found
+    counts = [count for part in found.parts[1:] if (count := _counted(facts, part.start, part.end))]
+    return None if counts and max(counts) > _OTHER_SHARES * min(counts) else found
+
+
+def _counted(facts: CompanyFacts, start: dt.date | None, end: dt.date) -> Decimal | None:
+    tags = facts[SHARES_DILUTED].tags
+    return next((tag[start, end].value for tag in tags if (start, end) in tag), None)
+
+
+def _shares(facts: CompanyFacts, as_of: dt.date) -> Figure | None:
+    """Not where earnings in whole and per share are of a thousand times as many, or of a thousandth."""
+    found = _newest(facts[SHARES_DILUTED], as_of)
+    if found is None:
+        return None
+    kinds = ((s.quarters.get(found.end), s.years.get(found.end)) for s in (facts[NET_INCOME], facts[EPS_DILUTED]))
+    whole, each = (next((f for f in said if f is not None and f.start == found.start), None) for said in kinds)
+    if whole is None or each is None or whole.value * each.value <= 0:
+        return found
+    small, large = sorted((whole.value / each.value, found.value))
+    return found if large <= _OTHER_UNITS * small else None
 
 
 def _newest(series: Series, as_of: dt.date) -> Figure | None:

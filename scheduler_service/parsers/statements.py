@@ -226,12 +226,13 @@ def plus(one: Figure | None, other: Figure | None) -> Figure | None:
 
 
 def gross_profit(pick: Pick) -> Figure | None:
-    """The reported gross profit, else revenue less its cost; None where that is of some of it only.
+    """The reported gross profit, else revenue less its cost; None where that is of some of it only, or of more.
 
     Insurers also sell goods, and most of what they pay is claims.
     """
+    sales = revenue(pick)
     if (reported := pick(GROSS_PROFIT)) is not None:
-        return reported
+        return reported if sales is None or reported.value <= sales.value else None
     if pick(CLAIMS) is not None:
         return None
     cost = pick(COST_OF_REVENUE) or (None if pick(COST_OF_SERVICES) else pick(COST_OF_GOODS))

@@ -273,6 +273,45 @@ def test_it_adds_four_quarters_where_no_year_is_filed() -> None:
     assert metrics_of({"Revenues": quarters[:3]})["revenue_ttm"].value is None
 
 
+@pytest.mark.parametrize(("shares", "eps"), [(10.5, Decimal("-0.6")), (40, None)])
+def test_it_takes_no_part_off_a_years_earnings_per_share_of_other_shares(shares: float, eps: Decimal | None) -> None:
+    """A listing late in the year: its 1.20 are of four times the shares of the 4.20 of its first nine months."""
+    part = ("2025-01-01", "2025-09-30")
+    stretches = ((YEAR, "2025-02-01"), (NINE_MONTHS, "2024-11-01"), (part, "2025-11-01"))
+    lost, counts = (-1.2, -0.9, -0.3), (shares, 10, 42)
+    metrics = metrics_of(
+        {
+            "NetIncomeLoss": [row(stretch, -10, filed=filed) for stretch, filed in stretches]
+            + [row(("2025-07-01", "2025-09-30"), -3, filed="2025-11-01")],
+            "EarningsPerShareDiluted": [row(s, v, filed=f) for (s, f), v in zip(stretches, lost, strict=True)],
+            "WeightedAverageNumberOfDilutedSharesOutstanding": [
+                row(s, v, filed=f) for (s, f), v in zip(stretches, counts, strict=True)
+            ],
+        }
+    )
+    assert metrics["eps_diluted_ttm"].value == eps
+
+
+@pytest.mark.parametrize(("shares", "count"), [(20_000_000, 20_000_000), (20_000, None), (20_000_000_000, None)])
+def test_a_count_of_shares_that_its_own_filing_contradicts_a_thousandfold_is_none(
+    shares: int, count: int | None
+) -> None:
+    metrics = metrics_of(
+        {
+            "NetIncomeLoss": [row(YEAR, 40_000_000)],
+            "EarningsPerShareDiluted": [row(YEAR, 2)],
+            "WeightedAverageNumberOfDilutedSharesOutstanding": [row(YEAR, shares)],
+        }
+    )
+    assert metrics["shares_diluted"].value == count
+
+
+def test_a_gross_profit_above_revenue_is_of_something_else() -> None:
+    tags = {"Revenues": [row(YEAR, 100)], "GrossProfit": [row(YEAR, 120)]}
+    assert reports_of(tags)["year", "2024-12-31"].gross_profit is None
+    assert metrics_of(tags)["gross_margin"].value is None
+
+
 def test_it_leaves_a_ratio_to_nothing_or_less_unknown() -> None:
     flows = {"Revenues": [row(YEAR, 0)], "NetIncomeLoss": [row(YEAR, -10)]}
     metrics = metrics_of(
