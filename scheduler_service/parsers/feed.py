@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import io
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -23,6 +23,8 @@ from scheduler_service.parsers.feed_dates import read_date
 from scheduler_service.parsers.feed_text import feed_text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from scheduler_service.clock import Instant
 
 MOST_STORIES = 500
@@ -95,15 +97,27 @@ def parse_feed(body: bytes) -> ParsedFeed:
         raise ParseError(f"the feed cannot be read ({type(error).__name__})", Reason.UNREADABLE) from error
     if not parsed.get("version"):
         raise ParseError("the answer is not a feed: neither RSS nor Atom", Reason.UNREADABLE)
-    stories: list[Story] = []
-    seen: set[str] = set()
-    for entry in parsed.entries[:MOST_STORIES]:
-        story = _story(entry)
-        guid = _text(entry, "id") or None
-        if story is not None and guid not in seen:
-            stories.append(story)
-            seen |= {guid} if guid else set()
-    return ParsedFeed(tuple(stories))
+    stories = [story for entry in parsed.entries[:MOST_STORIES] if (story := _story(entry)) is not None]
+    return ParsedFeed(tuple(_once(stories)))
+
+
+def _once(stories: Sequence[Story]) -> Iterator[Story]:
+    """The first of each guid. Some feeds give one to all they tell: it names none of them."""
+    told: dict[str, list[Story]] = {}
+    for story in stories:
+        if story.guid is not None:
+            told.setdefault(story.guid, []).append(story)
+    for story in stories:
+        alike = [story] if story.guid is None else told[story.guid]
+        if _are_several(alike):
+            yield replace(story, guid=None)
+        elif story is alike[0]:
+            yield story
+
+
+def _are_several(alike: Sequence[Story]) -> bool:
+    """Whether both their titles and their addresses differ."""
+    return len({fingerprint(story.title) for story in alike}) > 1 and len({story.url for story in alike}) > 1
 
 
 def _story(entry: dict[str, Any]) -> Story | None:

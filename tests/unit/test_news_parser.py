@@ -270,6 +270,20 @@ def test_entries_without_a_title_or_a_web_address_are_left_out() -> None:
     assert parse_feed(rss(links + entry(title="  ") + entry(title="<script>x()</script>"))).stories == ()
 
 
+def test_a_guid_that_a_feed_gives_to_several_stories_names_none() -> None:
+    for guid in ("https://a.example/", "N/A", "urn:feed:item"):
+        more = f"<guid isPermaLink='false'>{guid}</guid>"
+        body = rss(
+            entry("Widgets explode everywhere", more=more)
+            + entry("Nothing has exploded at all", link="https://a.example/2", more=more)
+        )
+        stories = parse_feed(body).stories
+        assert [(story.url, story.guid) for story in stories] == [
+            ("https://a.example/1", None),
+            ("https://a.example/2", None),
+        ]
+
+
 @pytest.mark.parametrize("reference", ["&#xD800;", "&#57343;", "&#x110000;", "&#99999999999;"])
 def test_the_number_of_no_character_spoils_no_feed(reference: str) -> None:
     body = rss(entry(f"Apple{reference}s own") + entry(link="https://a.example/2"))
