@@ -46,7 +46,7 @@ def as_number(value: Any) -> Decimal | None:
 
 def as_date(value: Any) -> date | None:
     """A date written ``YYYY-MM-DD``, in a year a company can have lived in."""
-    if not isinstance(value, str) or len(value) != len("YYYY-MM-DD"):
+    if not isinstance(value, str) or len(value) != len("YYYY-MM-DD") or "W" in value:  # 2025-W01-1 names a week
         return None
     try:
         day = date.fromisoformat(value)

@@ -20,7 +20,7 @@ from scheduler_service.parsers.fundamental_analysis import (
     Metric,
     read_fundamentals,
 )
-from scheduler_service.parsers.json_values import as_number
+from scheduler_service.parsers.json_values import as_date, as_number
 from scheduler_service.parsers.submissions import Submissions
 from scheduler_service.parsers.xbrl import CompanyFacts, parse_company_facts
 from scheduler_service.processors.base import content_hash
@@ -352,6 +352,11 @@ def test_it_says_when_companyfacts_hold_nothing(body: bytes, reason: Reason) -> 
     with pytest.raises(ParseError) as caught:
         parse_company_facts(body, earnings.CONCEPTS)
     assert caught.value.reason is reason
+
+
+def test_a_date_that_names_a_week_is_none() -> None:
+    assert as_date("2025-01-31") == date(2025, 1, 31)
+    assert [as_date(text) for text in ("2025-W01-1", "2025-13-01", "20250131", "2025-1-31 ", None)] == [None] * 5
 
 
 def test_it_says_when_no_quarter_and_no_year_is_reported() -> None:
