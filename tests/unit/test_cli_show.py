@@ -170,6 +170,14 @@ def test_earnings_are_shown_with_their_growth(capsys: pytest.CaptureFixture[str]
     assert max(map(len, lines)) <= 80
 
 
+def test_a_stocks_story_begins_with_its_newest_results(capsys: pytest.CaptureFixture[str]) -> None:
+    """A company that has moved abroad tells years alone, and its last quarter was long ago."""
+    for year, told in (("2026-12-31", "FY2026"), ("2024-12-31", "FY2025 Q3")):
+        data = {"reports": [quarter(year, 400e9, kind="year"), quarter("2025-06-28", 94e9)]}
+        print_story([EarningsData.model_validate(data)])
+        assert f"Results of {told}" in capsys.readouterr().out
+
+
 def test_metrics_are_shown_in_their_units(capsys: pytest.CaptureFixture[str]) -> None:
     print_data(FundamentalsData.model_validate(METRICS), whole=False)
     text = capsys.readouterr().out

@@ -105,8 +105,7 @@ def _year_before(report: Report, reports: Sequence[Report]) -> Report | None:
 
 
 def brief(data: EarningsData) -> Iterator[str]:
-    quarters = [report for report in data.reports if report.kind == "quarter"]
-    reports = quarters or list(data.reports)
+    reports = _newest_kind(data.reports)
     if reports:
         yield from _latest(reports)
         yield from _trend(reports)
@@ -115,6 +114,12 @@ def brief(data: EarningsData) -> Iterator[str]:
     if data.next_report is not None:
         yield _next(data.next_report)
     yield from in_short(data.checks)
+
+
+def _newest_kind(reports: Sequence[Report]) -> list[Report]:
+    """The quarters, or the years where the newest of them is newer: some companies move abroad, and tell no more."""
+    kinds = ([report for report in reports if report.kind == kind] for kind in ("quarter", "year"))
+    return max(kinds, key=lambda alike: alike[0].period_end if alike else dt.date.min)
 
 
 def _latest(reports: Sequence[Report]) -> Iterator[str]:
