@@ -87,6 +87,8 @@ METRICS = {
 }
 
 OLDEST = dt.timedelta(days=2 * 366)
+LEAST_OTHER_AMOUNT = Decimal(10) ** 6
+"""Of profit, debt, cash or equity: what is less is as likely meant in millions, or in billions."""
 LONGEST_ANALYSIS = 4_000
 MOST_SOURCES = 20
 
@@ -239,6 +241,8 @@ def _metric(row: StatedMetric, today: dt.date, answer: Answer[StatedFundamentals
     if row.value is None or row.unit is None or row.as_of is None or row.source is None:
         return None
     expected = METRICS[row.name]
+    if expected.measured is Measured.MONEY and 0 < abs(row.value) < LEAST_OTHER_AMOUNT:
+        return None
     if not expected.least <= row.value <= expected.most or not today - OLDEST <= row.as_of <= today:
         return None
     return Metric(
