@@ -2,6 +2,9 @@
 .DEFAULT_GOAL := help
 .PHONY: help run test check format bench docs lock upgrade clean image image-test
 
+# Set, it makes every start of the command compile the service anew: seconds each, and the tests start it hundreds of times.
+unexport PYTHONDONTWRITEBYTECODE
+
 VENV := .venv
 BIN := $(VENV)/bin
 CODE := scheduler_service tests benchmarks

@@ -23,10 +23,11 @@ from scheduler_service.composing import exchanges_needed, told_hosts
 from scheduler_service.errors import ClientError, SchedulerServiceError
 from scheduler_service.settings.units import format_size
 from scheduler_service.stores import delivery_store, document_store
-from scheduler_service.stores.data_directory import LIVE, SANDBOX, DataDirectory, check_mode
+from scheduler_service.stores.data_directory import DataDirectory
 from scheduler_service.stores.database import Ledger
 from scheduler_service.stores.file_names import file_name
 from scheduler_service.stores.integrity import damage
+from scheduler_service.stores.mode import LIVE, SANDBOX, check_mode
 from scheduler_service.stores.snapshot import backup_state
 from scheduler_service.stores.wrong_clock import is_ahead
 from scheduler_service.web.client import ControlClient

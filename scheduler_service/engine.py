@@ -44,8 +44,9 @@ from scheduler_service.sandbox.server import HOST, SandboxServer
 from scheduler_service.sandbox.upstream import SandboxUpstream
 from scheduler_service.stores import doubt_store, task_store
 from scheduler_service.stores.atomic_files import sweep
-from scheduler_service.stores.data_directory import LIVE, SANDBOX, DataDirectory, claim_mode
+from scheduler_service.stores.data_directory import DataDirectory
 from scheduler_service.stores.database import Ledger
+from scheduler_service.stores.mode import LIVE, SANDBOX, claim_mode
 from scheduler_service.stores.publisher import Publisher
 from scheduler_service.stores.raw_store import RawFiles, RawStore
 from scheduler_service.stores.strategy_log_store import StrategyLog

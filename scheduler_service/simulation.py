@@ -34,8 +34,9 @@ from scheduler_service.sandbox.upstream import SandboxUpstream
 from scheduler_service.settings.providers import KeyedOptions
 from scheduler_service.simulation_faults import RESTARTS_AFTER, ClockStep, Crash, Outage, Restore, Storm
 from scheduler_service.simulation_report import Heard, Report, report
-from scheduler_service.stores.data_directory import LIVE, SANDBOX, DataDirectory
+from scheduler_service.stores.data_directory import DataDirectory
 from scheduler_service.stores.database import Ledger
+from scheduler_service.stores.mode import LIVE, SANDBOX
 from scheduler_service.virtual_time import VirtualClock, VirtualLoop, seeded
 from scheduler_service.windows import usual_hours
 

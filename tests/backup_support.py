@@ -10,7 +10,7 @@ from sqlalchemy import insert
 
 from scheduler_service.cli.configuration import read
 from scheduler_service.settings.load import Found
-from scheduler_service.stores.data_directory import SANDBOX, claim_mode
+from scheduler_service.stores.mode import SANDBOX, claim_mode
 from scheduler_service.stores.notice_schema import outbox
 from scheduler_service.stores.schema import answer, call, resource, spend
 from tests.ledger_support import open_ledger

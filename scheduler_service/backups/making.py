@@ -21,7 +21,8 @@ from scheduler_service.clock import to_iso_seconds
 from scheduler_service.errors import SchedulerServiceError, StoreError
 from scheduler_service.redaction import escape
 from scheduler_service.stores.atomic_files import TEMPORARY, sync_folder
-from scheduler_service.stores.data_directory import LIVE, SANDBOX, DataDirectory
+from scheduler_service.stores.data_directory import DataDirectory
+from scheduler_service.stores.mode import LIVE, SANDBOX
 from scheduler_service.stores.snapshot import check_copy, identity_of
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from scheduler_service.cli.terminal import console, line, print_json
 from scheduler_service.clock import SystemClock
 from scheduler_service.errors import NotRunning, SchedulerServiceError
 from scheduler_service.stores.carrying_over import CarriedOver
-from scheduler_service.stores.data_directory import LIVE, SANDBOX
+from scheduler_service.stores.mode import LIVE, SANDBOX
 from scheduler_service.web.client import ControlClient
 from scheduler_service.web.views import BackupReport, BackupRequest
 

@@ -22,7 +22,8 @@ from scheduler_service.first_fetch import in_words as first_in_words
 from scheduler_service.first_fetch import plan, tried
 from scheduler_service.forecast import Known, forecasts, in_words
 from scheduler_service.settings.units import format_usd
-from scheduler_service.stores.data_directory import LIVE, SANDBOX, DataDirectory, check_mode
+from scheduler_service.stores.data_directory import DataDirectory
+from scheduler_service.stores.mode import LIVE, SANDBOX, check_mode
 from scheduler_service.stores.spending import noted_estimate
 from scheduler_service.triggers import AtTrigger, without_window
 

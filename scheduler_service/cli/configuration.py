@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-from dataclasses import fields, replace
-from pathlib import Path
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import click
@@ -13,28 +11,23 @@ import click
 from scheduler_service import estimate
 from scheduler_service.alerts.apprise_channel import unusable
 from scheduler_service.alerts.channels import is_webhook
-from scheduler_service.cli.terminal import line
+from scheduler_service.cli.place import find
 from scheduler_service.clients.base import discover as discover_clients
 from scheduler_service.errors import ConfigurationError, Problem
 from scheduler_service.redaction import escape, register_secret
 from scheduler_service.settings.explain import closest, did_you_mean
-from scheduler_service.settings.load import Found, find_config, find_data_dir, load
+from scheduler_service.settings.load import load
 from scheduler_service.settings.loaded import secrets_in
 from scheduler_service.settings.model import parse_symbol
-from scheduler_service.stores.data_directory import LIVE, DataDirectory, mode_of
-from scheduler_service.stores.database import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+    from pathlib import Path
 
+    from scheduler_service.settings.load import Found
     from scheduler_service.settings.loaded import Settings
 
 source_providers = estimate.source_providers
-
-
-def find(given: Sequence[Path]) -> Found:
-    """The configuration files to use."""
-    return find_config(given, os.environ, Path.cwd())
 
 
 def settings_of(given: Sequence[Path], *, to_run: bool = False) -> Settings:
@@ -47,56 +40,6 @@ def settings_of(given: Sequence[Path], *, to_run: bool = False) -> Settings:
     if not given:
         click.echo(found.sentence, err=True)
     return settings_to_run(found) if to_run else read(found)
-
-
-def settings_to_look(given: Sequence[Path]) -> Settings:
-    """The settings; of a configuration that is not valid, what it takes to look at the data: what is wrong is said on
-    standard error, and all but the data directory and its mode are defaults.
-
-    Raises ``ConfigurationError`` where there are no data either.
-    """
-    try:
-        return settings_of(given)
-    except ConfigurationError as error:
-        paths = find(given).paths
-        data_dir, _ = find_data_dir(paths, os.environ)
-        directory = DataDirectory(data_dir)
-        if not directory.ledger.exists() or not all(path.exists() for path in paths):
-            raise
-        for problem in error.problems:
-            line(str(problem), err=True)
-        line(f"the configuration is not valid: shown is what lies in {data_dir}, without names and settings", err=True)
-        providers = {name: client.Options for name, client in discover_clients().items()}
-        usual = load((), {}, providers=providers, sources=source_providers())
-        mode = asyncio.run(_mode(directory))
-        return replace(
-            usual,
-            service=usual.service.model_copy(update={"data_dir": data_dir}),
-            sandbox_options=usual.sandbox_options.model_copy(update={"enabled": mode != LIVE}),
-        )
-
-
-async def _mode(directory: DataDirectory) -> str | None:
-    ledger = Ledger(directory.ledger)
-    try:
-        await ledger.open_query_only()
-        return await ledger.read(mode_of)
-    finally:
-        await ledger.close()
-
-
-def data_dir_of(given: Sequence[Path]) -> Path:
-    """Where the running service's data lies, also while the configuration is being edited: it need not be valid.
-
-    Says on standard error which configuration that is, where no one named it, and what in it cannot be read.
-    """
-    found = find(given)
-    if not given:
-        line(found.sentence, err=True)
-    data_dir, problems = find_data_dir(found.paths, os.environ)
-    for problem in problems:
-        line(str(problem), err=True)
-    return data_dir
 
 
 def read(found: Found, environ: Mapping[str, str] = os.environ) -> Settings:

@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from scheduler_service.cli.configuration import perhaps, read_symbol, settings_to_look
+from scheduler_service.cli.configuration import perhaps, read_symbol
 from scheduler_service.cli.figures import UNKNOWN, several
-from scheduler_service.cli.ledger import look
+from scheduler_service.cli.ledger import look, settings_to_look
 from scheduler_service.cli.terminal import line, print_json, table
 from scheduler_service.clock import SystemClock, to_datetime, to_iso_seconds
 from scheduler_service.models import SlotOutcome, TaskState

@@ -6,7 +6,8 @@ import asyncio
 import os
 from typing import TYPE_CHECKING
 
-from scheduler_service.cli.configuration import find, settings_of
+from scheduler_service.cli.configuration import settings_of
+from scheduler_service.cli.place import find
 from scheduler_service.cli.terminal import line, print_json
 from scheduler_service.clock import SECOND, SystemClock
 from scheduler_service.errors import NotRunning, SchedulerServiceError

@@ -9,7 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from scheduler_service import log_setup
-from scheduler_service.cli.configuration import find, settings_to_run
+from scheduler_service.cli.configuration import settings_to_run
+from scheduler_service.cli.place import find
 from scheduler_service.clock import SystemClock
 from scheduler_service.reloading import Configured, ReloadingService, set_up_log, with_token
 from scheduler_service.supervisor import Supervisor

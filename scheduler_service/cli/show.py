@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from scheduler_service.cli.configuration import choose, perhaps, read_symbol, settings_to_look, source_providers
+from scheduler_service.cli.configuration import choose, perhaps, read_symbol, source_providers
 from scheduler_service.cli.document_view import WIDTH, print_data, print_story
 from scheduler_service.cli.figures import ago
-from scheduler_service.cli.ledger import look
+from scheduler_service.cli.ledger import look, settings_to_look
 from scheduler_service.cli.terminal import line, print_json
 from scheduler_service.clock import SystemClock, to_iso_seconds
 from scheduler_service.processors.base import discover
 from scheduler_service.stores import document_store, doubt_store, stock_state_store
-from scheduler_service.stores.data_directory import LIVE, SANDBOX, check_mode
+from scheduler_service.stores.mode import LIVE, SANDBOX, check_mode
 from scheduler_service.stores.publisher import render, states_of
 
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ from loguru import logger
 
 from scheduler_service.calendar_file import run_market_sessions
 from scheduler_service.cli.calendars import informed
-from scheduler_service.cli.configuration import find, read
+from scheduler_service.cli.configuration import read
 from scheduler_service.cli.figures import bars, several
+from scheduler_service.cli.place import find
 from scheduler_service.cli.terminal import line, print_json, table
 from scheduler_service.clock import BUILT_AT, SystemClock, to_datetime
 from scheduler_service.composing import exchanges_told

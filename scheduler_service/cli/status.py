@@ -7,8 +7,8 @@ import re
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from scheduler_service.cli.configuration import data_dir_of
 from scheduler_service.cli.figures import span
+from scheduler_service.cli.place import data_dir_of
 from scheduler_service.cli.terminal import line, print_json, table
 from scheduler_service.clock import MILLISECOND, from_iso
 from scheduler_service.web.client import ControlClient

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from scheduler_service.cli.configuration import read_symbol, settings_to_look
+from scheduler_service.cli.configuration import read_symbol
 from scheduler_service.cli.history import read_duration
+from scheduler_service.cli.ledger import settings_to_look
 from scheduler_service.cli.terminal import line, print_json, table
 from scheduler_service.clock import SystemClock, to_iso_seconds
 from scheduler_service.stores.data_directory import DataDirectory

@@ -7,16 +7,11 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, insert, select
-
 from scheduler_service.errors import AlreadyRunning, DataDirectoryError
 from scheduler_service.stores.half_restored import finish_beside, finish_within, sweep_beside
-from scheduler_service.stores.schema import meta
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-SANDBOX, LIVE = "sandbox", "live"
 
 
 class DataDirectory:
@@ -138,24 +133,3 @@ class DataDirectory:
                 f"{self.root} holds documents but its ledger, {self.ledger.name}, is missing or empty; "
                 "restore it from a backup, or move the documents away to start anew"
             )
-
-
-def claim_mode(conn: Connection, mode: str, data_dir: str) -> None:
-    """A directory is a sandbox one or a live one for ever. Raises ``DataDirectoryError``."""
-    if not check_mode(conn, mode, data_dir):
-        conn.execute(insert(meta).values(key="mode", value=mode))
-
-
-def check_mode(conn: Connection, mode: str, data_dir: str) -> bool:
-    """Whether the directory is of this mode already. Raises ``DataDirectoryError`` where it is of the other."""
-    known = mode_of(conn)
-    if known is not None and known != mode:
-        raise DataDirectoryError(
-            f"{data_dir} holds {known} data, and this configuration is {mode}; give it another service.data_dir"
-        )
-    return known is not None
-
-
-def mode_of(conn: Connection) -> str | None:
-    """Whose data the directory holds; None where none has run in it yet."""
-    return conn.execute(select(meta.c.value).where(meta.c.key == "mode")).scalar_one_or_none()

@@ -17,8 +17,8 @@ from sqlalchemy.exc import IntegrityError
 from scheduler_service.errors import DataDirectoryError, LedgerDamaged, StoreError
 from scheduler_service.models import Notice
 from scheduler_service.stores import database, notice_store, schema
-from scheduler_service.stores.data_directory import claim_mode
 from scheduler_service.stores.database import Ledger
+from scheduler_service.stores.mode import claim_mode
 from scheduler_service.stores.pause_store import PauseRow, pauses
 from scheduler_service.stores.schema import meta
 from tests.ledger_support import open_ledger

@@ -26,8 +26,9 @@ from scheduler_service.models import Reason
 from scheduler_service.settings.load import Found
 from scheduler_service.stores import call_store, gate_store, stock_state_store, task_store
 from scheduler_service.stores.call_store import CallState, NewCall
-from scheduler_service.stores.data_directory import LIVE, DataDirectory, claim_mode
+from scheduler_service.stores.data_directory import DataDirectory
 from scheduler_service.stores.gate_store import GateRow
+from scheduler_service.stores.mode import LIVE, claim_mode
 from scheduler_service.stores.schema import pause, run, task
 from tests.fakes import FakeClock
 

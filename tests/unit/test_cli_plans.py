@@ -27,8 +27,8 @@ from scheduler_service.redaction import redact
 from scheduler_service.settings.load import Found
 from scheduler_service.settings.loaded import secrets_in
 from scheduler_service.stores import stock_state_store
-from scheduler_service.stores.data_directory import LIVE, SANDBOX, claim_mode
 from scheduler_service.stores.database import Ledger
+from scheduler_service.stores.mode import LIVE, SANDBOX, claim_mode
 from scheduler_service.stores.schedule_store import ScheduleRow, put_schedule
 from scheduler_service.stores.schema import pause as pause_table
 from scheduler_service.triggers import Trigger, parse_during, parse_trigger

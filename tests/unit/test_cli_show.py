@@ -20,8 +20,8 @@ from scheduler_service.parsers.earnings import EarningsData
 from scheduler_service.parsers.fundamental_analysis import FundamentalsData
 from scheduler_service.parsers.news import NewsData
 from scheduler_service.stores import document_store, schedule_store, stock_state_store, task_store
-from scheduler_service.stores.data_directory import SANDBOX, claim_mode
 from scheduler_service.stores.database import Ledger
+from scheduler_service.stores.mode import SANDBOX, claim_mode
 from scheduler_service.stores.schedule_store import NewRun, ScheduleRow, SlotRow, Standing
 from scheduler_service.stores.task_store import NewTask, Rank
 from scheduler_service.web.views import TaskReport
