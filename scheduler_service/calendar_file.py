@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -14,6 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from scheduler_service.calendar_format import calendar_text, read_calendar
+from scheduler_service.child_process import run_script
 from scheduler_service.clock import DAY, Instant, to_datetime
 from scheduler_service.errors import CalendarsNotComputed
 from scheduler_service.exchanges import find_exchange
@@ -28,7 +26,6 @@ DEADLINE = 120.0
 LEAST_AHEAD_DAYS = 60
 
 _SCRIPT = Path(__file__).with_name("market_sessions.py")
-_PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "PYTHONPATH", "PYTHONHOME", "SYSTEMROOT", "TMPDIR", "TZDIR")
 _SAID = 300
 
 Compute: TypeAlias = Callable[[Sequence[str]], Awaitable[bytes]]
@@ -145,34 +142,15 @@ def warnings_of(kept: Kept, exchanges: Iterable[str], now: Instant) -> list[str]
 
 
 async def run_market_sessions(arguments: Sequence[str], *, deadline: float = DEADLINE) -> bytes:
-    """What the process prints. It is given no secret of the environment, and ended at the deadline or when cancelled.
-
-    Raises ``CalendarsNotComputed``.
-    """
-    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    """What the process prints. Raises ``CalendarsNotComputed``."""
+    one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     try:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",  # its folder holds modules of the project, with names of others
-            str(_SCRIPT),
-            *arguments,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=environment | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
-        )
-    except OSError as error:
-        raise CalendarsNotComputed(f"the process did not start: {error}") from error
-    try:
-        async with asyncio.timeout(deadline):
-            printed, complaint = await process.communicate()
+        ended = await run_script(_SCRIPT, arguments, deadline=deadline, variables=one_thread)
     except TimeoutError:
         raise CalendarsNotComputed(f"the process was ended after {deadline:g} s") from None
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode:
-        said = complaint.decode("utf-8", "replace").strip().splitlines()[-1:] or [f"exit code {process.returncode}"]
-        raise CalendarsNotComputed(said[0][:_SAID])
-    return printed
+    except OSError as error:
+        raise CalendarsNotComputed(f"the process did not start: {error}") from error
+    if ended.exit_code:
+        lines = ended.complained.decode("utf-8", "replace").strip().splitlines()
+        raise CalendarsNotComputed((lines[-1] if lines else f"exit code {ended.exit_code}")[:_SAID])
+    return ended.printed

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from scheduler_service.child_process import run_script
 from scheduler_service.errors import TransientClientError
 from scheduler_service.models import Reason
 
@@ -31,7 +31,6 @@ NEEDED = "apprise>=1.9.5,<3"
 
 _SCRIPT = Path(__file__).with_name("apprise_process.py")
 _PASSED_ON = (
-    *("PATH", "HOME", "LANG", "LC_ALL", "PYTHONPATH", "PYTHONHOME", "SYSTEMROOT", "TMPDIR", "TZDIR"),
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"),
 )
@@ -83,34 +82,20 @@ def unusable(urls: Sequence[str]) -> dict[int, tuple[str, str]]:
 
 
 async def _carry_out(order: dict[str, Any], deadline: float) -> dict[str, Any]:
-    """What the process answers. It is given no secret of the environment. Raises ``TransientClientError``."""
-    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    """What the process answers. Raises ``TransientClientError``."""
+    told = json.dumps(order).encode()
     try:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",  # its folder holds modules of the project, with names of others
-            str(_SCRIPT),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env=environment,
-        )
+        # What it complains of may hold an address, and is not heard.
+        ended = await run_script(_SCRIPT, told=told, deadline=deadline, passed_on=_PASSED_ON, hears_complaints=False)
+    except TimeoutError:
+        raise TransientClientError(f"apprise was ended after {deadline:g} s", Reason.TIMEOUT) from None
     except OSError as error:
         raise TransientClientError(f"the process did not start: {error.strerror}", Reason.INTERNAL_ERROR) from error
     try:
-        async with asyncio.timeout(deadline):
-            printed, _ = await process.communicate(json.dumps(order).encode())
-    except TimeoutError:
-        raise TransientClientError(f"apprise was ended after {deadline:g} s", Reason.TIMEOUT) from None
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    try:
-        answer = json.loads(printed)
+        answer = json.loads(ended.printed)
     except ValueError:
         answer = None
     if not isinstance(answer, dict):
-        said = f"the process ended without an answer (exit code {process.returncode})"
+        said = f"the process ended without an answer (exit code {ended.exit_code})"
         raise TransientClientError(said, Reason.INTERNAL_ERROR)
     return answer
