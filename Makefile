@@ -58,7 +58,7 @@ bench:  ## how much of the possible speed the whole path keeps
 	@scripts/install dev
 	@$(BIN)/python benchmarks/throughput.py
 
-# PREFIX and DESTDIR are honoured. What they do is in docs/systemd.md.
+# PREFIX, DESTDIR and EXTRAS=alerts are honoured. What they do is in docs/systemd.md.
 install-service:  ## as root: install the service for systemd, with a program of its own and a configuration to fill in
 	@scripts/service install system
 

@@ -65,7 +65,10 @@ def unusable(urls: Sequence[str]) -> dict[int, tuple[str, str]]:
     if not urls:
         return {}
     if find_spec("apprise") is None:
-        right = f"install it: {sys.executable} -m pip install '{NEEDED}'"
+        right = (
+            f"install it: {sys.executable} -m pip install '{NEEDED}'; "
+            "for a service under systemd: make install-service EXTRAS=alerts"
+        )
         return {
             number: (f"{urlsplit(url).scheme}:// needs apprise, which is not installed", right)
             for number, url in enumerate(urls)

@@ -127,6 +127,37 @@ def test_a_prefix_that_cannot_be_meant_is_refused(machine: Machine, prefix: str)
     assert not machine.root.exists()
 
 
+def locks(machine: Machine) -> list[str]:
+    """Of each installation so far."""
+    return [line.partition("requirements/")[2] for line in machine.pip.read_text().splitlines() if "requirements" in line]
+
+
+@pytest.mark.parametrize("target", ["install-service", "install-user-service"])
+def test_alerts_by_apprise_are_an_extra_that_is_asked_for(machine: Machine, target: str) -> None:
+    plain = machine.make(target)
+    assert f"make {target} EXTRAS=alerts" in plain.stderr
+    asked = machine.make(target, EXTRAS="alerts")
+    assert asked.returncode == 0, asked.stderr
+    assert "EXTRAS=alerts" not in asked.stderr
+    assert locks(machine) == ["runtime.txt", "alerts.txt"]
+
+
+def test_installing_again_drops_no_extra_unless_it_is_told_to(machine: Machine) -> None:
+    machine.make("install-service")
+    (machine.root / "opt/scheduler-service/lib/python3.13/site-packages/apprise").mkdir(parents=True)
+    machine.make("install-service")  # with what stands for the apprise of before
+    (machine.root / "opt/scheduler-service/lib/python3.13/site-packages/apprise").mkdir(parents=True)
+    machine.make("install-service", EXTRAS="")
+    assert locks(machine) == ["runtime.txt", "alerts.txt", "runtime.txt"]
+
+
+def test_an_extra_that_is_none_is_refused(machine: Machine) -> None:
+    refused = machine.make("install-service", EXTRAS="mail")
+    assert refused.returncode != 0
+    assert "EXTRAS=mail: there is one extra, alerts" in refused.stderr
+    assert not machine.root.exists()
+
+
 def test_removing_leaves_configuration_and_data_and_says_so(machine: Machine) -> None:
     machine.make("install-service")
     done = machine.make("remove-service")
