@@ -91,6 +91,7 @@ class Restorer:
         self._archive = archive
         self._root = root.resolve()
         self._mode = mode
+        self._now = now
         self._stamp = f"{to_datetime(now):%Y%m%dT%H%M%SZ}"
         self._tell = tell
         self._reached = reached
@@ -241,8 +242,13 @@ class Restorer:
             raise BackupRefused(f"{self._archive} is not restored: its ledger is damaged") from error
         if (ledger.schema_version, ledger.mode or manifest.mode) != (manifest.schema_version, manifest.mode):
             raise BackupRefused(f"{self._archive} is not restored: its ledger is not what its manifest says")
-        made_at, size = from_iso(manifest.created_at), self._archive.stat().st_size
-        note_restored(folder / "ledger.sqlite", made_at=made_at, path=str(self._archive.absolute()), size=size)
+        note_restored(
+            folder / "ledger.sqlite",
+            cursor=self._now,  # what was just restored is backed up already
+            made_at=from_iso(manifest.created_at),
+            path=str(self._archive.absolute()),
+            size=self._archive.stat().st_size,
+        )
 
     def _take_backups_along(self, folder: Path) -> None:
         """As second names of the same files, so that the old directory stays whole."""

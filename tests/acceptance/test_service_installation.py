@@ -129,7 +129,9 @@ def test_a_prefix_that_cannot_be_meant_is_refused(machine: Machine, prefix: str)
 
 def locks(machine: Machine) -> list[str]:
     """Of each installation so far."""
-    return [line.partition("requirements/")[2] for line in machine.pip.read_text().splitlines() if "requirements" in line]
+    return [
+        line.partition("requirements/")[2] for line in machine.pip.read_text().splitlines() if "requirements" in line
+    ]
 
 
 @pytest.mark.parametrize("target", ["install-service", "install-user-service"])

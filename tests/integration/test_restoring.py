@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from scheduler_service.backup_scheduler import BackupScheduler
 from scheduler_service.backups import restore as restoring
 from scheduler_service.backups.making import Maker
 from scheduler_service.backups.manifest import BackupRefused
 from scheduler_service.backups.restore import Restorer
-from scheduler_service.clock import from_iso
+from scheduler_service.clock import from_iso, to_iso
 from scheduler_service.errors import AlreadyRunning, DataDirectoryError
 from scheduler_service.models import RunOrigin
 from scheduler_service.stores import monitor_store, schedule_store
@@ -27,8 +28,9 @@ from scheduler_service.stores.data_directory import DataDirectory
 from scheduler_service.stores.database import Ledger
 from scheduler_service.stores.monitor_store import MonitorState
 from scheduler_service.stores.schedule_store import NewRun
-from tests.backup_support import AT, lived_in, noticed, settings_in, spent
+from tests.backup_support import AT, Heard, lived_in, noticed, settings_in, spent
 from tests.fakes import FakeClock
+from tests.ledger_support import open_ledger
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -151,10 +153,35 @@ async def test_the_backup_that_was_restored_is_the_last_one(archive: Path, tmp_p
     ((text,),) = rows(tmp_path / "data", "SELECT value FROM meta WHERE key = 'last_backup'")
     manifest = Restorer(archive, root=tmp_path / "data", mode="sandbox", now=LATER).check()
     assert json.loads(text) == {
+        "cursor": LATER,
         "made_at": from_iso(manifest.created_at),
         "path": str(archive),
         "size": archive.stat().st_size,
     }
+
+
+async def test_what_was_just_restored_is_not_backed_up_again_until_the_next_slot(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path, 'backup: {trigger: {cron: "0 2 * * *", timezone: UTC}}\n')
+    root = tmp_path / "data"
+
+    async def look(at: str) -> list[str]:
+        """When the last backup was made, and the days of all there are."""
+        async with open_ledger(root / "ledger.sqlite") as ledger:
+            backups = BackupScheduler(settings, ledger, FakeClock(at), Heard())
+            await backups.look()
+            last = (await backups.known()).made_at
+        return [to_iso(last or 0)[:13], *sorted(path.name[26:34] for path in (root / "backups").glob("*.zst"))]
+
+    async with lived_in(settings):
+        pass
+    assert await look("2026-11-23T12:00:00Z") == ["1970-01-01T00"], "a new trigger counts from now"
+    assert await look("2026-11-24T02:00:05Z") == ["2026-11-24T02", "20261124"]
+    [archive] = (root / "backups").glob("*.zst")
+    restore(archive, now=from_iso("2026-11-24T10:00:00Z"))
+    assert await look("2026-11-24T10:01:00Z") == ["2026-11-24T02", "20261124"]
+    assert await look("2026-11-25T02:00:05Z") == ["2026-11-25T02", "20261124", "20261125"]
+    restore(archive, now=from_iso("2026-11-25T10:00:00Z"))
+    assert await look("2026-11-25T10:01:00Z") == ["2026-11-24T02", "20261124", "20261125"], "an older one, too"
 
 
 def change(root: Path, *statements: str) -> None:
