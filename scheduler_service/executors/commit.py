@@ -73,7 +73,7 @@ def commit(conn: Connection, task: Task, outcome: Outcome, processor: Processor[
         before = document_store.data(conn, task.domain, task.symbol)
         data = _merged(conn, task.domain, task.symbol, processor)
         changed = document_store.put_document(conn, task.domain, task.symbol, data, now)
-        noticed = changed and _notice(conn, task.symbol, processor, before, data, now)
+        noticed = changed and _notice(conn, task.symbol, task.source, processor, before, data, now)
     if done.doubt is not None:
         outcome = replace(outcome, state=TaskState.FAILED, reason=Reason.DOUBTFUL, message=done.doubt)
         call_store.distrust(conn, outcome.calls)
@@ -109,10 +109,12 @@ def accept(conn: Connection, row: DoubtfulRow, processor: Processor[Any], now: I
     accepted = replace(new, body=body, sha256=content_hash(said))
     document_store.put_contribution(conn, domain, symbol, accepted, task_id=row.task_id, now=now)
     doubt_store.clear(conn, domain, symbol, source, as_of=new.as_of, now=now)
-    stock_state_store.reread(conn, symbol, domain, source, as_of=new.as_of, changed=True, now=now)
     former, data = document_store.data(conn, domain, symbol), _merged(conn, domain, symbol, processor)
-    if document_store.put_document(conn, domain, symbol, data, now):
-        return _notice(conn, symbol, processor, former, data, now)
+    changed = document_store.put_document(conn, domain, symbol, data, now)
+    noticed = changed and _notice(conn, symbol, source, processor, former, data, now)
+    stock_state_store.reread(conn, symbol, domain, source, as_of=new.as_of, changed=True, now=now)
+    if changed:
+        return noticed
     document_store.refresh_envelope(conn, domain, symbol, pause=0, now=now)
     return False
 
@@ -160,11 +162,21 @@ def _contribute(
 
 
 def _notice(
-    conn: Connection, symbol: str, processor: Processor[Any], before: bytes | None, after: bytes, now: Instant
+    conn: Connection,
+    symbol: str,
+    source: str,
+    processor: Processor[Any],
+    before: bytes | None,
+    after: bytes,
+    now: Instant,
 ) -> bool:
-    """Whether the change of a document is worth a notice that was not there before."""
+    """Whether the change of a document by what a source says is worth a notice that was not there before. The state of
+    the source is still that of its last answer.
+    """
     former = None if before is None else processor.read(before)
-    return bool(notice_store.add_changes(conn, processor.notices(symbol, former, processor.read(after), now), now))
+    since = stock_state_store.get_state(conn, symbol, processor.domain, source).checked_at
+    notices = processor.notices(symbol, former, processor.read(after), now, since)
+    return bool(notice_store.add_changes(conn, notices, now))
 
 
 def _is_judged(conn: Connection, task: Task) -> bool:

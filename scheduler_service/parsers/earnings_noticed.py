@@ -32,9 +32,16 @@ _FILED_BY = time(9)
 """Of the next day: the report itself often follows the release within hours."""
 
 
-def earnings_notices(symbol: str, before: EarningsData | None, after: EarningsData, now: Instant) -> list[Notice]:
-    """A date of the next report that is new, has moved or is gone, and great surprises that were not known."""
-    return [*_date_found(symbol, before, after, now), *_surprises(symbol, before, after, now)]
+def earnings_notices(
+    symbol: str, before: EarningsData | None, after: EarningsData, now: Instant, since: Instant | None
+) -> list[Notice]:
+    """A date of the next report that is new, has moved or is gone, and great surprises that were not known: none of
+    what a source tells of the past at its first look (``since`` is None).
+    """
+    told = [*_date_found(symbol, before, after, now)]
+    if before is not None and since is not None:
+        told += _surprises(symbol, before, after, now)
+    return told
 
 
 def report_follow_ups(known: EarningsData, at: Callable[[date, time], Instant]) -> list[FollowUp]:
@@ -89,9 +96,7 @@ def _when(report: NextReport) -> tuple[date, str, bool]:
     return report.date, report.time, report.confirmed
 
 
-def _surprises(symbol: str, before: EarningsData | None, after: EarningsData, now: Instant) -> Iterator[Notice]:
-    if before is None:
-        return
+def _surprises(symbol: str, before: EarningsData, after: EarningsData, now: Instant) -> Iterator[Notice]:
     known = {_key(symbol, report) for report in before.reports if _is_great(report)}
     for report in after.reports:
         key, surprise = _key(symbol, report), _surprise(report)

@@ -180,11 +180,12 @@ class Processor(ABC, Generic[D]):
         del previous, new
         return None
 
-    def notices(self, symbol: str, before: D | None, after: D, now: Instant) -> Sequence[Notice]:
-        """What is worth telling of the change of a document; ``before`` is None for a new one. Pure; the keys are the
-        domain's own.
+    def notices(self, symbol: str, before: D | None, after: D, now: Instant, since: Instant | None) -> Sequence[Notice]:
+        """What is worth telling of the change of a document; ``before`` is None for a new one. ``since``: when the
+        source whose answer changed it had answered before; None: never, and then nothing that is past is new, however
+        lately it was learned. Pure; the keys are the domain's own.
         """
-        del symbol, before, after, now
+        del symbol, before, after, now, since
         return ()
 
     def follow_ups(self, known: D, symbol: Symbol) -> Sequence[FollowUp]:

@@ -95,8 +95,10 @@ class EarningsProcessor(Processor[EarningsData]):
         del now
         return new if previous is None else with_known_exhibits(previous, new)
 
-    def notices(self, symbol: str, before: EarningsData | None, after: EarningsData, now: Instant) -> Sequence[Notice]:
-        return earnings_notices(symbol, before, after, now)
+    def notices(
+        self, symbol: str, before: EarningsData | None, after: EarningsData, now: Instant, since: Instant | None
+    ) -> Sequence[Notice]:
+        return earnings_notices(symbol, before, after, now, since)
 
     def follow_ups(self, known: EarningsData, symbol: Symbol) -> Sequence[FollowUp]:
         return report_follow_ups(known, find_exchange(exchange_of(symbol)).at)

@@ -178,8 +178,10 @@ class NewsProcessor(Processor[NewsData]):
             return merge_news(contributions)
         return merge_news(contributions, age=self.retention.age, most=self.retention.items)
 
-    def notices(self, symbol: str, before: NewsData | None, after: NewsData, now: Instant) -> Sequence[Notice]:
-        return news_notices(symbol, before, after, now)
+    def notices(
+        self, symbol: str, before: NewsData | None, after: NewsData, now: Instant, since: Instant | None
+    ) -> Sequence[Notice]:
+        return news_notices(symbol, before, after, now, since)
 
     def accumulate(self, previous: NewsData | None, new: NewsData, now: Instant) -> NewsData:
         if self.retention is None:

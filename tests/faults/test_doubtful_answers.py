@@ -259,8 +259,8 @@ def test_a_person_s_release_believes_it(machine: Machine) -> None:
 def test_what_a_person_accepts_is_noticed_like_what_was_believed_at_once(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def notices(_self: object, symbol: str, before: Any, after: Any, now: int) -> list[Notice]:
-        del now
+    def notices(_self: object, symbol: str, before: Any, after: Any, now: int, since: int) -> list[Notice]:
+        del now, since
         was, is_ = (None if said is None else said.reports[0].revenue for said in (before, after))
         return [] if was in (None, is_) else [Notice(f"moved:{symbol}", "earnings.moved", f"{was} to {is_}")]
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from scheduler_service.models import Task
+    from scheduler_service.models import Notice, Task
     from scheduler_service.stores.document_store import DocumentRow
 
 FILING = Kind.FILING
@@ -86,6 +86,21 @@ def test_it_stores_everything_a_task_changed(conn: Connection) -> None:
     state = stock_state_store.get_state(conn, "A", "notes", "desk")
     assert (state.status, state.checked_for, state.checked_at, state.changed_at) == ("ok", NOW, NOW, NOW)
     assert (words(conn), doc(conn).version, publish_after(conn)) == (["hello"], 1, NOW)
+
+
+def test_whoever_looks_for_news_in_it_is_told_when_its_source_was_heard_before(conn: Connection) -> None:
+    asked: list[tuple[str, int | None]] = []
+
+    class Attentive(Notes):
+        def notices(self, symbol: str, before: object, after: object, now: int, since: int | None) -> list[Notice]:
+            asked.append((symbol, since))
+            return []
+
+    attentive = Attentive()
+    store(conn, said("hello"), processor=attentive)
+    store(conn, said("a second source"), source="attic", processor=attentive, now=NOW + MINUTE)
+    store(conn, said("hello again", as_of=NOW + DAY), processor=attentive, now=NOW + DAY)
+    assert asked == [("A", None), ("A", None), ("A", NOW)]
 
 
 def test_it_merges_what_all_sources_say_best_first(conn: Connection) -> None:

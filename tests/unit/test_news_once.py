@@ -122,8 +122,8 @@ def test_what_is_known_under_another_address_is_no_news() -> None:
     both = [Contribution("search", Kind.FEED, news_of(search)), Contribution("feeds", Kind.FEED, news_of(fed))]
     after = merge_news(both)
     assert [item.url for item in after.items] == ["https://a.example/1"], "it tells the hour"
-    assert news_notices("AAPL", before, after, NOW) == []
-    assert news_notices("AAPL", NewsData(), after, NOW) != []
+    assert news_notices("AAPL", before, after, NOW, NOW) == []
+    assert news_notices("AAPL", NewsData(), after, NOW, NOW) != []
 
 
 @pytest.mark.parametrize("most", [1, 3, 50])
