@@ -23,6 +23,7 @@ from scheduler_service.monitors.health_monitor import UNHEALTHY, HealthMonitor, 
 from scheduler_service.monitors.market_monitor import LONGEST_REST, MarketMonitor
 from scheduler_service.monitors.risk import Limits
 from scheduler_service.monitors.risk_monitor import EVERY, RiskMonitor
+from scheduler_service.monitors.splits import Closes, closes_at
 from scheduler_service.noticing import NoticeReader
 from scheduler_service.processors.base import ageing_of, exchange_of
 from scheduler_service.vitals import LoopLag, vitals
@@ -211,6 +212,9 @@ class _Stocks:
     def day(self, symbol: str, at: Instant) -> str:
         zone = find_exchange(exchange_of(self._engine.symbol(symbol))).timezone
         return to_datetime(at).astimezone(ZoneInfo(zone)).date().isoformat()
+
+    def closes(self, symbol: str, at: Instant) -> Closes:
+        return closes_at(self._engine.calendars.calendar(exchange_of(self._engine.symbol(symbol))), at)
 
 
 def channel_views(counts: Mapping[str, ChannelCounts], names: Mapping[str, str]) -> tuple[views.ChannelView, ...]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from scheduler_service.clock import to_iso
 from scheduler_service.monitors.risk_monitor import RiskMonitor
+from scheduler_service.monitors.splits import Closes
 from tests.fakes import FakeClock
 
 if TYPE_CHECKING:
@@ -41,6 +42,10 @@ class FakeStocks:
     def day(self, symbol: str, at: Instant) -> str:
         del symbol
         return to_iso(at)[:10]
+
+    def closes(self, symbol: str, at: Instant) -> Closes:
+        del symbol, at
+        return Closes()
 
 
 async def in_place(function: Callable[..., Any], *args: Any) -> Any:

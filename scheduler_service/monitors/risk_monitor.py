@@ -16,7 +16,7 @@ from scheduler_service.monitors.base import Change
 from scheduler_service.monitors.portfolio import LARGEST, Portfolio
 from scheduler_service.monitors.portfolio_file import PortfolioFile
 from scheduler_service.monitors.risk import MOVE, Finding, Limits, Price, findings
-from scheduler_service.monitors.splits import of_splits
+from scheduler_service.monitors.splits import Closes, of_splits
 from scheduler_service.stores import document_store
 from scheduler_service.stores.monitor_store import MonitorState
 
@@ -40,7 +40,7 @@ _FILE = "portfolio"
 @dataclass(frozen=True, slots=True)
 class Seen:
     """``stale``: symbol to when its quote is of, or why there is none. ``problem``: why the file as it is now cannot be
-    used. ``days``: of which session day of its exchange a price is.
+    used. ``days``: of which session day of its exchange a price is; ``closes``: of or after which close.
     """
 
     portfolio: Portfolio
@@ -48,6 +48,7 @@ class Seen:
     stale: Mapping[str, str]
     problem: str | None = None
     days: Mapping[str, str] = field(default_factory=dict)
+    closes: Mapping[str, Closes] = field(default_factory=dict)
 
     def day(self, symbol: str) -> str:
         return self.days.get(symbol) or self.prices[symbol].as_of[:10]
@@ -66,6 +67,9 @@ class Stocks(Protocol):
 
     def day(self, symbol: str, at: Instant) -> str:
         """The date there."""
+
+    def closes(self, symbol: str, at: Instant) -> Closes:
+        """Of which close that is, or which one came before the session that is on then."""
 
 
 class RiskMonitor:
@@ -106,20 +110,22 @@ class RiskMonitor:
         self._since = now if self._since is None else min(self._since, now)
         prices: dict[str, Price] = {}
         days: dict[str, str] = {}
+        closes: dict[str, Closes] = {}
         stale: dict[str, str] = {}
         for symbol, price in known.items():
             if (why := self._wrong_with(symbol, price, now)) is not None or price is None:
                 stale[symbol] = why or ""
             else:
                 prices[symbol] = price
-                days[symbol] = self._stocks.day(symbol, from_iso(price.as_of))
+                at = from_iso(price.as_of)
+                days[symbol], closes[symbol] = self._stocks.day(symbol, at), self._stocks.closes(symbol, at)
         late = now - self._since >= AFTER_A_START
-        return Seen(portfolio, prices, stale if late else {}, self._file.problem, days)
+        return Seen(portfolio, prices, stale if late else {}, self._file.problem, days, closes)
 
     def judge(self, before: Mapping[str, MonitorState], seen: Seen, now: Instant) -> Sequence[Change]:
         held = seen.portfolio.positions
         changes = [*_of_the_file(self._file.path, before.get(_FILE), seen, now), *_of_quotes(before, seen, now)]
-        split, told = of_splits(before, held, seen.prices, seen.day, now)
+        split, told = of_splits(before, held, seen.prices, seen.day, seen.closes, now)
         for found in findings(held, seen.prices, self._limits, split):
             changes.extend(_of_finding(before.get(found.subject), found, seen, now))
         changes.extend((*told, *_of_the_gone(before, seen)))

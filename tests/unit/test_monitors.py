@@ -18,6 +18,7 @@ from scheduler_service.monitors.market_monitor import MarketMonitor, market
 from scheduler_service.monitors.portfolio import Portfolio, Position
 from scheduler_service.monitors.risk import Limits, Price
 from scheduler_service.monitors.risk_monitor import Seen, read_price
+from scheduler_service.monitors.splits import Closes, closes_at
 from tests.monitor_support import Told, risk_monitor
 
 if TYPE_CHECKING:
@@ -140,12 +141,14 @@ class TestRisk:
         close: str | None = None,
         stale: dict[str, str] | None = None,
         day: str = "2026-11-23",
+        closes: Closes | None = None,
     ) -> Seen:
         of = {
             symbol: Price(D(price), None if close is None else D(close), "USD", f"{day}T15:00:00Z", "finnhub")
             for symbol, price in prices.items()
         }
-        return Seen(Portfolio({p.symbol: p for p in positions}), of, stale or {})
+        places = {} if closes is None else dict.fromkeys(of, closes)
+        return Seen(Portfolio({p.symbol: p for p in positions}), of, stale or {}, closes=places)
 
     def stops(self, said: list[str]) -> list[str]:
         return [one for one in said if "stop" in one]
@@ -228,6 +231,89 @@ class TestRisk:
         )
         assert not any("split" in one for one in said)
         assert any("A at 200 is past its stop of 380" in one for one in said)
+
+    MONDAY, TUESDAY, WEDNESDAY = (from_iso(f"2026-11-{day}T21:00:00Z") for day in (23, 24, 25))
+
+    def small_split(
+        self, ended: str, close: str, price: str, *, at: int | None = MONDAY, before: int | None = MONDAY
+    ) -> tuple[Told, list[str]]:
+        """A session that ends at a price; then one with a previous close and a price. Each is looked at twice."""
+        told, held = self.monitor(), Position("A", D(10), D(100), None, (2,))
+        told.look(self.seen({"A": ended}, held, close=ended, closes=Closes(at)), NOW)
+        after = self.seen({"A": price}, held, close=close, day="2026-11-24", closes=Closes(None, before))
+        said = told.look(after, NOW + DAY) + told.look(after, NOW + DAY + MINUTE)
+        return told, [one for one in said if "of the portfolio" not in one]
+
+    @pytest.mark.parametrize(
+        ("close", "shares"), [("66.67", "3 for 2"), ("75", "4 for 3"), ("80", "5 for 4"), ("79.80", "5 for 4")]
+    )
+    def test_a_small_split_is_told_by_the_price_at_which_the_session_before_ended(
+        self, close: str, shares: str
+    ) -> None:
+        told, [said] = self.small_split("100", close, str(D(close) + 1))
+        assert said.startswith(
+            f"risk.split_suspected: A looks as if it was split: its previous close is {close}, and the session before "
+            f"ended at 100, as {shares} makes it; "
+        )
+        mended = Position("A", D(15), D(70), None, (2,))
+        after = self.seen({"A": "60"}, mended, close=close, day="2026-11-24", closes=Closes(None, self.MONDAY))
+        said_then = told.look(after, NOW + DAY + HOUR)
+        assert any("A at 60 is past its stop" in one for one in said_then)
+        assert not any("split" in one for one in said_then)
+
+    @pytest.mark.parametrize(
+        ("why", "ended", "close", "price", "changes"),
+        [
+            ("a fall overnight: the previous close is the last price", "100", "100", "66.67", {}),
+            ("a rise overnight", "100", "100", "133", {}),
+            ("no ratio of a split", "100", "70", "70", {}),
+            ("a special dividend", "100", "90", "90", {}),
+            ("nearly the ratio, but not exactly", "100", "79", "79", {}),
+            ("the other way round", "80", "100", "100", {}),
+            ("the price is still the old one: who knows?", "100", "80", "100", {}),
+            ("the price has fallen far since", "100", "80", "70", {}),
+            ("a price from the middle of the session", "100", "80", "80", {"at": None}),
+            ("a session was not seen", "100", "80", "80", {"before": TUESDAY}),
+            ("a price of no session", "100", "80", "80", {"before": None}),
+        ],
+    )
+    def test_what_may_be_a_move_is_no_small_split(
+        self, why: str, ended: str, close: str, price: str, changes: dict[str, int | None]
+    ) -> None:
+        _, said = self.small_split(ended, close, price, **changes)
+        assert not any("split" in one for one in said), why
+
+    def test_a_price_is_of_a_close_within_a_minute_and_after_the_one_of_the_session_before(self) -> None:
+        calendar = sessions("2026-11-23", "2026-11-24", "2026-11-27")
+        monday, tuesday = self.MONDAY, self.TUESDAY
+        found = {
+            at: closes_at(calendar, from_iso(at))
+            for at in (
+                "2026-11-24T14:29:59Z",  # before the open
+                "2026-11-24T14:30:00Z",
+                "2026-11-24T20:58:00Z",
+                "2026-11-24T20:59:30Z",
+                "2026-11-24T21:00:00Z",
+                "2026-11-24T21:02:00Z",  # after hours
+                "2026-11-27T15:00:00Z",  # after a holiday
+            )
+        }
+        assert list(found.values()) == [
+            Closes(),
+            Closes(None, monday),
+            Closes(None, monday),
+            Closes(tuesday, monday),
+            Closes(tuesday, None),
+            Closes(),
+            Closes(None, tuesday),
+        ]
+
+    def test_a_line_that_was_mended_before_is_of_after_the_split(self) -> None:
+        told = self.monitor()
+        told.look(self.seen({"A": "100"}, Position("A", D(10), D(100)), close="100", closes=Closes(self.MONDAY)), NOW)
+        mended = Position("A", D(15), D(67))
+        after = self.seen({"A": "67"}, mended, close="66.67", day="2026-11-24", closes=Closes(None, self.MONDAY))
+        assert not any("split" in one for one in told.look(after, NOW + DAY))
 
     def test_after_a_split_a_line_that_was_changed_is_judged_again(self) -> None:
         told, held = self.monitor(), Position("A", D(10), D(400), None, (2,))
