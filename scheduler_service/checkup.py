@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import json
 import os
+import shlex
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ from scheduler_service.stores.database import Ledger
 from scheduler_service.stores.file_names import file_name
 from scheduler_service.stores.integrity import damage
 from scheduler_service.stores.mode import LIVE, SANDBOX, check_mode
+from scheduler_service.stores.left_behind import left_behind
 from scheduler_service.stores.snapshot import backup_state
 from scheduler_service.stores.wrong_clock import is_ahead
 from scheduler_service.web.client import ControlClient
@@ -83,7 +85,7 @@ async def check_up(settings: Settings, clock: Clock) -> list[Finding]:
         return [*found, *_channels(settings, {}, now)]
     found += await asyncio.to_thread(lambda: [*_directory(directory, settings.monitors.health.disk_floor)])
     found += await _service(directory)
-    found += await asyncio.to_thread(lambda: [*_files(directory)])
+    found += await asyncio.to_thread(lambda: [*_files(directory), *_left_behind(directory.root)])
     found += await _calendars(settings, directory, now)
     if any(finding.about == "ledger" and not finding.is_fine for finding in found):
         return [*found, *_channels(settings, {}, now)]
@@ -176,6 +178,14 @@ def _files(directory: DataDirectory) -> Iterator[Finding]:
         yield Finding("jobs", said, "restart the service: it makes the file anew")
     elif directory.jobs.exists():
         yield Finding("jobs", "the file is whole")
+
+
+def _left_behind(root: Path) -> Iterator[Finding]:
+    """Nothing is wrong with it but the room it takes; whether it is still needed a person knows."""
+    for left in left_behind(root):
+        remove = f"rm {'-r ' if left.path.is_dir() else ''}{shlex.quote(str(left.path))}"
+        said = f"{left.what}, {left.frees / 1e6:,.1f} MB, perhaps the only copy; if all is well without it: {remove}"
+        yield Finding("kept for you", said)
 
 
 async def _calendars(settings: Settings, directory: DataDirectory, now: Instant) -> list[Finding]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 PAGES_PER_STEP = 200
 """Less than a megabyte: what waits for the writer is held up for a few milliseconds."""
 FOLDER = "backups"
+LEDGER_ASIDE = "{stem}-schema-{version}.sqlite"
 
 IDENTITY = "backup_id"
 _STATE = "last_backup"
@@ -60,7 +61,7 @@ def copy_aside(path: Path, version: int) -> None:
     """A full copy before the first step of a migration."""
     folder = path.parent / FOLDER
     folder.mkdir(mode=0o700, exist_ok=True)
-    copy = folder / f"{path.stem}-schema-{version}.sqlite"
+    copy = folder / LEDGER_ASIDE.format(stem=path.stem, version=version)
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
         source.backup(target)
     copy.chmod(0o600)

@@ -92,6 +92,32 @@ async def test_a_document_that_is_not_what_was_written_is_told(tmp_path: Path) -
             assert "news/AAPL.json: gone" in (await wrong(settings))["documents"]
 
 
+async def test_what_only_a_person_may_remove_is_shown_with_its_room_and_is_nothing_wrong(tmp_path: Path) -> None:
+    (tmp_path / "my stocks").mkdir()
+    async with at_rest(tmp_path / "my stocks") as settings:
+        root = settings.service.data_dir
+        ledger, beside, within = (
+            root / "backups/ledger-schema-4.sqlite",
+            root.with_name("data.before-restore-20261124T100000Z"),
+            root / "before-restore-20261124T110000Z",
+        )
+        for path, size in ((ledger, 1_500_000), (beside / "raw/1", 2_000_000), (within / "ledger.sqlite", 100_000)):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(bytes(size))
+        (beside / "shared").hardlink_to(within / "ledger.sqlite")
+        (root.with_name("data.before-restore-list.txt")).write_text("no directory")
+        found = await check_up(settings, FakeClock())
+        assert [finding for finding in found if not finding.is_fine] == []
+        assert [finding.said for finding in found if finding.about == "kept for you"] == [
+            "the ledger from before an update, 1.5 MB, perhaps the only copy; if all is well without it: "
+            f"rm '{ledger}'",
+            "the data from before a restore, 0.0 MB, perhaps the only copy; if all is well without it: "
+            f"rm -r '{within}'",
+            "the data from before a restore, 2.0 MB, perhaps the only copy; if all is well without it: "
+            f"rm -r '{beside}'",
+        ]
+
+
 def published(conn: Connection) -> None:
     columns = "domain, symbol, version, published_version, published_sha256, data, changed_at"
     conn.exec_driver_sql(f"INSERT INTO document ({columns}) VALUES ('news', 'AAPL', 1, 1, x'00', x'7b7d', 1)")
