@@ -60,8 +60,8 @@ def findings(
     positions: Mapping[str, Position], prices: Mapping[str, Price], limits: Limits, split: Collection[str] = ()
 ) -> Iterator[Finding]:
     """Of every position with a price; of the whole only where each has one: whatever the others have lost, one without
-    a price may have gained more, and each share of a part is larger than that of the whole. Other currencies than the one most prices
-    are in are not added up. Of what was ``split`` since its line was written only the move counts.
+    a price may have gained more, and each share of a part is larger than that of the whole. Other currencies than the
+    one most prices are in are not added up. Of what was ``split`` since its line was written only the move counts.
     """
     for symbol, position in sorted(positions.items()):
         if (price := prices.get(symbol)) is not None:
