@@ -28,8 +28,8 @@ from scheduler_service.stores.data_directory import DataDirectory
 from scheduler_service.stores.database import Ledger
 from scheduler_service.stores.file_names import file_name
 from scheduler_service.stores.integrity import damage
-from scheduler_service.stores.mode import LIVE, SANDBOX, check_mode
 from scheduler_service.stores.left_behind import left_behind
+from scheduler_service.stores.mode import LIVE, SANDBOX, check_mode
 from scheduler_service.stores.snapshot import backup_state
 from scheduler_service.stores.wrong_clock import is_ahead
 from scheduler_service.web.client import ControlClient
