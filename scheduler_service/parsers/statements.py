@@ -159,7 +159,7 @@ INCOME = (REVENUE, NET_INTEREST_INCOME, NONINTEREST_INCOME, NET_INCOME, GROUP_PR
 """What ``revenue`` and ``net_income`` look at; of a bank also ``INTEREST``, which alone is no income of a period."""
 INTEREST = (INTEREST_INCOME, INTEREST_EXPENSE)
 COSTS = (COST_OF_REVENUE, COST_OF_GOODS, COST_OF_SERVICES, CLAIMS)
-"""What ``gross_profit`` looks at where none is reported."""
+"""What ``gross_profit`` looks at where none is reported, beside what ``revenue`` does."""
 OWNED = (EQUITY, GROUP_EQUITY, MINORITY_EQUITY, PROFIT_OF_SOME_MINORITIES)
 """All that ``equity`` looks at, and ``net_income`` for signs of minorities."""
 _LATELY = timedelta(days=800)

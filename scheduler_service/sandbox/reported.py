@@ -16,6 +16,8 @@ from scheduler_service.parsers.statements import (
     EPS_DILUTED,
     EQUITY,
     GROSS_PROFIT,
+    INCOME,
+    INTEREST,
     NET_INCOME,
     OPERATING_CASH_FLOW,
     OPERATING_INCOME,
@@ -42,7 +44,7 @@ MISSTATED_REVENUE = {"INITX": Decimal("1.04")}
 """Told 4 % too high on purpose, so that comparing what a model says with the filings has something to find."""
 
 _CONCEPTS = (
-    *(REVENUE, *COSTS, GROSS_PROFIT, OPERATING_INCOME, NET_INCOME, EPS_DILUTED, SHARES_DILUTED),
+    *(*INCOME, *INTEREST, *COSTS, GROSS_PROFIT, OPERATING_INCOME, EPS_DILUTED, SHARES_DILUTED),
     *(EQUITY, CASH, OPERATING_CASH_FLOW, CAPITAL_EXPENDITURE, *DEBT),
 )
 

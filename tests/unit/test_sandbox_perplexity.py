@@ -344,3 +344,11 @@ def test_the_search_finds_some_stories_that_the_feed_has_too(upstream: SandboxUp
 
 def test_before_the_first_report_nothing_is_reported() -> None:
     assert reported(bundled()[0], 0).periods == ()
+
+
+@pytest.mark.parametrize("symbol", [company.profile.symbol for company in bundled()])
+def test_what_any_company_reported_is_known_after_each_of_its_filings(symbol: str) -> None:
+    company = next(company for company in bundled() if company.profile.symbol == symbol)
+    told = [reported(company, filed).periods for filed in range(len(company.filings) + 1)]
+    assert told[-1]
+    assert [len(periods) for periods in told] == sorted(len(periods) for periods in told)
