@@ -257,9 +257,7 @@ def _borrowed_short(facts: CompanyFacts, at: date, noncurrent: Sequence[Figure] 
         return [borrowings]
     if (notes := _at(facts, NOTES_AND_LOANS, at)) is not None and notes.value and noncurrent:
         return [notes] if notes.value < max(line.value for line in noncurrent) else None
-    if _at(facts, COMMERCIAL_PAPER, at) is None and any(
-        fact.end == at and fact.value for tag in facts[COMMERCIAL_PAPER_ISSUED].tags for fact in tag.values()
-    ):
+    if _at(facts, COMMERCIAL_PAPER, at) is None and facts[COMMERCIAL_PAPER_ISSUED].tells(at):
         return None
     return _all_at(facts, KINDS_OF_SHORT_TERM_BORROWINGS, at)
 
