@@ -11,7 +11,7 @@ import pytest
 
 from scheduler_service.models import Kind, Provenance
 from scheduler_service.parsers import earnings, fundamental_analysis
-from scheduler_service.parsers.debt import DEBT
+from scheduler_service.parsers.debt_lines import DEBT
 from scheduler_service.parsers.earnings import Report, read_earnings
 from scheduler_service.parsers.fundamental_analysis import Metric, read_fundamentals
 from scheduler_service.parsers.statements import CASH, OWNED
