@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import date, timedelta
-from itertools import count
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -22,6 +19,7 @@ from scheduler_service.parsers.fundamental_analysis import read_fundamentals
 from scheduler_service.parsers.statements import equity
 from scheduler_service.parsers.submissions import Submissions
 from scheduler_service.parsers.xbrl import MOST_ROWS, CompanyFacts, parse_company_facts
+from tests.lines_run import lines_run
 
 FEW, MANY = 150, 600
 MOST_GROWTH = 1.6
@@ -88,25 +86,6 @@ def read_all(body: bytes) -> None:
     facts = parse_company_facts(body, CONCEPTS)
     read_fundamentals(facts, origin)
     read_earnings(facts, Submissions(42, "Small", (), ()), origin)
-
-
-@contextmanager
-def lines_run() -> Iterator[Callable[[], int]]:
-    """Of the parsers, and of the comprehensions in them."""
-    lines = count()
-
-    def trace(frame: FrameType, event: str, _: object) -> Any:
-        if "parsers" not in frame.f_code.co_filename:
-            return None
-        next(lines)
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        yield lambda: next(lines)
-    finally:
-        sys.settrace(before)
 
 
 def cost(read: Callable[[], object]) -> int:
