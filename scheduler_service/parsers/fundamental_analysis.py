@@ -109,8 +109,10 @@ class FundamentalsData(Record):
 
 
 def read_fundamentals(facts: CompanyFacts, origin: Origin) -> FundamentalsData:
-    """What the filings say, as of the newest quarter or year. ``ParseError(NO_DATA)`` where there is none."""
-    as_of = max((day for concept in INCOME if (day := facts[concept].newest)), default=None)
+    """What the filings say, as of the newest quarter or year, or of a newer part of a year whose twelve months follow.
+    ``ParseError(NO_DATA)`` where there is no quarter and no year.
+    """
+    as_of = _as_of(facts)
     if as_of is None:
         raise ParseError(
             f"the companyfacts of CIK {facts.cik} ({facts.name}) hold revenue or net income of no quarter and no year",
@@ -141,6 +143,16 @@ def read_fundamentals(facts: CompanyFacts, origin: Origin) -> FundamentalsData:
         "shares_diluted": (_shares(facts, as_of), "shares"),
     }
     return FundamentalsData(metrics={name: _metric(f, unit, as_of, origin) for name, (f, unit) in figures.items()})
+
+
+def _as_of(facts: CompanyFacts) -> dt.date | None:
+    """Companies abroad report halves and no quarters; the twelve months to the end of one follow from the year."""
+    newest = max((day for concept in INCOME if (day := facts[concept].newest)), default=None)
+    if newest is None:
+        return None
+    told = [series for c in INCOME if newest in (series := facts[c]).years or newest in series.quarters]
+    parts = {end for series in told if (end := series.newest_part) is not None and end > newest}
+    return max((end for end in parts if all(series.trailing(end) for series in told)), default=newest)
 
 
 def merge_fundamentals(contributions: Sequence[Contribution[FundamentalsData]]) -> FundamentalsData:

@@ -149,6 +149,12 @@ class Series:
         """The end of the newest quarter or year."""
         return max((*self.quarters, *self.years), default=None)
 
+    @property
+    def newest_part(self) -> date | None:
+        """The end of the newest stretch that is reported and shorter than a year: a half, say."""
+        parts = (f.end for tag in self.tags for f in tag.values() if min(QUARTER_DAYS) <= f.days < min(YEAR_DAYS))
+        return max(parts, default=None)
+
     def tells(self, day: date, within: timedelta = timedelta()) -> bool:
         """Whether more than nothing is said of a period, or an instant, that ended around a day."""
         place = bisect_left(self.ends, day.toordinal() - within.days)
