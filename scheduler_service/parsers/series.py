@@ -298,8 +298,9 @@ def _remainders(facts: Sequence[Fact]) -> Iterator[Figure]:
     for same_start in by_start.values():
         of_length = {fact.days: (place, fact) for place, fact in enumerate(same_start)}
         for longer in same_start:
-            lengths = LAST_QUARTER_DAYS if longer.annual and longer.days in YEAR_DAYS else QUARTER_DAYS
-            shorter_ones = (of_length[longer.days - n] for n in lengths if longer.days - n in of_length)
+            days = longer.days
+            lengths = LAST_QUARTER_DAYS if longer.annual and days in YEAR_DAYS else QUARTER_DAYS
+            shorter_ones = (of_length[days - n] for n in lengths if days - n in of_length)
             for _, shorter in sorted(shorter_ones, key=lambda placed: placed[0]):
                 # A year restated for a business since sold, less nine months that still hold it, is no quarter.
                 if longer.restated == shorter.restated:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from scheduler_service.parsers.filed_rows import Days, Row
     from scheduler_service.parsers.series import FiledIn, Period
 
-MOST_ROWS = 10_000
+MOST_ROWS = 3_000
 """Of one tag, which is not read where it has more: in fifteen years a company files a few hundred."""
 
 _ANNUAL_FORMS = frozenset({"10-K", "10-KT", "20-F", "40-F"})
@@ -99,7 +99,7 @@ class CompanyFacts:
 
 def parse_company_facts(body: bytes, concepts: Iterable[Concept]) -> CompanyFacts:
     """The wanted figures. ``ParseError``: ``UNREADABLE``, or ``NO_DATA`` where none of them is there."""
-    wanted = tuple(concepts)
+    wanted = tuple(dict.fromkeys(concepts))
     tags: dict[str, _Tag] = {tag: _Tag() for concept in wanted for tag in concept.tags}
     said: dict[str, Any] = {}
     for keys, value in members(body, levels=3, wanted=lambda keys: len(keys) == 1 or _tag(keys) in tags):
