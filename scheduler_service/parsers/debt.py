@@ -6,118 +6,51 @@ added up: total debt is unknown then.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from scheduler_service.parsers.debt_lines import (
+    ANY_CURRENT_DEBT,
+    BONDS_ISSUED,
+    BORROWINGS,
+    COMMERCIAL_PAPER,
+    COMMERCIAL_PAPER_ISSUED,
+    CURRENT_BORROWINGS,
+    CURRENT_DEBT,
+    CURRENT_PART,
+    CURRENT_PART_AND_LEASES,
+    KINDS_OF_CURRENT_BORROWINGS,
+    KINDS_OF_CURRENT_PART,
+    KINDS_OF_LONG_TERM_DEBT,
+    KINDS_OF_NONCURRENT_BORROWINGS,
+    KINDS_OF_SHORT_TERM_BORROWINGS,
+    LINES,
+    LONG_TERM_DEBT,
+    LONG_TERM_DEBT_AND_LEASES,
+    NONCURRENT_BORROWINGS,
+    NONCURRENT_LIABILITIES,
+    NOTES_AND_LOANS,
+    ONE_KIND_OF_DEBT,
+    OTHER_KINDS_OF_DEBT,
+    OTHER_NONCURRENT_LIABILITIES,
+    PRINCIPAL,
+    SHORT_TERM_BORROWINGS,
+    WHOLE_DEBT,
+    WHOLE_LONG_TERM_DEBT,
+)
 from scheduler_service.parsers.series import Figure, is_rounding
-from scheduler_service.parsers.xbrl import Concept
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date
 
-    from scheduler_service.parsers.xbrl import CompanyFacts
+    from scheduler_service.parsers.xbrl import CompanyFacts, Concept
 
 
-def _us_gaap(*tags: str) -> Concept:
-    return Concept(tuple(f"us-gaap:{tag}" for tag in tags))
-
-
-def _ifrs(*tags: str) -> Concept:
-    return Concept(tuple(f"ifrs-full:{tag}" for tag in tags))
-
-
-LONG_TERM_DEBT = _us_gaap("LongTermDebtNoncurrent", "LongTermDebtAndCapitalLeaseObligations")
-KINDS_OF_LONG_TERM_DEBT = (
-    _us_gaap("ConvertibleDebtNoncurrent", "ConvertibleLongTermNotesPayable"),
-    _us_gaap("LongTermNotesPayable", "SeniorLongTermNotes", "LongTermNotesAndLoans"),
-    _us_gaap("LongTermLoansPayable", "LongTermLoansFromBank", "NotesPayableToBankNoncurrent"),
-    _us_gaap("LongTermLineOfCredit"),
-    _us_gaap("SecuredLongTermDebt"),
-    _us_gaap("UnsecuredLongTermDebt"),
-    _us_gaap("SubordinatedLongTermDebt", "ConvertibleSubordinatedDebtNoncurrent"),
-    _us_gaap("LongTermTransitionBond"),
-    _us_gaap("NotesPayableRelatedPartiesNoncurrent"),
-    _us_gaap("OtherLongTermDebtNoncurrent"),
-)
-"""Each may be all of it or a part, and beside a line for long-term debt a part of that or another line."""
-CURRENT_DEBT = _us_gaap("DebtCurrent")
-CURRENT_PART_OF_LONG_TERM_DEBT = _us_gaap("LongTermDebtCurrent", "LongTermDebtAndCapitalLeaseObligationsCurrent")
-KINDS_OF_CURRENT_PART = (
-    _us_gaap("ConvertibleDebtCurrent", "ConvertibleNotesPayableCurrent"),
-    _us_gaap("SecuredDebtCurrent"),
-    _us_gaap("UnsecuredDebtCurrent"),
-    _us_gaap("SeniorNotesCurrent"),
-    _us_gaap("SubordinatedDebtCurrent"),
-    _us_gaap("MediumtermNotesCurrent"),
-    _us_gaap("OtherLongTermDebtCurrent"),
-)
-"""Beside the current part of long-term debt, a part of it or another line."""
-SHORT_TERM_BORROWINGS = _us_gaap("ShortTermBorrowings", "LoansPayableCurrent", "NotesPayableCurrent")
-NOTES_AND_LOANS = _us_gaap("NotesAndLoansPayable")
-"""Short-term borrowings where they stand beside long-term debt and are less than it; else all debt."""
-COMMERCIAL_PAPER = _us_gaap("CommercialPaper")
-KINDS_OF_SHORT_TERM_BORROWINGS = (
-    COMMERCIAL_PAPER,
-    _us_gaap("OtherShortTermBorrowings"),
-    _us_gaap("ShortTermBankLoansAndNotesPayable"),
-    _us_gaap("ShortTermNonBankLoansAndNotesPayable"),
-)
-"""Held by short-term borrowings where those are stated; beside each other they add up."""
-COMMERCIAL_PAPER_ISSUED = _us_gaap("ProceedsFromRepaymentsOfCommercialPaper")
-ANY_CURRENT_DEBT = (
-    _us_gaap("NotesAndLoansPayableCurrent"),
-    _us_gaap("LinesOfCreditCurrent"),
-    _us_gaap("LoansPayableToBankCurrent", "NotesPayableToBankCurrent"),
-    _us_gaap("OtherNotesPayableCurrent", "OtherLoansPayableCurrent"),
-    _us_gaap("NotesPayableRelatedPartiesClassifiedCurrent"),
-    _us_gaap("LongtermTransitionBondCurrent"),
-)
-"""Some companies mean all of their current debt, some a line beside the others."""
-WHOLE_LONG_TERM_DEBT = _us_gaap("LongTermDebt")
-WHOLE_DEBT = _us_gaap("DebtLongtermAndShorttermCombinedAmount", "DebtAndCapitalLeaseObligations")
-PRINCIPAL = _us_gaap("DebtInstrumentCarryingAmount")
-"""Of all debt, or of one loan: it only tells which of two sums is meant."""
-
-BORROWINGS = _ifrs("Borrowings")
-NONCURRENT_BORROWINGS = _ifrs("LongtermBorrowings")
-KINDS_OF_NONCURRENT_BORROWINGS = (
-    _ifrs("NoncurrentPortionOfNoncurrentBondsIssued"),
-    _ifrs("NoncurrentPortionOfNoncurrentNotesAndDebenturesIssued"),
-    _ifrs("NoncurrentPortionOfNoncurrentLoansReceived"),
-    _ifrs("NoncurrentPortionOfNoncurrentCommercialPapersIssued"),
-    _ifrs("NoncurrentPortionOfOtherNoncurrentBorrowings"),
-)
-BONDS_ISSUED = _ifrs("BondsIssued")
-"""With their current part."""
-CURRENT_BORROWINGS = _ifrs("CurrentBorrowingsAndCurrentPortionOfNoncurrentBorrowings")
-KINDS_OF_CURRENT_BORROWINGS = (_ifrs("ShorttermBorrowings"), _ifrs("CurrentPortionOfLongtermBorrowings"))
-NONCURRENT_LIABILITIES = _ifrs("NoncurrentLiabilities")
-OTHER_NONCURRENT_LIABILITIES = (_ifrs("DeferredTaxLiabilities"), _ifrs("NoncurrentLeaseLiabilities"))
-DEBT = (
-    LONG_TERM_DEBT,
-    *KINDS_OF_LONG_TERM_DEBT,
-    CURRENT_DEBT,
-    CURRENT_PART_OF_LONG_TERM_DEBT,
-    *KINDS_OF_CURRENT_PART,
-    SHORT_TERM_BORROWINGS,
-    NOTES_AND_LOANS,
-    *KINDS_OF_SHORT_TERM_BORROWINGS,
-    COMMERCIAL_PAPER_ISSUED,
-    *ANY_CURRENT_DEBT,
-    WHOLE_LONG_TERM_DEBT,
-    WHOLE_DEBT,
-    PRINCIPAL,
-    BORROWINGS,
-    NONCURRENT_BORROWINGS,
-    *KINDS_OF_NONCURRENT_BORROWINGS,
-    BONDS_ISSUED,
-    CURRENT_BORROWINGS,
-    *KINDS_OF_CURRENT_BORROWINGS,
-    NONCURRENT_LIABILITIES,
-    *OTHER_NONCURRENT_LIABILITIES,
-)
-"""All that ``total_debt`` looks at."""
+_CURRENT_PARTS = (CURRENT_PART, CURRENT_PART_AND_LEASES)
+_NO_DEBT = (NONCURRENT_LIABILITIES, *OTHER_NONCURRENT_LIABILITIES)
+_LATELY = timedelta(days=800)
 _NEAR = Decimal("0.03")
 """Debt is carried a little below its principal; what is within this of a stated total is that total."""
 
@@ -128,15 +61,16 @@ def total_debt(facts: CompanyFacts, at: date) -> Figure | None:
     A missing current part counts as none, as in a balance sheet without such a line, unless the whole of long-term
     debt, or paper issued in the period, says that there must be one.
     """
-    if any(at in facts[concept].unread for concept in DEBT if concept is not PRINCIPAL):
+    if any(at in facts[concept].unread for concept in LINES):
         return None
     if (borrowings := _at(facts, BORROWINGS, at)) is not None:
         return borrowings
-    if (noncurrent := _at(facts, LONG_TERM_DEBT, at)) is not None:
+    noncurrent = _at(facts, LONG_TERM_DEBT, at) or _at(facts, LONG_TERM_DEBT_AND_LEASES, at)
+    if noncurrent is not None:
         return _with_current(facts, at, [noncurrent], _owed(facts, KINDS_OF_LONG_TERM_DEBT, at))
     if (whole := _at(facts, WHOLE_DEBT, at)) is not None:
         return whole
-    return _debt_without_a_line(facts, at) or _borrowings_in_parts(facts, at)
+    return _debt_without_a_line(facts, at) or _borrowings_in_parts(facts, at) or _one_kind_alone(facts, at)
 
 
 def _at(facts: CompanyFacts, concept: Concept, at: date) -> Figure | None:
@@ -167,7 +101,7 @@ def _whole_long_term(facts: CompanyFacts, at: date) -> Figure | None:
     a balance sheet that splits the two should say more. Some companies file the non-current part as the whole.
     """
     whole, short = _at(facts, WHOLE_LONG_TERM_DEBT, at), _borrowed_short(facts, at)
-    if whole is None or short is None or _at(facts, CURRENT_PART_OF_LONG_TERM_DEBT, at) is not None:
+    if whole is None or short is None or _all_at(facts, _CURRENT_PARTS, at):
         return None
     if _owed(facts, (*KINDS_OF_CURRENT_PART, *ANY_CURRENT_DEBT), at):
         return None
@@ -200,7 +134,7 @@ def _with_current(
     if whole is not None and whole.value * (1 - _NEAR) > long_term:
         if beside:
             return _sum(at, [*noncurrent, *beside, *current]) if _is_near(whole.value, long_term + parts) else None
-        if not _all_at(facts, (CURRENT_DEBT, CURRENT_PART_OF_LONG_TERM_DEBT), at):
+        if not _all_at(facts, (CURRENT_DEBT, *_CURRENT_PARTS), at):
             return None
     if whole is None and beside and not _is_near(parts, noncurrent[0].value):
         larger = all(figure.value > line.value for figure in beside for line in noncurrent)
@@ -212,7 +146,8 @@ def _current_debt(facts: CompanyFacts, at: date, noncurrent: Sequence[Figure]) -
     """What adds up to it. Two equal amounts are one amount under two names. None: not known."""
     if (current := _at(facts, CURRENT_DEBT, at)) is not None:
         return [current]
-    part, kinds = _at(facts, CURRENT_PART_OF_LONG_TERM_DEBT, at), _owed(facts, KINDS_OF_CURRENT_PART, at)
+    part, on_its_basis = _current_part(facts, at, noncurrent)
+    kinds = _owed(facts, KINDS_OF_CURRENT_PART, at)
     short = _borrowed_short(facts, at, noncurrent)
     if short is None or len(kinds) > 1:
         return None
@@ -221,10 +156,27 @@ def _current_debt(facts: CompanyFacts, at: date, noncurrent: Sequence[Figure]) -
     elif kinds and not is_rounding(kinds[0].value, part.value) and not _holds(facts, at, noncurrent, part):
         return None
     lines = short if part is None else _without_double(facts, at, noncurrent, part, short)
+    if lines is not None and part in lines and not on_its_basis:
+        return None
     unplaced = _owed(facts, ANY_CURRENT_DEBT, at)
     if lines is None or not unplaced:
         return lines
     return unplaced[:1] if len({figure.value for figure in (*unplaced, *lines) if figure.value}) == 1 else None
+
+
+def _current_part(facts: CompanyFacts, at: date, noncurrent: Sequence[Figure]) -> tuple[Figure | None, bool]:
+    """The current part of long-term debt, and whether leases are in it as they are, or are not, in what is not current.
+
+    Where they are in one of the two alone, their sum is no total, unless the whole without leases is that sum.
+    """
+    same, other = CURRENT_PART, CURRENT_PART_AND_LEASES
+    if _at(facts, LONG_TERM_DEBT, at) is None and _at(facts, LONG_TERM_DEBT_AND_LEASES, at) is not None:
+        same, other = other, same
+    if (part := _at(facts, same, at)) is not None or (part := _at(facts, other, at)) is None or not part.value:
+        return part, True
+    whole = _at(facts, WHOLE_LONG_TERM_DEBT, at)
+    total = part.value + sum(line.value for line in noncurrent)
+    return part, whole is not None and is_rounding(whole.value, total)
 
 
 def _holds(facts: CompanyFacts, at: date, noncurrent: Sequence[Figure], part: Figure) -> bool:
@@ -257,11 +209,22 @@ def _borrowed_short(facts: CompanyFacts, at: date, noncurrent: Sequence[Figure] 
         return [borrowings]
     if (notes := _at(facts, NOTES_AND_LOANS, at)) is not None and notes.value and noncurrent:
         return [notes] if notes.value < max(line.value for line in noncurrent) else None
-    if _at(facts, COMMERCIAL_PAPER, at) is None and any(
-        fact.end == at and fact.value for tag in facts[COMMERCIAL_PAPER_ISSUED].tags for fact in tag.values()
-    ):
+    if _at(facts, COMMERCIAL_PAPER, at) is None and facts[COMMERCIAL_PAPER_ISSUED].tells(at):
         return None
     return _all_at(facts, KINDS_OF_SHORT_TERM_BORROWINGS, at)
+
+
+def _one_kind_alone(facts: CompanyFacts, at: date) -> Figure | None:
+    """Notes of one kind, where the company has told of no other debt for a long time before and after."""
+    looked_at = (*LINES, *ONE_KIND_OF_DEBT, *OTHER_KINDS_OF_DEBT)
+    if any(at in facts[concept].unread for concept in (*looked_at, PRINCIPAL)):
+        return None
+    owed = [c for c in looked_at if c not in _NO_DEBT and facts[c].tells(at, within=_LATELY)]
+    found = _at(facts, owed[0], at) if len(owed) == 1 and owed[0] in ONE_KIND_OF_DEBT else None
+    principal = _at(facts, PRINCIPAL, at)
+    if found is None or (principal is not None and principal.value * (1 - _NEAR) > found.value):
+        return None
+    return found
 
 
 def _borrowings_in_parts(facts: CompanyFacts, at: date) -> Figure | None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from scheduler_service.errors import ParseError
 from scheduler_service.models import Check, Kind, Number, Provenance, Reason, Record
-from scheduler_service.parsers.debt import DEBT, total_debt
+from scheduler_service.parsers.debt import total_debt
+from scheduler_service.parsers.debt_lines import DEBT
 from scheduler_service.parsers.doubt import altered, grew_old, of_another, shrank, together, zeroed
 from scheduler_service.parsers.releases import (
     announcements,

@@ -21,6 +21,7 @@ from scheduler_service.errors import ParseError
 from scheduler_service.models import Reason
 from scheduler_service.parsers.feed_dates import read_date
 from scheduler_service.parsers.feed_text import feed_text
+from scheduler_service.parsers.unseen import CONTROLS, INVISIBLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,11 +44,6 @@ _INLINE_TAGS = frozenset(
     {"a", "b", "i", "u", "s", "em", "strong", "span", "font", "sup", "sub", "small", "mark", "abbr"}
 )
 _HIDING_TAGS = frozenset({"script", "style"})
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-# Lone surrogates, direction marks and overrides, zero-width characters: invisible, and a way to disguise text.
-_INVISIBLE = re.compile(
-    "[\ud800-\udfff\u00ad\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffc\ufffe\uffff]"
-)
 _SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9.\-]{0,15}")
 _TRACKING = re.compile(
     r"(?:utm_\w*|\.?tsrc|guccounter|guce_\w*|(?:fb|g|d|tw)clid|msclkid|yclid|[gw]braid|igshid|mc_[ce]id|"
@@ -180,7 +176,7 @@ def plain_text(markup: str, longest: int) -> str:
         if bare == text:
             break
         text = bare
-    text = _INVISIBLE.sub("", _CONTROLS.sub(" ", _without_tags(text)))
+    text = INVISIBLE.sub("", CONTROLS.sub(" ", _without_tags(text)))
     text = " ".join(text.split())
     return text if len(text) <= longest else text[: longest - 1].rstrip() + "…"
 
@@ -208,8 +204,8 @@ def clean_url(url: str) -> str | None:
     """An http(s) URL in its usual form: lower-case host, nothing that only tracks, no fragment but one that is an
     address itself (``#!``); else None.
     """
-    text = _INVISIBLE.sub("", url).strip()
-    if not text or len(text) > LONGEST_URL or _CONTROLS.search(text):
+    text = INVISIBLE.sub("", url).strip()
+    if not text or len(text) > LONGEST_URL or CONTROLS.search(text):
         return None
     try:
         parts = urlsplit(text)

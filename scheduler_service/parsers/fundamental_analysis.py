@@ -10,7 +10,8 @@ from pydantic import Field
 
 from scheduler_service.errors import ParseError
 from scheduler_service.models import Check, Kind, Number, Provenance, Reason, Record
-from scheduler_service.parsers.debt import DEBT, total_debt
+from scheduler_service.parsers.debt import total_debt
+from scheduler_service.parsers.debt_lines import DEBT
 from scheduler_service.parsers.doubt import altered, grew_old, of_another, shrank, together, zeroed
 from scheduler_service.parsers.series import Figure
 from scheduler_service.parsers.statements import (
@@ -108,8 +109,10 @@ class FundamentalsData(Record):
 
 
 def read_fundamentals(facts: CompanyFacts, origin: Origin) -> FundamentalsData:
-    """What the filings say, as of the newest quarter or year. ``ParseError(NO_DATA)`` where there is none."""
-    as_of = max((day for concept in INCOME if (day := facts[concept].newest)), default=None)
+    """What the filings say, as of the newest quarter or year, or of a newer part of a year whose twelve months follow.
+    ``ParseError(NO_DATA)`` where there is no quarter and no year.
+    """
+    as_of = _as_of(facts)
     if as_of is None:
         raise ParseError(
             f"the companyfacts of CIK {facts.cik} ({facts.name}) hold revenue or net income of no quarter and no year",
@@ -140,6 +143,16 @@ def read_fundamentals(facts: CompanyFacts, origin: Origin) -> FundamentalsData:
         "shares_diluted": (_shares(facts, as_of), "shares"),
     }
     return FundamentalsData(metrics={name: _metric(f, unit, as_of, origin) for name, (f, unit) in figures.items()})
+
+
+def _as_of(facts: CompanyFacts) -> dt.date | None:
+    """Companies abroad report halves and no quarters; the twelve months to the end of one follow from the year."""
+    newest = max((day for concept in INCOME if (day := facts[concept].newest)), default=None)
+    if newest is None:
+        return None
+    told = [series for c in INCOME if newest in (series := facts[c]).years or newest in series.quarters]
+    parts = {end for series in told if (end := series.newest_part) is not None and end > newest}
+    return max((end for end in parts if all(series.trailing(end) for series in told)), default=newest)
 
 
 def merge_fundamentals(contributions: Sequence[Contribution[FundamentalsData]]) -> FundamentalsData:

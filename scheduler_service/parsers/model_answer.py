@@ -16,24 +16,11 @@ from urllib.parse import urlsplit, urlunsplit
 from scheduler_service.errors import ParseError
 from scheduler_service.models import Reason
 from scheduler_service.parsers.json_values import as_date, as_int, as_list, as_object, as_text
-from scheduler_service.parsers.model_prose import as_amount, plain
 from scheduler_service.strict_json import load_object, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import date
-
-__all__ = [
-    "ModelAnswer",
-    "SearchResult",
-    "as_amount",
-    "cited",
-    "plain",
-    "read_answer",
-    "read_object",
-    "read_object_among",
-    "read_search",
-]
 
 LONGEST_URL = 2_000
 

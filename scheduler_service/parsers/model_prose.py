@@ -6,6 +6,8 @@ import re
 from decimal import Decimal
 from typing import Any
 
+from scheduler_service.parsers.unseen import CONTROLS, INVISIBLE
+
 LARGEST_AMOUNT = Decimal(10) ** 18
 
 _MOST_DIGITS = 25
@@ -54,11 +56,6 @@ _SPANS = (
     re.compile(r"(?<![\w*])\*(?=[^\s*])([^*\n]{1,500})(?<=\S)\*(?![\w*])"),
     re.compile(r"(?<![\w_])_(?=[^\s_])([^_\n]{1,500})(?<=\S)_(?![\w_])"),
 )
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-# Lone surrogates, direction marks and overrides, zero-width characters: invisible, and a way to disguise text.
-_INVISIBLE = re.compile(
-    "[\ud800-\udfff\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\uffff\U000e0000-\U000e007f]"
-)
 
 
 def plain(text: str) -> str:
@@ -66,13 +63,13 @@ def plain(text: str) -> str:
 
     What only might be markdown stays: ``a*b``, ``snake_case``, ``2 * 3``. At most 50,000 characters are read.
     """
-    bare = _CITATION.sub("", _INVISIBLE.sub("", text[:_LONGEST_PLAIN]))
+    bare = _CITATION.sub("", INVISIBLE.sub("", text[:_LONGEST_PLAIN]))
     for mark in (_FENCE_LINE, _LINE_MARK):
         bare = mark.sub("", bare)
     bare = _BULLET.sub(r"\1-", bare)
     for span in _SPANS:
         bare = span.sub(r"\1", bare)
-    return " ".join(_CONTROLS.sub(" ", bare).split())
+    return " ".join(CONTROLS.sub(" ", bare).split())
 
 
 def as_amount(value: Any) -> Decimal | None:

@@ -24,6 +24,8 @@ SAME_STORY: Micros = 3 * DAY
 """Stories of one title closer than this are one, told again; further apart the title is a column's."""
 SAME_PUBLISHER: Micros = 20 * HOUR
 """Of one publisher: a title that comes again the next day is a daily column's."""
+UNDATED: Micros = 14 * DAY
+"""A story without a date is the dated one of its title and publisher, where that is no older than this when fetched."""
 MOST_NAMES = 20
 
 _WIRE_MARK = re.compile(
@@ -144,32 +146,80 @@ def _by_title(tellings: Sequence[NewsItem]) -> Iterator[list[int]]:
         if title := _title(item):
             titled.setdefault(title, []).append(place)
     for places in titled.values():
-        if len(places) == 1:
-            continue
-        found: list[list[int]] = []
-        for place in sorted(places, key=lambda at: (_when(tellings[at]), at)):
-            item = tellings[place]
-            mine = next((g for g in reversed(found) if _is_told_again(item, [tellings[at] for at in g])), None)
-            if mine is None:
-                found.append([place])
-            else:
-                mine.append(place)
-        yield from found
+        if len(places) > 1:
+            yield from _told_together(sorted(places, key=lambda at: (_when(tellings[at]), at)), tellings)
 
 
-def _is_told_again(item: NewsItem, told: Sequence[NewsItem]) -> bool:
-    when, publisher = _when(item), fingerprint(item.publisher)
-    if from_iso(when) - from_iso(_when(told[0])) >= SAME_STORY:
-        return False
-    mine = (other for other in told if fingerprint(other.publisher) == publisher)
-    return all(_is_near(when, _when(other)) for other in mine)
+def _told_together(places: Sequence[int], tellings: Sequence[NewsItem]) -> Iterator[list[int]]:
+    """Of one title, in the order of their times: each belongs to the latest story that it can be."""
+    stories: list[_Told] = []
+    dated: dict[str, int] = {}
+    for place in places:
+        item, publisher = tellings[place], fingerprint(tellings[place].publisher)
+        story = _story_of(item, publisher, stories)
+        if story is None:
+            stories.append(story := _Told(from_iso(_when(item))))
+        story.add(place, item, publisher)
+        if item.published_at is not None:
+            dated[publisher] = place
+        elif (first := dated.get(publisher)) is not None and story.began - from_iso(_when(tellings[first])) < UNDATED:
+            story.repeats = first
+    for story in stories:
+        yield story.places if story.is_dated or story.repeats is None else [story.repeats, *story.places]
 
 
-def _is_near(when: str, before: str) -> bool:
-    """The day of a story without an hour is all that is known of it."""
-    if when.endswith(_MIDNIGHT) or before.endswith(_MIDNIGHT):
-        return when[:10] == before[:10]
-    return from_iso(when) - from_iso(before) < SAME_PUBLISHER
+def _story_of(item: NewsItem, publisher: str, stories: Sequence[_Told]) -> _Told | None:
+    when = from_iso(_when(item))
+    for story in reversed(stories):
+        if when - story.began >= SAME_STORY:
+            break
+        if story.can_be(item, publisher):
+            return story
+    return None
+
+
+class _Told:
+    """A story so far, of one title: which tellings are of it, and when each publisher told it."""
+
+    def __init__(self, began: Instant) -> None:
+        self.began = began
+        self.places: list[int] = []
+        self.is_dated = False
+        self.repeats: int | None = None
+        """A telling with a date, of a publisher that tells it once more without one."""
+        self._times: dict[str, _Times] = {}
+
+    def can_be(self, item: NewsItem, publisher: str) -> bool:
+        times = self._times.get(publisher)
+        return times is None or times.are_near(_when(item))
+
+    def add(self, place: int, item: NewsItem, publisher: str) -> None:
+        self.places.append(place)
+        self.is_dated = self.is_dated or item.published_at is not None
+        self._times.setdefault(publisher, _Times()).add(_when(item))
+
+
+class _Times:
+    """When one publisher told a story, in the order of time: all that is asked of them later."""
+
+    def __init__(self) -> None:
+        self._days: set[str] = set()
+        self._days_without_hour: set[str] = set()
+        self._first: Instant | None = None
+
+    def add(self, when: str) -> None:
+        self._days.add(when[:10])
+        if when.endswith(_MIDNIGHT):
+            self._days_without_hour.add(when[:10])
+        elif self._first is None:
+            self._first = from_iso(when)
+
+    def are_near(self, when: str) -> bool:
+        """All of them. The day of a story without an hour is all that is known of it."""
+        day = {when[:10]}
+        if when.endswith(_MIDNIGHT):
+            return self._days <= day
+        return self._days_without_hour <= day and (self._first is None or from_iso(when) - self._first < SAME_PUBLISHER)
 
 
 def _one(tellings: Sequence[NewsItem], elders: frozenset[str]) -> NewsItem:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
 QUARTER_DAYS = range(80, 101)
 YEAR_DAYS = range(350, 381)
@@ -108,29 +108,57 @@ class Series:
     instants: Mapping[date, Figure]
     tags: tuple[Mapping[Period, Fact], ...]
     unread: Unread = Unread()
+    """Also the days with which a contested period ends."""
+    ends: tuple[int, ...] = ()
+    """Of the periods of which more than nothing is said: ordinals, the earliest first."""
 
     @staticmethod
-    def of(tags: Sequence[Mapping[Period, Fact]], *, additive: bool, unread: Unread = Unread()) -> Series:
-        """``additive``: money. Where shares are counted or divided by, no period is the difference of two others."""
+    def of(
+        tags: Sequence[Mapping[Period, Fact]],
+        *,
+        additive: bool,
+        unread: Unread = Unread(),
+        contested: Sequence[Set[Period]] = (),
+    ) -> Series:
+        """``additive``: money. Where shares are counted or divided by, no period is the difference of two others.
+
+        ``contested``: of each tag the periods of which nobody can tell what it says.
+        """
         readable = [{p: fact for p, fact in tag.items() if fact.end not in unread} for tag in tags]
         ordered = sorted((tag for tag in enumerate(readable) if tag[1]), key=lambda tag: _newest(tag[1]), reverse=True)
+        doubts = _Doubts.of(contested)
+        certain = [(n, {p: f for p, f in tag.items() if (n, p) not in doubts}) for n, tag in ordered]
+        certain[1:] = [(n, {p: f for p, f in tag.items() if not doubts.elsewhere(n, f.end)}) for n, tag in certain[1:]]
         quarters, years, instants = _Ends({}, {}), _Ends({}, {}), _Ends({}, {})
-        for newer, (listed, tag) in enumerate(ordered):
+        for newer, (listed, tag) in enumerate(certain):
             rank = listed if newer else -1
             facts = sorted(tag.values(), key=lambda f: f.filings[-1], reverse=True)
             remainders = list(_remainders(facts)) if additive else []
             quarters.fill(rank, (Figure.reported(f) for f in _quarters(facts, remainders)))
             quarters.fill(rank, (Figure.reported(f) for f in _long_first_quarters(facts)))
-            quarters.fill(rank, iter(remainders))
+            quarters.fill(rank, (f for f in remainders if (listed, (f.start, f.end)) not in doubts))
             years.fill(rank, (Figure.reported(f) for f in facts if f.days in YEAR_DAYS and f.annual))
             instants.fill(rank, (Figure.reported(f) for f in facts if f.start is None))
-        tags_by_age = tuple(tag for _, tag in ordered)
-        return Series(quarters.figures, years.figures, instants.figures, tags_by_age, unread)
+        days = Unread.of((*unread.stretches, *((end, end) for end in doubts.ends)))
+        by_tag = tuple(tag for _, tag in certain)
+        ends = tuple(sorted({f.end.toordinal() for tag in by_tag for f in tag.values() if f.value}))
+        return Series(quarters.figures, years.figures, instants.figures, by_tag, days, ends)
 
     @property
     def newest(self) -> date | None:
         """The end of the newest quarter or year."""
         return max((*self.quarters, *self.years), default=None)
+
+    @property
+    def newest_part(self) -> date | None:
+        """The end of the newest stretch that is reported and shorter than a year: a half, say."""
+        parts = (f.end for tag in self.tags for f in tag.values() if min(QUARTER_DAYS) <= f.days < min(YEAR_DAYS))
+        return max(parts, default=None)
+
+    def tells(self, day: date, within: timedelta = timedelta()) -> bool:
+        """Whether more than nothing is said of a period, or an instant, that ended around a day."""
+        place = bisect_left(self.ends, day.toordinal() - within.days)
+        return place < len(self.ends) and self.ends[place] <= day.toordinal() + within.days
 
     def trailing(self, end: date) -> Figure | None:
         """Twelve months up to ``end``: a year, or a year plus this year's part less last year's, or four quarters.
@@ -219,22 +247,46 @@ def _newest(tag: Mapping[Period, Fact]) -> date:
 
 
 @dataclass(frozen=True, slots=True)
+class _Doubts:
+    """The contested periods of a concept's tags, each by its place. Of a tag they are those alone; another tag, which
+    may mean a part of it, does not stand in for whatever ends with one.
+    """
+
+    periods: Set[tuple[int, Period]]
+    ends: Mapping[date, Set[int]]
+
+    @staticmethod
+    def of(contested: Sequence[Set[Period]]) -> _Doubts:
+        ends: dict[date, set[int]] = {}
+        for place, periods in enumerate(contested):
+            for _, end in periods:
+                ends.setdefault(end, set()).add(place)
+        return _Doubts({(place, period) for place, periods in enumerate(contested) for period in periods}, ends)
+
+    def __contains__(self, told: tuple[int, Period]) -> bool:
+        return told in self.periods
+
+    def elsewhere(self, place: int, end: date) -> bool:
+        return not self.ends.get(end, frozenset()) <= {place}
+
+
+@dataclass(frozen=True, slots=True)
 class _Ends:
-    """Figures by the end of their period, and where in the list the tag stands that each was taken from."""
+    """Figures by the end of their period; with where in the list the tag stands that each was taken from, and the
+    filings that say it.
+    """
 
     figures: dict[date, Figure]
-    ranks: dict[date, int]
+    said: dict[date, tuple[int, frozenset[FiledIn]]]
 
-    def fill(self, rank: int, figures: Iterator[Figure]) -> None:
+    def fill(self, rank: int, figures: Iterable[Figure]) -> None:
         for figure in figures:
             known = self.figures.get(figure.end)
-            if known is None or (rank < self.ranks[figure.end] and _said_together(known, figure)):
-                self.figures[figure.end], self.ranks[figure.end] = figure, rank
-
-
-def _said_together(one: Figure, other: Figure) -> bool:
-    filings = set(one.parts[0].filings)
-    return one.start == other.start and not filings.isdisjoint(other.parts[0].filings)
+            if known is not None:
+                before, filings = self.said[figure.end]
+                if rank >= before or known.start != figure.start or filings.isdisjoint(figure.parts[0].filings):
+                    continue
+            self.figures[figure.end], self.said[figure.end] = figure, (rank, frozenset(figure.parts[0].filings))
 
 
 def _remainders(facts: Sequence[Fact]) -> Iterator[Figure]:
@@ -246,8 +298,9 @@ def _remainders(facts: Sequence[Fact]) -> Iterator[Figure]:
     for same_start in by_start.values():
         of_length = {fact.days: (place, fact) for place, fact in enumerate(same_start)}
         for longer in same_start:
-            lengths = LAST_QUARTER_DAYS if longer.annual and longer.days in YEAR_DAYS else QUARTER_DAYS
-            shorter_ones = (of_length[longer.days - n] for n in lengths if longer.days - n in of_length)
+            days = longer.days
+            lengths = LAST_QUARTER_DAYS if longer.annual and days in YEAR_DAYS else QUARTER_DAYS
+            shorter_ones = (of_length[days - n] for n in lengths if days - n in of_length)
             for _, shorter in sorted(shorter_ones, key=lambda placed: placed[0]):
                 # A year restated for a business since sold, less nine months that still hold it, is no quarter.
                 if longer.restated == shorter.restated:
@@ -262,14 +315,18 @@ def _whole(tag: Mapping[Period, Fact], end: date) -> Fact | None:
 
 def _bridge(tag: Mapping[Period, Fact], end: date) -> tuple[Fact, Fact, Fact] | None:
     """This year's part up to ``end``, the year before it, and that year's part of the same length."""
-    flows = [(f.start, f) for f in tag.values() if f.start is not None]
-    for start, part in flows:
-        if part.end != end or part.days >= min(YEAR_DAYS):
+    flows = [f for f in tag.values() if f.start is not None]
+    years: dict[date, Fact] = {}
+    for fact in flows:
+        if fact.days in YEAR_DAYS and fact.annual:
+            years.setdefault(fact.end, fact)
+    for part in flows:
+        if part.end != end or part.start is None or part.days >= min(YEAR_DAYS):
             continue
-        year = next((f for _, f in flows if f.end == start - _DAY and f.days in YEAR_DAYS and f.annual), None)
+        year = years.get(part.start - _DAY)
         if year is None:
             continue
-        before = [f for s, f in flows if s == year.start and abs(f.days - part.days) <= _CALENDAR_SLACK]
+        before = [f for f in flows if f.start == year.start and abs(f.days - part.days) <= _CALENDAR_SLACK]
         if before:
             return part, year, max(before, key=lambda f: f.filings[-1])
     return None

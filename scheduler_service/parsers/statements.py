@@ -199,8 +199,7 @@ def _without_minorities(
         return minus(group, minorities)
     if group is None or any(facts[concept].unread.stretches for concept in concepts):
         return None
-    told = (fact for concept in concepts for tag in facts[concept].tags for fact in tag.values() if fact.value)
-    return None if any(abs(fact.end - group.end) <= _LATELY for fact in told) else group
+    return None if any(facts[concept].tells(group.end, within=_LATELY) for concept in concepts) else group
 
 
 def free_cash_flow(pick: Pick) -> Figure | None:

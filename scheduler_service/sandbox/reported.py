@@ -8,7 +8,8 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from scheduler_service.errors import ParseError
-from scheduler_service.parsers.debt import DEBT, total_debt
+from scheduler_service.parsers.debt import total_debt
+from scheduler_service.parsers.debt_lines import DEBT
 from scheduler_service.parsers.statements import (
     CAPITAL_EXPENDITURE,
     CASH,

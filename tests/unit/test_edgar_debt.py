@@ -11,7 +11,7 @@ from scheduler_service.parsers import earnings
 from scheduler_service.parsers.earnings import read_earnings
 from scheduler_service.parsers.submissions import Submissions
 from scheduler_service.parsers.xbrl import parse_company_facts
-from tests.unit.test_edgar_shapes import year_of
+from tests.unit.test_edgar_shapes import said, year_of
 from tests.unit.test_edgar_traps import AT_YEAR_END, YEAR, origin, row
 
 
@@ -173,6 +173,100 @@ def test_the_debt_of_a_foreign_company_is_the_sum_of_what_it_owes(lines: dict[st
     year = year_of({"Revenue": 2894, "ProfitLossAttributableToOwnersOfParent": 1173} | lines, "TWD", "ifrs-full")
     assert year.total_debt == debt
     assert year.currency == "TWD"
+
+
+@pytest.mark.parametrize(
+    ("lines", "debt"),
+    [
+        ({"LongTermDebtNoncurrent": 300, "LongTermDebtAndCapitalLeaseObligationsCurrent": 55}, None),
+        ({"LongTermDebtNoncurrent": 300, "LongTermDebtAndCapitalLeaseObligationsCurrent": 0}, 300),
+        ({"LongTermDebtNoncurrent": 300, "LongTermDebtAndCapitalLeaseObligationsCurrent": 55, "DebtCurrent": 50}, 350),
+        (
+            {"LongTermDebtNoncurrent": 300, "LongTermDebtAndCapitalLeaseObligationsCurrent": 55, "LongTermDebt": 355},
+            355,
+        ),
+        (
+            {"LongTermDebtNoncurrent": 300, "LongTermDebtAndCapitalLeaseObligationsCurrent": 55, "LongTermDebt": 350},
+            None,
+        ),
+        (
+            {
+                "LongTermDebtNoncurrent": 300,
+                "LongTermDebtAndCapitalLeaseObligationsCurrent": 55,
+                "LongTermDebtCurrent": 50,
+            },
+            350,
+        ),
+        ({"LongTermDebtAndCapitalLeaseObligations": 310, "LongTermDebtCurrent": 50}, None),
+        ({"LongTermDebtAndCapitalLeaseObligations": 310, "LongTermDebtCurrent": 0}, 310),
+        ({"LongTermDebtAndCapitalLeaseObligations": 310, "LongTermDebtCurrent": 50, "LongTermDebt": 360}, 360),
+        (
+            {
+                "LongTermDebtAndCapitalLeaseObligations": 310,
+                "LongTermDebtAndCapitalLeaseObligationsCurrent": 55,
+                "LongTermDebtCurrent": 50,
+            },
+            365,
+        ),
+        (
+            {
+                "LongTermDebtAndCapitalLeaseObligations": 310,
+                "LongTermDebtNoncurrent": 300,
+                "LongTermDebtCurrent": 50,
+                "LongTermDebtAndCapitalLeaseObligationsCurrent": 55,
+            },
+            350,
+        ),
+        ({"SecuredLongTermDebt": 30, "LongTermDebtAndCapitalLeaseObligationsCurrent": 4}, None),
+        ({"LongTermDebt": 350, "LongTermDebtAndCapitalLeaseObligationsCurrent": 55}, None),
+    ],
+)
+def test_lines_with_leases_and_without_are_not_added_up(lines: dict[str, int], debt: int | None) -> None:
+    assert year_of({"Revenues": 100} | lines).total_debt == debt
+
+
+@pytest.mark.parametrize(
+    ("lines", "debt"),
+    [
+        ({"SeniorNotes": 500}, 500),
+        ({"ConvertibleNotesPayable": 40}, 40),
+        ({"NotesPayable": 12}, 12),
+        ({"NotesPayable": 0}, None),
+        ({"SeniorNotes": 500, "DebtInstrumentCarryingAmount": 510}, 500),
+        ({"SeniorNotes": 500, "DebtInstrumentCarryingAmount": 700}, None),
+        ({"SeniorNotes": 500, "ConvertibleNotesPayable": 40}, None),
+        ({"SeniorNotes": 500, "LineOfCredit": 20}, None),
+        ({"SeniorNotes": 500, "LineOfCredit": 0}, 500),
+        ({"SeniorNotes": 500, "SeniorNotesCurrent": 20}, None),
+        ({"SeniorNotes": 500, "DebtCurrent": 20}, None),
+        ({"NotesPayable": 12, "ShortTermBorrowings": 5}, None),
+        ({"NotesPayable": 12, "LongTermNotesPayable": 10}, 10),
+        ({"SeniorNotes": 500, "LongTermDebtNoncurrent": 700}, 700),
+        ({"SeniorNotes": 500, "LongTermDebt": 900}, 900),
+        ({"SecuredDebt": 500}, None),
+        ({"LineOfCredit": 20}, None),
+        ({"DebtCurrent": 20}, None),
+        ({"ShortTermBorrowings": 20}, None),
+        ({"LongTermNotesPayable": 76, "DebtCurrent": 10}, 86),
+        ({"SeniorLongTermNotes": 76, "DebtCurrent": 10}, 86),
+    ],
+)
+def test_notes_of_one_kind_are_all_debt_where_no_other_is_told(lines: dict[str, int], debt: int | None) -> None:
+    assert year_of({"Revenues": 100} | lines).total_debt == debt
+
+
+def test_notes_are_not_all_debt_where_the_line_for_it_is_missing_this_once() -> None:
+    """It stood in the balance sheet of the year before."""
+    before = said((None, "2023-12-31"), 700, "2024-02-01")
+    assert year_of({"Revenues": 100, "SeniorNotes": 500, "LongTermDebtNoncurrent": [before]}).total_debt is None
+    assert year_of({"Revenues": 100, "SeniorNotes": 500, "LongTermDebtNoncurrent": [before | {"val": 0}]}).total_debt
+
+
+@pytest.mark.parametrize("tag", ["SeniorNotes", "LineOfCredit"])
+def test_a_note_that_cannot_be_read_costs_the_lines_of_the_balance_sheet_nothing(tag: str) -> None:
+    unread = [said(AT_YEAR_END, 10), said(AT_YEAR_END, 25)]
+    assert year_of({"Revenues": 100, "LongTermDebtNoncurrent": 300, tag: unread}).total_debt == 300
+    assert year_of({"Revenues": 100, "NotesPayable": 12, tag: unread}).total_debt is None
 
 
 @pytest.mark.parametrize("tag", ["ConvertibleDebtNoncurrent", "CommercialPaper", "SeniorNotesCurrent"])

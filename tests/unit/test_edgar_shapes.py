@@ -11,7 +11,7 @@ import pytest
 
 from scheduler_service.models import Kind, Provenance
 from scheduler_service.parsers import earnings, fundamental_analysis
-from scheduler_service.parsers.debt import DEBT
+from scheduler_service.parsers.debt_lines import DEBT
 from scheduler_service.parsers.earnings import Report, read_earnings
 from scheduler_service.parsers.fundamental_analysis import Metric, read_fundamentals
 from scheduler_service.parsers.statements import CASH, OWNED
@@ -191,6 +191,33 @@ def test_a_foreign_company_without_a_quarter_is_measured_by_its_year() -> None:
     assert told == [100, 10, Decimal("0.45"), 30, 60]
     assert metrics["revenue_ttm"].as_of == date(2024, 12, 31)
     assert metrics["eps_diluted_ttm"].unit == "EUR/share"
+
+
+def half_years(**more: list[dict[str, Any]]) -> dict[str, Any]:
+    half, last_half, at_half = ("2025-01-01", "2025-06-30"), ("2024-01-01", "2024-06-30"), (None, "2025-06-30")
+    filed = "2025-08-10"
+    flows = {"Revenue": (100, 46, 52), "ProfitLossAttributableToOwnersOfParent": (10, 4, 7)}
+    return {
+        tag: [said(YEAR, year, form="20-F"), said(last_half, old, filed, "6-K"), said(half, new, filed, "6-K")]
+        for tag, (year, old, new) in flows.items()
+    } | {"Equity": [said(at_half, 64, filed, "6-K"), said(AT_YEAR_END, 60, form="20-F")], **more}
+
+
+def test_a_half_year_that_is_newer_than_the_year_makes_twelve_months_with_it() -> None:
+    metrics = metrics_of(half_years(), "EUR", "ifrs-full")
+    assert [metrics[name].value for name in ("revenue_ttm", "net_income_ttm", "equity")] == [106, 13, 64]
+    assert {metric.as_of for metric in metrics.values()} == {date(2025, 6, 30)}
+    assert metrics["revenue_ttm"].derived
+    assert metrics["revenue_ttm"].accessions == ("0000000042-25-081000", "0000000042-25-020100")
+
+
+def test_a_half_year_of_which_not_all_twelve_months_follow_leaves_them_to_the_year() -> None:
+    income = half_years()["ProfitLossAttributableToOwnersOfParent"]
+    for lesser in (income[:1], income[:2], income[::2]):
+        tags = half_years(ProfitLossAttributableToOwnersOfParent=lesser)
+        metrics = metrics_of(tags, "EUR", "ifrs-full")
+        assert [metrics[name].value for name in ("revenue_ttm", "net_income_ttm", "equity")] == [100, 10, 60]
+        assert {metric.as_of for metric in metrics.values()} == {date(2024, 12, 31)}
 
 
 def test_a_dual_translation_is_read_in_the_currency_of_the_books() -> None:

@@ -18,11 +18,11 @@ from scheduler_service.parsers.model_answer import (
     ModelAnswer,
     SearchResult,
     cited,
-    plain,
     read_answer,
     read_object,
     read_search,
 )
+from scheduler_service.parsers.model_prose import plain
 from scheduler_service.strict_json import DEEPEST
 
 RECORDED = (Path(__file__).resolve().parents[2] / "../shared/fixtures/perplexity").resolve()

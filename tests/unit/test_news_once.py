@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import pytest
@@ -11,11 +12,13 @@ from hypothesis import strategies as st
 from scheduler_service.calls import Answer
 from scheduler_service.clock import DAY, HOUR, Instant, from_iso
 from scheduler_service.models import Contribution, Kind
+from scheduler_service.parsers import news_once
 from scheduler_service.parsers.feed import ParsedFeed, Story
 from scheduler_service.parsers.news import NewsData, NewsItem, items_from_feed
 from scheduler_service.parsers.news_noticed import news_notices
 from scheduler_service.parsers.news_once import accumulate_news, merge_news, names_of, news_of
 from scheduler_service.parsers.story_names import address
+from tests.lines_run import lines_run
 
 NOW = from_iso("2026-11-23T14:30:00Z")
 HEADLINE = "Apple sells many widgets"
@@ -143,6 +146,21 @@ def test_stories_without_dates_do_not_come_back_as_new_as_long_as_they_are_liste
         known = again
 
 
+def test_a_copy_without_a_date_is_its_publishers_dated_story() -> None:
+    """Listed elsewhere, or under another address; a week later too, but not when the title is long gone."""
+    story = tale(HEADLINE, "https://a.example/1", "A", "2026-11-16T10:00:00Z")
+    copy, others = tale(HEADLINE, "https://a.example/2", "A"), tale(HEADLINE, "https://b.example/3", "B")
+    (item,) = news_of(told(story, copy)).items
+    assert (item.published_at, item.url) == ("2026-11-16T10:00:00Z", story.url)
+    known = accumulate_news(None, news_of(told(story)), NOW)
+    assert accumulate_news(known, news_of(told(copy)), NOW).items[0].id == known.items[0].id
+    assert len(news_of(told(story, others)).items) == 2, "another publisher's may be of another day"
+    old = replace(story, published=NOW - 15 * DAY)
+    assert len(news_of(told(old, copy)).items) == 2
+    dated = replace(others, url="https://b.example/4", published=NOW - HOUR)
+    assert len(news_of(told(story, copy, dated)).items) == 2, "the copy is of the newer story"
+
+
 urls = st.sampled_from([f"https://{host}.example/{n}" for host in ("a", "b", "www.a") for n in range(3)])
 tales = st.builds(
     tale,
@@ -192,6 +210,78 @@ def test_days_settle_and_neither_feeds_nor_sources_have_an_order(
     merged = merge_news(said, most=most)
     assert merge_news(data.draw(st.permutations(said)), most=most) == merged
     assert most is None or len(merged.items) <= most
+
+
+def told_together_slowly(places: Sequence[int], tellings: Sequence[NewsItem]) -> Iterator[list[int]]:
+    """The rule as it is meant: each is compared with all."""
+
+    def when(place: int) -> str:
+        return tellings[place].published_at or tellings[place].fetched_at
+
+    def are_near(place: int, before: int) -> bool:
+        times = when(place), when(before)
+        if any(time.endswith("T00:00:00Z") for time in times):
+            return times[0][:10] == times[1][:10]
+        return from_iso(times[0]) - from_iso(times[1]) < news_once.SAME_PUBLISHER
+
+    def is_of(place: int, story: list[int]) -> bool:
+        mine = [other for other in story if tellings[other].publisher == tellings[place].publisher]
+        is_young = from_iso(when(place)) - from_iso(when(story[0])) < news_once.SAME_STORY
+        return is_young and all(are_near(place, other) for other in mine)
+
+    stories: list[list[int]] = []
+    for place in places:
+        story = next((story for story in reversed(stories) if is_of(place, story)), None)
+        if story is None:
+            stories.append([place])
+        else:
+            story.append(place)
+    for story in stories:
+        yield story
+        if any(tellings[place].published_at for place in story):
+            continue
+        repeated = [
+            [other for other in places[: places.index(place)]
+             if tellings[other].published_at and tellings[other].publisher == tellings[place].publisher][-1:]
+            for place in story
+        ]  # fmt: skip
+        last = next((found[0] for found in reversed(repeated) if found), None)
+        if last is not None and from_iso(when(story[0])) - from_iso(when(last)) < news_once.UNDATED:
+            yield [story[0], last]
+
+
+@settings(max_examples=150, deadline=None)
+@given(listing=st.lists(tales.filter(lambda story: story.title != "Update"), max_size=14), data=st.data())
+def test_stories_of_one_title_are_told_together_as_if_each_were_compared_with_all(
+    listing: list[Story], data: st.DataObject
+) -> None:
+    days = st.sampled_from([NOW - DAY, NOW, NOW + 12 * DAY])
+    items = [i for n, story in enumerate(listing)
+             for i in told(replace(story, url=f"https://x.example/{n}", guid=None), at=data.draw(days))]  # fmt: skip
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(news_once, "_told_together", told_together_slowly)
+        slowly = news_of(items)
+    assert news_of(items) == slowly
+
+
+@pytest.mark.parametrize("hours", [0, 2, 21, None], ids=lambda hours: f"every {hours} hours")
+@pytest.mark.parametrize("publishers", [1, 7, 1_000])
+def test_a_thousand_stories_of_one_title_cost_their_number_and_not_its_square(
+    hours: int | None, publishers: int
+) -> None:
+    def cost(n: int) -> int:
+        stories = [
+            Story(HEADLINE, f"https://a.example/{i}", f"P{i % publishers}", None if hours is None else
+                  NOW - (i * hours + 1) * HOUR, None, ())
+            for i in range(n)
+        ]  # fmt: skip
+        items = told(*stories)
+        with lines_run() as lines:
+            news_of(items)
+        return lines()
+
+    idle = cost(4)
+    assert cost(600) - idle <= (cost(150) - idle) * 600 / 150 * 1.6
 
 
 @settings(max_examples=50, deadline=None)
