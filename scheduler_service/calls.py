@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
+from scheduler_service import __version__
 from scheduler_service.clock import to_iso_seconds
 from scheduler_service.models import Kind, Provenance
 
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
     from scheduler_service.models import Contribution, StockState, Symbol
 
 T = TypeVar("T")
+
+USER_AGENT = f"scheduler-service/{__version__}"
+MOST_HEADERS = 100
+"""Of an answer."""
+LONGEST_HEADER = 8190
 
 
 @dataclass(frozen=True, slots=True)

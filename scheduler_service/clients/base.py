@@ -95,14 +95,16 @@ def shown(url: str) -> str:
 
 
 def discover(package: str = "scheduler_service.clients") -> dict[str, type[Any]]:
-    """Provider name to client class, from every module of the package that declares one.
+    """Provider name to client class, from every module of the package whose name ends with ``_client``: the others are
+    not imported, as most commands speak to nobody.
 
     A client class declares ``provider`` and ``Options`` (a ``ProviderOptions``); made as ``Client(options, clock)``.
     """
     found: dict[str, type[Any]] = {}
     root = importlib.import_module(package)
-    for module in sorted(pkgutil.iter_modules(root.__path__), key=lambda m: m.name):
-        for value in vars(importlib.import_module(f"{package}.{module.name}")).values():
+    names = sorted(module.name for module in pkgutil.iter_modules(root.__path__))
+    for name in (name for name in names if name.endswith("_client")):
+        for value in vars(importlib.import_module(f"{package}.{name}")).values():
             if isinstance(value, type) and {"provider", "Options"} <= vars(value).keys():
                 found[vars(value)["provider"]] = value
     return found

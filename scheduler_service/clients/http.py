@@ -23,8 +23,7 @@ from aiohttp.resolver import ThreadedResolver
 from multidict import CIMultiDict
 from yarl import URL
 
-from scheduler_service import __version__
-from scheduler_service.calls import FREE, Request, Response
+from scheduler_service.calls import FREE, LONGEST_HEADER, MOST_HEADERS, USER_AGENT, Request, Response
 from scheduler_service.clients.base import shown
 from scheduler_service.clients.inflating import ENCODINGS, Inflating
 from scheduler_service.errors import ClientError, PermanentClientError, TransientClientError
@@ -35,15 +34,12 @@ if TYPE_CHECKING:
 
     from scheduler_service.calls import Limits
 
-USER_AGENT = f"scheduler-service/{__version__}"
 LONGEST_CONNECT = 10.0
 """Seconds for a name to be looked up and a connection to stand, of half of what the whole request may take at most:
 what hangs before that was never sent, and costs nothing.
 """
 MOST_CONNECTIONS = 64
 MOST_CONNECTIONS_PER_HOST = 16
-MOST_HEADERS = 100
-LONGEST_HEADER = 8190
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _KEPT_ACROSS_REDIRECTS = frozenset(

@@ -7,9 +7,8 @@ from math import inf
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
-from scheduler_service.calls import Request, Response
+from scheduler_service.calls import LONGEST_HEADER, MOST_HEADERS, USER_AGENT, Request, Response
 from scheduler_service.clients.base import shown
-from scheduler_service.clients.http import LONGEST_HEADER, MOST_HEADERS, USER_AGENT
 from scheduler_service.errors import PermanentClientError, TransientClientError
 from scheduler_service.models import Reason
 from scheduler_service.sandbox.reply import Reply, Wire
