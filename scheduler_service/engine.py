@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from scheduler_service.executors.base import Executor
     from scheduler_service.executors.commit import Committed
     from scheduler_service.initialisation import OwnedTasks
-    from scheduler_service.models import Publish
+    from scheduler_service.models import Publish, Task
     from scheduler_service.settings.loaded import Settings
 
 T = TypeVar("T")
@@ -122,6 +122,8 @@ class Engine:
         )
         self.noticed: Callable[[], None] = lambda: None
         """Is told of each commit with new notices."""
+        self.planned: Callable[[str], None] = lambda symbol: None
+        """Is told of each stock that is to be looked at again at other times than before."""
         self._gates: Gates | None = None
         self.executors: list[Executor] = []
         self.waker = Waker(ledger=self.ledger, clock=clock, lanes_of=lanes_of, notify=self.notify)
@@ -157,11 +159,13 @@ class Engine:
         for executor in self.executors:
             executor.pass_on()
 
-    def _after_commit(self, done: Committed) -> None:
+    def _after_commit(self, task: Task, done: Committed) -> None:
         if done.is_urgent:
             self.publisher.notify()
         if done.noticed:
             self.noticed()
+        if done.plans:
+            self.planned(task.symbol)
 
     def renew_calendars(self) -> None:
         """From now on every trigger goes by what is known of its exchanges now."""

@@ -1,17 +1,19 @@
 """What is known of a stock makes it due again: follow-ups around a date, and at once after a filing.
 
 Level-triggered: the wanted follow-ups are read off the documents, whatever was told or missed before, so that doing it
-twice changes nothing.
+twice changes nothing. It is done at each start, and of a stock whenever a commit changes what its documents want.
 """
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from loguru import logger
 
 from scheduler_service.clock import DAY
+from scheduler_service.errors import StoreError
 from scheduler_service.settings.loaded import Schedule
 from scheduler_service.stores import document_store
 from scheduler_service.stores.file_names import file_name
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from scheduler_service.stores.database import Ledger
 
 PREFIX = "follow-up"
+REST_AFTER_FAILURE = 5.0
 
 
 class FollowUps:
@@ -39,6 +42,38 @@ class FollowUps:
         self._processors = processors
         self._dispatcher = dispatcher
         self._clock = clock
+        self._wake = asyncio.Event()
+        self._changed: set[str] = set()
+        """Stocks whose documents may want other follow-ups by now."""
+
+    def renew_soon(self, symbol: str) -> None:
+        """Its documents want other follow-ups."""
+        self._changed.add(symbol)
+        self._wake.set()
+
+    async def renew_forever(self) -> None:
+        """What cannot be written down now, as the ledger fails or the clock is impossible, is tried again."""
+        while True:
+            self._wake.clear()
+            await self._renew_changed()
+            if self._changed:
+                await self._clock.sleep(REST_AFTER_FAILURE)
+            else:
+                await self._wake.wait()
+
+    async def _renew_changed(self) -> None:
+        for symbol in sorted(self._changed):
+            if self._dispatcher.problem is not None:
+                return
+            self._changed.discard(symbol)  # what changes meanwhile comes again
+            try:
+                await self.renew(symbol)
+            except StoreError:  # the ledger says so itself
+                self._changed.add(symbol)
+                return
+            except Exception as error:  # what one document wants must not hold up the others
+                log = logger.opt(exception=error).bind(event="follow_up.failed", symbol=symbol)
+                log.error("The follow-ups of {} could not be planned", symbol)
 
     async def fetch_again(self, notice: Notice) -> None:
         """Every domain that such a notice makes due, of its symbol."""
@@ -48,27 +83,24 @@ class FollowUps:
             if notice.event in processor.due_on:
                 await self._dispatcher.unscheduled.follow_up(domain, notice.symbol)
 
-    async def renew(self, notice: Notice) -> None:
-        """The follow-ups of its symbol are those that its documents want now."""
-        if notice.symbol is not None:
-            await self._renew(notice.symbol)
-
     async def renew_all(self) -> None:
         """Of all that is watched; those of stocks that no longer are, or of domains that are gone, are closed.
 
-        While the clock is impossible those of before stay.
+        While the clock is impossible those of before stay, and it is made up for when it can be believed again.
         """
         if self._dispatcher.problem is not None:
+            self._changed.update(self._dispatcher.watchlist)
             return
         for symbol in sorted(self._dispatcher.watchlist):
-            await self._renew(symbol)
+            await self.renew(symbol)
         watched = {_mark(symbol) for symbol in self._dispatcher.watchlist}
         for schedule_id, schedule in list(self._dispatcher.follow_ups.items()):
             of_symbol = schedule_id.split(":")[1] if schedule_id.startswith(f"{PREFIX}:") else None
             if of_symbol is not None and (of_symbol not in watched or schedule.domain not in self._processors):
                 await self._dispatcher.close_follow_up(schedule_id)
 
-    async def _renew(self, symbol: str) -> None:
+    async def renew(self, symbol: str) -> None:
+        """Its follow-ups are those that its documents want now."""
         wanted = await self._wanted(symbol)
         mine = f"{PREFIX}:{_mark(symbol)}:"
         for schedule_id, schedule in list(self._dispatcher.follow_ups.items()):

@@ -83,6 +83,7 @@ async def _decide(
 
     if await engine.ledger.run(unit):
         engine.noticed()
+    engine.planned(symbol)
     engine.publisher.notify()
     names = tuple(f"{row.domain} from {row.source}" for row in doubtful)
     if reject:

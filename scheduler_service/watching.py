@@ -74,14 +74,14 @@ class Watching:
         self._notices = NoticeReader(
             ledger=engine.ledger,
             log=engine.strategy_log(),
-            react=reactions(fetch_again=self._follow_ups.fetch_again, renew_follow_ups=self._follow_ups.renew),
+            react=reactions(fetch_again=self._follow_ups.fetch_again),
             queue=self._deliveries.queue,
             queued=self._deliveries.wake,
             clock=engine.clock,
             publish=engine.publish,
             patience=patience,
         )
-        engine.noticed = self._notices.notify
+        engine.noticed, engine.planned = self._notices.notify, self._follow_ups.renew_soon
         self.backups = BackupScheduler(
             engine.settings,
             engine.ledger,
@@ -122,6 +122,7 @@ class Watching:
 
     def start(self, owned: OwnedTasks) -> None:
         owned.start("notices", self._notices.read_forever())
+        owned.start("follow-ups", self._follow_ups.renew_forever())
         if self._is_real:
             owned.start("loop lag", self._lag.measure_forever())
         for name, watch in self._watches.items():

@@ -1,7 +1,7 @@
 """Who listens to what, and what follows from what was noticed. Two tables; what is done is others' business.
 
 It cannot loop: a notice is written once for ever under its key; what is fetched at once because of one belongs to
-domains that never make such notices; and what is only planned comes at one of a few times of a day that is still ahead.
+domains that never make such notices.
 """
 
 from __future__ import annotations
@@ -35,12 +35,11 @@ def connect(bus: EventBus, *, log: Listener, works_again: Listener) -> Callable[
     return subscriptions.close
 
 
-def reactions(*, fetch_again: Reaction, renew_follow_ups: Reaction) -> Reaction:
+def reactions(*, fetch_again: Reaction) -> Reaction:
     """What follows from a notice, as one callable; each part may be done twice, after a crash."""
     table: tuple[tuple[str, Reaction], ...] = (
         # notices  reaction
         ("filing.*", fetch_again),
-        ("earnings.date_*", renew_follow_ups),
     )
 
     async def react(notice: Notice) -> None:

@@ -53,7 +53,7 @@ class Executor:
         symbol: Callable[[str], Symbol],
         clock: Clock,
         publish: Publish,
-        committed: Callable[[Committed], None],
+        committed: Callable[[Task, Committed], None],
         yielding: Collection[str] = (),
         run_id: int | None = None,
         patience: int = 1,
@@ -277,7 +277,7 @@ class Executor:
             self._publish(set_aside(task, done.instead.message))
         if done.quarantined_until is not None:
             self._publish(quarantined(task, done.quarantined_until))
-        self._committed(done)
+        self._committed(task, done)
         return done.run
 
     async def _outcome(self, task: Task, states: Mapping[str, StockState]) -> Outcome | Held:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from scheduler_service.failure_memory import quarantined_until
-from scheduler_service.models import Contribution, Outcome, Reason, RunOrigin, TaskState
+from scheduler_service.models import Contribution, Outcome, Reason, RunOrigin, Symbol, TaskState
 from scheduler_service.processors.base import content_hash
 from scheduler_service.stores import (
     call_store,
@@ -20,7 +20,7 @@ from scheduler_service.stores.document_store import ContributionRow
 
 if TYPE_CHECKING:
     from scheduler_service.clock import Instant, Micros
-    from scheduler_service.models import Task
+    from scheduler_service.models import FollowUp, Record, Task
     from scheduler_service.processors.base import Processor
     from scheduler_service.stores.database import Connection
     from scheduler_service.stores.doubt_store import DoubtfulRow
@@ -38,7 +38,7 @@ class Committed:
     ``is_urgent``: its document is to be published now, and not when the publisher comes by.
     ``quarantined_until``: from now on the stock is left alone at this source. ``instead``: what was stored in the place
     of the outcome: its answer is doubtful, or was; ``newly_doubtful``: and not the one that was set aside before.
-    ``noticed``: there are new notices.
+    ``noticed``: there are new notices. ``plans``: the stock is to be looked at again at other times than before.
     """
 
     changed: bool
@@ -48,6 +48,7 @@ class Committed:
     instead: Outcome | None = None
     newly_doubtful: bool = False
     noticed: bool = False
+    plans: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +69,15 @@ def commit(conn: Connection, task: Task, outcome: Outcome, processor: Processor[
     A task whose domain is gone has no processor, and nothing to contribute.
     """
     done = _Contributed() if processor is None else _contribute(conn, task, outcome, processor, now)
-    changed, noticed = done.changed, False
+    changed, noticed, plans = done.changed, False, False
     if changed and processor is not None:
         before = document_store.data(conn, task.domain, task.symbol)
         data = _merged(conn, task.domain, task.symbol, processor)
         changed = document_store.put_document(conn, task.domain, task.symbol, data, now)
-        noticed = changed and _notice(conn, task.symbol, task.source, processor, before, data, now)
+        if changed:
+            former, known = None if before is None else processor.read(before), processor.read(data)
+            noticed = _notice(conn, task.symbol, task.source, processor, former, known, now)
+            plans = _plans(processor, task.symbol, former) != _plans(processor, task.symbol, known)
     if done.doubt is not None:
         outcome = replace(outcome, state=TaskState.FAILED, reason=Reason.DOUBTFUL, message=done.doubt)
         call_store.distrust(conn, outcome.calls)
@@ -95,7 +99,7 @@ def commit(conn: Connection, task: Task, outcome: Outcome, processor: Processor[
         document_store.refresh_envelope(conn, task.domain, task.symbol, pause=pause, now=now)
     call_store.consume(conn, task.id, outcome.calls, now)
     instead = outcome if done.doubt or done.overruled else None
-    return Committed(changed, run, changed or first, quarantined, instead, done.newly_doubtful, noticed)
+    return Committed(changed, run, changed or first, quarantined, instead, done.newly_doubtful, noticed, plans)
 
 
 def accept(conn: Connection, row: DoubtfulRow, processor: Processor[Any], now: Instant) -> bool:
@@ -109,9 +113,11 @@ def accept(conn: Connection, row: DoubtfulRow, processor: Processor[Any], now: I
     accepted = replace(new, body=body, sha256=content_hash(said))
     document_store.put_contribution(conn, domain, symbol, accepted, task_id=row.task_id, now=now)
     doubt_store.clear(conn, domain, symbol, source, as_of=new.as_of, now=now)
-    former, data = document_store.data(conn, domain, symbol), _merged(conn, domain, symbol, processor)
-    changed = document_store.put_document(conn, domain, symbol, data, now)
-    noticed = changed and _notice(conn, symbol, source, processor, former, data, now)
+    published, data = document_store.data(conn, domain, symbol), _merged(conn, domain, symbol, processor)
+    changed, noticed = document_store.put_document(conn, domain, symbol, data, now), False
+    if changed:
+        former = None if published is None else processor.read(published)
+        noticed = _notice(conn, symbol, source, processor, former, processor.read(data), now)
     stock_state_store.reread(conn, symbol, domain, source, as_of=new.as_of, changed=True, now=now)
     if changed:
         return noticed
@@ -166,17 +172,20 @@ def _notice(
     symbol: str,
     source: str,
     processor: Processor[Any],
-    before: bytes | None,
-    after: bytes,
+    before: Record | None,
+    after: Record,
     now: Instant,
 ) -> bool:
     """Whether the change of a document by what a source says is worth a notice that was not there before. The state of
     the source is still that of its last answer.
     """
-    former = None if before is None else processor.read(before)
     since = stock_state_store.get_state(conn, symbol, processor.domain, source).checked_at
-    notices = processor.notices(symbol, former, processor.read(after), now, since)
-    return bool(notice_store.add_changes(conn, notices, now))
+    return bool(notice_store.add_changes(conn, processor.notices(symbol, before, after, now, since), now))
+
+
+def _plans(processor: Processor[Any], symbol: str, known: Record | None) -> list[FollowUp]:
+    """Good for comparison alone: the stock's own exchange may have another clock."""
+    return [] if known is None else list(processor.follow_ups(known, Symbol(symbol)))
 
 
 def _is_judged(conn: Connection, task: Task) -> bool:

@@ -16,17 +16,17 @@ from sqlalchemy.pool import StaticPool
 from scheduler_service.clock import DAY, MINUTE, SECOND
 from scheduler_service.errors import Fenced
 from scheduler_service.executors.commit import LAZY_PUBLICATION, Committed, commit
-from scheduler_service.models import Kind, Outcome, Reason, TaskState
+from scheduler_service.models import FollowUp, Kind, Outcome, Reason, TaskState
 from scheduler_service.stores import document_store, stock_state_store, task_store
 from scheduler_service.stores.schema import call, call_use, contribution, document, metadata
-from tests.ledger_support import LANE, NOW, Diary, Notes, add_run, said
+from tests.ledger_support import LANE, NOW, Diary, NoteData, Notes, add_run, said
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sqlalchemy import Connection
 
-    from scheduler_service.models import Notice, Task
+    from scheduler_service.models import Notice, Symbol, Task
     from scheduler_service.stores.document_store import DocumentRow
 
 FILING = Kind.FILING
@@ -101,6 +101,23 @@ def test_whoever_looks_for_news_in_it_is_told_when_its_source_was_heard_before(c
     store(conn, said("a second source"), source="attic", processor=attentive, now=NOW + MINUTE)
     store(conn, said("hello again", as_of=NOW + DAY), processor=attentive, now=NOW + DAY)
     assert asked == [("A", None), ("A", None), ("A", NOW)]
+
+
+class Planner(Notes):
+    """A word that is a number is an instant at which the stock is to be looked at again."""
+
+    def follow_ups(self, known: NoteData, symbol: Symbol) -> Sequence[FollowUp]:
+        del symbol
+        return [FollowUp(word, "note.due", int(word)) for word in known.words if word.isdigit()]
+
+
+def test_it_tells_whether_the_stock_is_to_be_looked_at_at_other_times(conn: Connection) -> None:
+    sayings = [(), ("7",), ("7", "more"), ("8", "more"), ("8", "less"), ("8", "less"), ("less",), ("9",)]
+    plans = []
+    for n, words_ in enumerate(sayings):
+        now = NOW + n * MINUTE
+        plans.append(store(conn, said(*words_, as_of=now), processor=Planner(), now=now).plans)
+    assert plans == [False, True, False, True, False, False, True, True]
 
 
 def test_it_merges_what_all_sources_say_best_first(conn: Connection) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from tests.integration import scheduling_bench
 from tests.integration.scheduling_bench import Bench, Numbers, Words, a_schedule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from scheduler_service.settings.loaded import Schedule
@@ -65,7 +66,7 @@ class Desk:
         data = Dated(at=None if at is None else to_iso(at)).model_dump_json().encode()
         put = partial(document_store.put_document, domain="words", symbol=symbol, data=data, now=self.bench.now)
         self.bench.do(life.ledger.run(put))
-        self.bench.do(self.parts.renew(Notice("k", "words.found", "", symbol=symbol)))
+        self.bench.do(self.parts.renew(symbol))
 
     @property
     def open(self) -> dict[str, Instant | None]:
@@ -125,6 +126,66 @@ def test_nothing_is_written_when_nothing_has_changed(bench: Bench) -> None:
     bench.later(SECOND)
     bench.do(desk.parts.renew_all())
     assert bench.sql("select * from schedule") == before
+
+
+def test_what_could_not_be_planned_while_the_ledger_failed_or_the_clock_was_impossible_is_made_up_for(
+    bench: Bench,
+) -> None:
+    bench.boot(HOURLY)
+    desk, soon = Desk(bench), bench.now + DAY
+    desk.says("AAPL", soon)
+    desk.says("MSFT", soon)
+    for name in list(desk.open):
+        bench.do(bench.dispatcher.close_follow_up(name))
+    parts = desk.parts
+
+    async def a_minute_later(put_right: Callable[[], object]) -> dict[str, Instant | None]:
+        renewing = asyncio.create_task(parts.renew_forever())
+        await bench.clock.sleep(30)
+        before = desk.open
+        put_right()
+        await bench.clock.sleep(30)
+        renewing.cancel()
+        await asyncio.wait([renewing])
+        return before
+
+    bench.lock()
+    parts.renew_soon("AAPL")
+    assert bench.do(a_minute_later(bench.unlock)) == {}
+    assert desk.open == {AAPL: soon}
+    bench.clock.pass_by(-50 * 365 * DAY)
+    bench.do(parts.renew_all())
+    assert bench.do(a_minute_later(lambda: bench.clock.pass_by(50 * 365 * DAY))) == {AAPL: soon}
+    assert set(desk.open) == {AAPL, "follow-up:MSFT:numbers:look"}
+
+
+def test_a_stock_that_cannot_be_planned_for_keeps_nobody_elses_from_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.boot(HOURLY)
+    desk, soon = Desk(bench), bench.now + DAY
+    desk.says("MSFT", soon)
+    bench.do(bench.dispatcher.close_follow_up("follow-up:MSFT:numbers:look"))
+    parts = desk.parts
+
+    async def a_while() -> None:
+        renewing = asyncio.create_task(parts.renew_forever())
+        await bench.clock.sleep(30)
+        assert not renewing.done()
+        renewing.cancel()
+
+    def fails(self: object, known: Dated, symbol: Symbol) -> Sequence[FollowUp]:
+        if symbol.symbol == "AAPL":
+            raise LookupError("no such day")
+        return _follow_ups(self, known, symbol)
+
+    desk.says("AAPL", soon)
+    bench.do(bench.dispatcher.close_follow_up(AAPL))
+    monkeypatch.setattr(Words, "follow_ups", fails)
+    parts.renew_soon("AAPL")
+    parts.renew_soon("MSFT")
+    bench.do(a_while())
+    assert set(desk.open) == {"follow-up:MSFT:numbers:look"}
 
 
 def test_a_filing_makes_a_watched_stock_due_in_the_domains_that_ask_for_it(bench: Bench) -> None:

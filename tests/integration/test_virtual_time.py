@@ -32,9 +32,9 @@ schedules: [{id: news, domain: news, symbols: all, trigger: {every: 30m}, spread
 """
 
 
-def sandbox_settings(folder: Path) -> Settings:
+def sandbox_settings(folder: Path, text: str = CONFIG) -> Settings:
     folder.mkdir()
-    (config := folder / "config.yaml").write_text(CONFIG)
+    (config := folder / "config.yaml").write_text(text)
     return load(
         [config],
         {},

@@ -18,7 +18,7 @@ from scheduler_service.sandbox.memory import MemoryTransport
 from scheduler_service.sandbox.upstream import SandboxUpstream
 from scheduler_service.vitals import LoopLag, vitals
 from tests.fakes import FakeClock
-from tests.integration.test_virtual_time import sandbox_settings
+from tests.integration.test_virtual_time import CONFIG, sandbox_settings
 from tests.virtual_time import VirtualClock, run
 
 if TYPE_CHECKING:
@@ -31,6 +31,15 @@ if TYPE_CHECKING:
     Story = Callable[[BackgroundScheduler, VirtualClock], Awaitable[object]]
 
 
+EARNINGS = """
+service: {data_dir: data}
+watchlist: [AAPL, ACMEX]
+providers: {sandbox: {enabled: true}}
+domains: {earnings: {sources: [{use: edgar, fresh_for: 20h}]}}
+schedules: [{id: earnings, domain: earnings, symbols: all, trigger: {every: 12h}}]
+"""
+
+
 class Told(NamedTuple):
     event: str
     level: str
@@ -40,8 +49,8 @@ class Told(NamedTuple):
 class House:
     """The whole service, in virtual time; ``said`` is what all its processes said."""
 
-    def __init__(self, folder: Path) -> None:
-        self.settings: Settings = sandbox_settings(folder / "house")
+    def __init__(self, folder: Path, text: str = CONFIG) -> None:
+        self.settings: Settings = sandbox_settings(folder / "house", text)
         self.clock = VirtualClock("2026-11-23T14:25:00Z")
         self.upstream = SandboxUpstream(self.clock, latency=0.02)
         self.said: list[Event] = []
@@ -201,6 +210,26 @@ def test_what_is_overdue_after_a_start_is_no_trouble_yet_but_no_reason_to_ping(
         assert (later.troubles, later.is_fresh) == (("news: all of it is late",), False)
 
     house.live(story)
+
+
+def test_after_a_restore_looks_are_planned_around_a_date_that_was_told_long_ago(tmp_path: Path) -> None:
+    house = House(tmp_path, EARNINGS)
+    planned: list[set[str]] = []
+
+    async def story(service: BackgroundScheduler, clock: VirtualClock) -> None:
+        await clock.sleep(120)
+        planned.append(set(service.dispatcher.follow_ups))
+
+    house.live(story)
+    with closing(sqlite3.connect(house.settings.service.data_dir / "ledger.sqlite")) as conn, conn:
+        [(told,)] = conn.execute("SELECT count(*) FROM outbox WHERE event = 'earnings.date_found'")
+        # as it was before the first fetch; what was told is taken over
+        for table in ("document", "contribution", "stock_state", "schedule WHERE origin = 'follow_up'"):
+            conn.execute(f"DELETE FROM {table}")
+    assert told > 0
+    house.live(story)
+    first, again = planned
+    assert first == again != set()
 
 
 def test_a_loop_that_was_blocked_is_a_trouble(house: House) -> None:

@@ -53,10 +53,7 @@ def fired_by(event: str) -> list[str]:
     async def fetch_again(notice: Notice) -> None:
         done.append(f"fetch {notice.event}")
 
-    async def renew(notice: Notice) -> None:
-        done.append(f"plan {notice.event}")
-
-    react = reactions(fetch_again=fetch_again, renew_follow_ups=renew)
+    react = reactions(fetch_again=fetch_again)
     asyncio.run(react(Notice("k", event, "", symbol="A")))  # type: ignore[arg-type]
     return done
 
@@ -112,4 +109,4 @@ def test_however_often_a_date_moves_a_stock_has_few_follow_ups_on_a_day(
             of_day = datetime.fromtimestamp(one.due_at / 1e6, UTC).date()
             planned.setdefault(of_day, set()).add(one.due_at)
     assert max(map(len, planned.values())) <= 5
-    assert fired_by("earnings.date_found") == ["plan earnings.date_found"]
+    assert fired_by("earnings.date_found") == []
