@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 GRACE: Micros = HOUR
 """So long after a slot its stocks should have been looked at."""
+LOOKS_BACK: Micros = 8 * DAY
 
 _Key = tuple[str, str, str]
 
@@ -78,10 +79,15 @@ def is_overdue(
     """Whether a slot of the schedule found it old, and it has not been looked at for over an hour since."""
     if schedule.stalest is not None:
         return False  # its turn comes
-    due = schedule.trigger.last(now - 8 * DAY, now - GRACE - schedule.spread)
+    due = last_due(schedule, now)
     if due is None or (state.checked_for is not None and state.checked_for >= due):
         return False
     return not processor.finds_fresh(source, symbol, state, due, now)
+
+
+def last_due(schedule: Schedule, now: Instant) -> Instant | None:
+    """The last slot whose stocks should all have been looked at by now."""
+    return schedule.trigger.last(now - LOOKS_BACK, now - GRACE - schedule.spread)
 
 
 def _standing(

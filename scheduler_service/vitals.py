@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from scheduler_service.clock import MINUTE
 from scheduler_service.failure_memory import pause_of
-from scheduler_service.freshness import is_overdue
+from scheduler_service.freshness import LOOKS_BACK, is_overdue, last_due
 from scheduler_service.models import StockState
 from scheduler_service.monitors.health_monitor import Vitals
 from scheduler_service.settings.units import format_size
@@ -56,24 +56,38 @@ async def vitals(engine: Engine, service: Service, lag: float) -> Vitals:
         troubles.append(f"the service was {lag:.1f} s behind with everything it does")
     if (memory := _memory()) is not None and memory > MOST_MEMORY:
         troubles.append(f"it takes {format_size(memory)} of memory")
-    late = await overdue(engine, now)
-    told = [] if now - service.started_at < AFTER_A_START else late
+    late, excused = await overdue(engine, now), await paused(engine, now)
+    told = [] if now - service.started_at < AFTER_A_START else [late[name] for name in late if name not in excused]
     is_over = status.readiness.state == "failed"
     return Vitals(tuple(faults), (*troubles, *told), is_fresh=not late, is_over=is_over)
 
 
-async def overdue(engine: Engine, now: Instant) -> list[str]:
-    """A sentence for each schedule of whose stocks many should have been looked at an hour ago, and were not."""
+async def overdue(engine: Engine, now: Instant) -> dict[str, str]:
+    """By its name, a sentence for each schedule of whose stocks many should have been looked at an hour ago, and were
+    not: also where a person paused it, for what is known of them is as old.
+    """
     states = await engine.ledger.read(stock_state_store.states)
-    paused = {row.scope for row in await engine.ledger.read(partial(pause_store.pauses_at, now=now))}
-    if EVERYTHING in paused:
-        return []
-    counts = {name: _counts(engine, name, states, now) for name in engine.dispatcher.schedules if name not in paused}
-    return [
-        f"{name}: {late} of {all_} sources of its stocks were not looked at, though they were due over an hour ago"
+    counts = {name: _counts(engine, name, states, now) for name in engine.dispatcher.schedules}
+    since = "though they were due over an hour ago"
+    return {
+        name: f"{name}: {late} of {all_} sources of its stocks were not looked at, {since}"
         for name, (late, all_) in counts.items()
         if all_ and late / all_ > OVERDUE_SHARE
-    ]
+    }
+
+
+async def paused(engine: Engine, now: Instant) -> set[str]:
+    """The schedules that a person wants left alone, or wanted when they were due last: that they are late is no
+    trouble.
+    """
+    rows = [p.as_of(now) for p in await engine.ledger.read(partial(pause_store.pauses, after=now - LOOKS_BACK))]
+    excused = set()
+    for name, schedule in engine.dispatcher.schedules.items():
+        mine = [pause for pause in rows if pause.scope in (EVERYTHING, name)]
+        due = last_due(schedule, now) if mine else None
+        if any(pause.holds_at(now) or (due is not None and pause.holds_at(due)) for pause in mine):
+            excused.add(name)
+    return excused
 
 
 class LoopLag:

@@ -16,6 +16,7 @@ from scheduler_service.errors import StoreError
 from scheduler_service.gates import room as rooms
 from scheduler_service.sandbox.memory import MemoryTransport
 from scheduler_service.sandbox.upstream import SandboxUpstream
+from scheduler_service.stores.pause_store import EVERYTHING
 from scheduler_service.vitals import LoopLag, vitals
 from tests.fakes import FakeClock
 from tests.integration.test_virtual_time import CONFIG, sandbox_settings
@@ -198,8 +199,8 @@ def test_a_ledger_that_cannot_be_read_is_no_sign_of_health(house: House, monkeyp
 def test_what_is_overdue_after_a_start_is_no_trouble_yet_but_no_reason_to_ping(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def late(*_: object) -> list[str]:
-        return ["news: all of it is late"]
+    async def late(*_: object) -> dict[str, str]:
+        return {"news": "news: all of it is late"}
 
     async def story(service: BackgroundScheduler, clock: VirtualClock) -> None:
         monkeypatch.setattr(vital_signs, "overdue", late)
@@ -230,6 +231,29 @@ def test_after_a_restore_looks_are_planned_around_a_date_that_was_told_long_ago(
     house.live(story)
     first, again = planned
     assert first == again != set()
+
+
+def test_a_pause_troubles_nobody_and_is_no_reason_to_ping_once_what_is_known_is_old(house: House) -> None:
+    async def story(service: BackgroundScheduler, clock: VirtualClock) -> None:
+        async def seen() -> tuple[str, bool]:
+            found = await vitals(service.engine, service, 0.0)
+            return found.state, found.is_fresh
+
+        await clock.sleep(30 * 60)  # 14:55; slots at 15:00, 15:30, ...
+        await service.dispatcher.pause("news", None, None)
+        await clock.sleep(60 * 60)
+        assert await seen() == ("healthy", True), "an hour after the first of them it is no longer"
+        await clock.sleep(10 * 60)
+        assert await seen() == ("healthy", False)
+        await service.dispatcher.pause(EVERYTHING, None, None)
+        await service.dispatcher.resume("news")
+        assert await seen() == ("healthy", False)
+        await service.dispatcher.resume(EVERYTHING)
+        assert await seen() == ("healthy", False), "nothing was due since"
+        await clock.sleep(30 * 60)
+        assert await seen() == ("healthy", True)
+
+    house.live(story)
 
 
 def test_a_loop_that_was_blocked_is_a_trouble(house: House) -> None:
