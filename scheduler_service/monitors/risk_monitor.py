@@ -13,11 +13,12 @@ import orjson
 from scheduler_service.clock import MINUTE, from_iso, to_iso
 from scheduler_service.models import Notice
 from scheduler_service.monitors.base import Change
+from scheduler_service.monitors.doubtful_prices import DoubtfulPrice, of_doubtful_prices
 from scheduler_service.monitors.portfolio import LARGEST, Portfolio
 from scheduler_service.monitors.portfolio_file import PortfolioFile
 from scheduler_service.monitors.risk import MOVE, Finding, Limits, Price, findings
 from scheduler_service.monitors.splits import Closes, of_splits
-from scheduler_service.stores import document_store
+from scheduler_service.stores import document_store, doubt_store
 from scheduler_service.stores.monitor_store import MonitorState
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ _FILE = "portfolio"
 @dataclass(frozen=True, slots=True)
 class Seen:
     """``stale``: symbol to when its quote is of, or why there is none. ``problem``: why the file as it is now cannot be
-    used. ``days``: of which session day of its exchange a price is; ``closes``: of or after which close.
+    used. ``days``: of which session day of its exchange a price is; ``closes``: of or after which close. ``doubtful``:
+    what is newer than the price that is known, and not believed.
     """
 
     portfolio: Portfolio
@@ -49,6 +51,7 @@ class Seen:
     problem: str | None = None
     days: Mapping[str, str] = field(default_factory=dict)
     closes: Mapping[str, Closes] = field(default_factory=dict)
+    doubtful: Mapping[str, DoubtfulPrice] = field(default_factory=dict)
 
     def day(self, symbol: str) -> str:
         return self.days.get(symbol) or self.prices[symbol].as_of[:10]
@@ -105,7 +108,7 @@ class RiskMonitor:
     async def observe(self) -> Seen:
         await self._file.renew(self._clock.now())
         portfolio = self._file.portfolio or Portfolio({})
-        known = await self._ledger.read(partial(self._prices, symbols=tuple(portfolio.positions)))
+        known, doubtful = await self._ledger.read(partial(self._said, symbols=tuple(portfolio.positions)))
         now = self._clock.now()
         self._since = now if self._since is None else min(self._since, now)
         prices: dict[str, Price] = {}
@@ -120,16 +123,32 @@ class RiskMonitor:
                 at = from_iso(price.as_of)
                 days[symbol], closes[symbol] = self._stocks.day(symbol, at), self._stocks.closes(symbol, at)
         late = now - self._since >= AFTER_A_START
-        return Seen(portfolio, prices, stale if late else {}, self._file.problem, days, closes)
+        return Seen(portfolio, prices, stale if late else {}, self._file.problem, days, closes, doubtful)
 
     def judge(self, before: Mapping[str, MonitorState], seen: Seen, now: Instant) -> Sequence[Change]:
         held = seen.portfolio.positions
         changes = [*_of_the_file(self._file.path, before.get(_FILE), seen, now), *_of_quotes(before, seen, now)]
+        changes.extend(of_doubtful_prices(before, held, seen.doubtful, now))
         split, told = of_splits(before, held, seen.prices, seen.day, seen.closes, now)
         for found in findings(held, seen.prices, self._limits, split):
             changes.extend(_of_finding(before.get(found.subject), found, seen, now))
         changes.extend((*told, *_of_the_gone(before, seen)))
         return changes
+
+    def _said(
+        self, conn: Connection, symbols: Sequence[str]
+    ) -> tuple[dict[str, Price | None], dict[str, DoubtfulPrice]]:
+        """What is known, and what is said and doubtful."""
+        known = self._prices(conn, symbols)
+        return known, dict(self._doubtful(conn, known)) if self._priced_by is not None else {}
+
+    def _doubtful(self, conn: Connection, known: Mapping[str, Price | None]) -> Iterator[tuple[str, DoubtfulPrice]]:
+        for row in doubt_store.waiting(conn, domain=self._priced_by):
+            if (before := known.get(row.symbol)) is None or (price := _known_price(row.contribution.body)) is None:
+                continue
+            command = f"scheduler-service release {row.symbol} {row.domain}"
+            if (doubtful := DoubtfulPrice(price, before, row.said, command)).is_newer:
+                yield row.symbol, doubtful
 
     def _prices(self, conn: Connection, symbols: Sequence[str]) -> dict[str, Price | None]:
         if self._priced_by is None:

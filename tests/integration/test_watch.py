@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from scheduler_service.clock import DAY, MINUTE, to_iso
 from scheduler_service.errors import StoreError
-from scheduler_service.models import Event, Notice
+from scheduler_service.models import Event, Kind, Notice
 from scheduler_service.monitors.base import Change, Watch
 from scheduler_service.monitors.risk import Limits
-from scheduler_service.stores import document_store
+from scheduler_service.stores import document_store, doubt_store
+from scheduler_service.stores.document_store import ContributionRow
 from scheduler_service.stores.monitor_store import MonitorState
 from tests.ledger_support import open_ledger
 from tests.monitor_support import FakeStocks, risk_monitor
@@ -257,3 +258,49 @@ def test_a_quote_is_as_good_as_its_schedule_lets_it_be(tmp_path: Path) -> None:
 
     run(life)
     assert outbox(path) == ["risk.breach", "risk.quotes_stale"]
+
+
+def test_a_doubtful_price_of_what_is_held_is_told_until_it_is_settled(tmp_path: Path) -> None:
+    path, file = tmp_path / "ledger.sqlite", tmp_path / "portfolio.csv"
+    file.write_text("symbol,quantity,average_price\nA,10,90\n")
+
+    async def life(clock: VirtualClock) -> None:
+        async with open_ledger(path) as ledger:
+            monitor = risk_monitor(file, Limits(Decimal(5), Decimal(100)), ledger, clock)
+            one = watch(monitor, ledger, clock, [], [])
+
+            def body(price: float) -> bytes:
+                data = {"price": price, "currency": "USD", "as_of": to_iso(clock.now())}
+                return json.dumps({**data, "provenance": {"source": "finnhub"}}).encode()
+
+            async def doubted(price: float, symbol: str = "A") -> None:
+                row = ContributionRow("finnhub", Kind.MARKET, body(price), str(price).encode(), clock.now())
+                put = partial(doubt_store.set_aside, domain="quotes", symbol=symbol, new=row, said="it leapt")
+                await ledger.run(partial(put, task_id=1, now=clock.now()))
+
+            async def settled() -> None:
+                clear = partial(doubt_store.clear, domain="quotes", symbol="A", source="finnhub", as_of=clock.now())
+                await ledger.run(partial(clear, now=clock.now()))
+
+            async def looks() -> int:
+                await one.look()
+                await clock.sleep(60)
+                return outbox(path).count("risk.price_doubtful")
+
+            put = partial(document_store.put_document, domain="quotes", data=body(90), now=clock.now())
+            for symbol in ("A", "B"):
+                await ledger.run(partial(put, symbol=symbol))
+            assert await looks() == 0
+            await doubted(40, "B")
+            assert await looks() == 0, "it is not held"
+            await doubted(40)
+            assert await looks() == 1
+            await doubted(39)
+            assert await looks() == 1
+            await settled()
+            assert await looks() == 1
+            await doubted(38)
+            assert await looks() == 2
+
+    run(life)
+    assert set(outbox(path)) == {"risk.breach", "risk.price_doubtful"}, "it is all there is of the portfolio"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from scheduler_service.clock import DAY, HOUR, MINUTE, from_iso, to_iso
 from scheduler_service.exchanges import find_exchange
 from scheduler_service.market_calendar import Calendar, Session
+from scheduler_service.monitors.doubtful_prices import DoubtfulPrice
 from scheduler_service.monitors.health_monitor import HealthMonitor, Vitals
 from scheduler_service.monitors.market_monitor import MarketMonitor, market
 from scheduler_service.monitors.portfolio import Portfolio, Position
@@ -355,6 +357,35 @@ class TestRisk:
         assert told.look(stale, NOW + HOUR) == []
         told.look(self.seen({"A": "100"}, held), NOW + 2 * HOUR)
         assert len(told.look(stale, NOW + 3 * HOUR)) == 1
+
+    def doubtful(self, price: str, of: str = "15:01", symbol: str = "A") -> dict[str, DoubtfulPrice]:
+        """Beside a price of 90 at 15:00."""
+        said = Price(D(price), None, "USD", f"2026-11-23T{of}:00Z", "finnhub")
+        known = Price(D(90), None, "USD", "2026-11-23T15:00:00Z", "file")
+        return {symbol: DoubtfulPrice(said, known, "its price leapt", f"scheduler-service release {symbol} quotes")}
+
+    def test_a_fall_that_is_doubtful_is_told_once_with_both_prices_and_is_no_breach(self) -> None:
+        told, held = self.monitor(), Position("A", D(1), D(90), None, (2,))
+        calm = self.seen({"A": "90"}, held)
+        told.look(calm, NOW)
+        [notice] = told.notices(replace(calm, doubtful=self.doubtful("40")), NOW + MINUTE)
+        assert (notice.event, notice.symbol, notice.is_alert) == ("risk.price_doubtful", "A", True)
+        assert notice.message == (
+            "A is said to be at 40 (finnhub, 2026-11-23T15:01:00Z), and was 90 (2026-11-23T15:00:00Z): that is "
+            "doubtful, and its risk is not judged by it; if it is right, accept it: scheduler-service release A quotes"
+        )
+        assert (notice.facts["price"], notice.facts["price_before"]) == ("40", "90")
+        assert told.look(replace(calm, doubtful=self.doubtful("39", "15:02")), NOW + 2 * MINUTE) == []
+        assert told.look(calm, NOW + 3 * MINUTE) == []
+        [again] = told.look(replace(calm, doubtful=self.doubtful("41", "15:04")), NOW + 4 * MINUTE)
+        assert "is said to be at 41" in again
+
+    def test_of_what_is_not_held_no_doubt_is_told_and_a_price_of_before_is_none_of_now(self) -> None:
+        calm = self.seen({"A": "90"}, Position("A", D(1), D(90)))
+        told = self.monitor()
+        told.look(calm, NOW)
+        assert told.look(replace(calm, doubtful=self.doubtful("40", symbol="B")), NOW) == []
+        assert [self.doubtful("40", at)["A"].is_newer for at in ("14:59", "15:00", "15:01")] == [False, True, True]
 
     def test_what_is_told_of_other_quotes_or_another_mistake_is_known_by_its_key_as_something_else(self) -> None:
         """By what stands before the time a channel knows a repetition."""
