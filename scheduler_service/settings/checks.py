@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from scheduler_service.clock import from_iso
+from scheduler_service.clock import MINUTE, Micros, from_iso
 from scheduler_service.local_time import with_summer_time
 from scheduler_service.settings.explain import did_you_mean
 from scheduler_service.settings.loaded import Schedule
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
-    from scheduler_service.clock import Instant, Micros
+    from scheduler_service.clock import Instant
     from scheduler_service.models import Symbol
     from scheduler_service.settings.configuration import Configuration
     from scheduler_service.settings.model import DomainSettings, ScheduleSettings
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _SAMPLE_FROM = from_iso("2024-01-01T00:00:00Z")
 _SAMPLE_UNTIL = from_iso("2026-01-01T00:00:00Z")
 _SAMPLE_SLOTS = 400
+LEAST_BETWEEN_BACKUPS: Micros = 10 * MINUTE
 MOST_NAMED = 5
 
 
@@ -161,10 +162,26 @@ def check_rest(configuration: Configuration, data_dir: Path, report: Report) -> 
             if symbol not in watched_symbols and not report.is_faulty("watchlist"):
                 report.warn(f"providers.{provider}.{setting}", f"{symbol} is not on the watchlist, so this is not used")
     _warn_of_abbreviation(configuration.service.timezone, "service.timezone", report)
-    trigger = configuration.backup.trigger
-    if trigger is not None:
-        _trigger(trigger, configuration.service.timezone, "backup.trigger", report)
+    _check_backup_trigger(configuration, report)
     _warn_of_what_is_to_come(configuration, report)
+
+
+def _check_backup_trigger(configuration: Configuration, report: Report) -> None:
+    """All backups of a day are kept, so that there must not be too many."""
+    spec, path = configuration.backup.trigger, "backup.trigger"
+    trigger = None if spec is None else _trigger(spec, configuration.service.timezone, path, report)
+    shortest = None if trigger is None else _shortest_interval(trigger, _sampled(trigger))
+    if shortest is not None and shortest < LEAST_BETWEEN_BACKUPS:
+        wrong = f"two backups would be only {format_duration(shortest)} apart, and all of the last 24 hours are kept"
+        report.wrong(path, wrong, f"leave {format_duration(LEAST_BETWEEN_BACKUPS)} or more")
+
+
+def _sampled(trigger: Trigger) -> list[Instant]:
+    return trigger.between(_SAMPLE_FROM, _SAMPLE_UNTIL, _SAMPLE_SLOTS)
+
+
+def _shortest_interval(trigger: Trigger, slots: Sequence[Instant]) -> Micros | None:
+    return trigger.interval or min((b - a for a, b in pairwise(slots)), default=None)
 
 
 def _warn_of_what_is_to_come(configuration: Configuration, report: Report) -> None:
@@ -199,8 +216,8 @@ def check_schedule(
     _check_symbols(settings, watchlist, path, report)
     if trigger is None:
         return None
-    slots = trigger.between(_SAMPLE_FROM, _SAMPLE_UNTIL, _SAMPLE_SLOTS)
-    interval = trigger.interval or min((b - a for a, b in pairwise(slots)), default=None)
+    slots = _sampled(trigger)
+    interval = _shortest_interval(trigger, slots)
     if interval is not None and settings.spread >= interval:
         wrong = f"{format_duration(settings.spread)} is not below the {format_duration(interval)} between two slots"
         report.wrong(f"{path}.spread", wrong, "write a shorter one")
@@ -271,7 +288,15 @@ def _report(error: ValueError, spec: Mapping[str, object], path: str, report: Re
     if found and key in spec:
         report.wrong(f"{path}.{key}", rest, right)
     else:
-        report.wrong(path, wrong, right)
+        report.wrong(path, wrong + _gathered(spec, path, report), right)
+
+
+def _gathered(spec: Mapping[str, object], path: str, report: Report) -> str:
+    """Where each key is written, if that is in several files."""
+    places = {key: where for key in spec if (where := report.origin(join(path, key))) is not None}
+    if len({where.source for where in places.values()}) < 2:
+        return ""
+    return f" (mappings of several files merge: {', '.join(f'{key} is of {where}' for key, where in places.items())})"
 
 
 def _check_symbols(settings: ScheduleSettings, watchlist: Sequence[Symbol], path: str, report: Report) -> None:

@@ -8,13 +8,14 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, field_validator
 
-from scheduler_service.clock import HOUR, MINUTE
+from scheduler_service.clock import HOUR, MINUTE, SECOND, Micros
 from scheduler_service.exchanges import find_exchange
 from scheduler_service.settings.model import TriggerSpec
 from scheduler_service.settings.section import LocalPath, Section
-from scheduler_service.settings.units import Duration, Size
+from scheduler_service.settings.units import Duration, Size, format_duration
 from scheduler_service.windows import parse_window
 
+_OF_THE_WEB = re.compile(r"https?:", re.IGNORECASE)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://\S", re.IGNORECASE)
 
 
@@ -31,22 +32,31 @@ def _names_a_host(url: SecretStr) -> SecretStr:
 
 
 def _is_a_channel(url: SecretStr) -> SecretStr:
+    if _OF_THE_WEB.match(url.get_secret_value()):
+        return _names_a_host(url)
     if not _SCHEME.match(url.get_secret_value()):
         raise ValueError("this is no channel; write a webhook, https://..., or what apprise knows, as mailto://...")
     try:
-        scheme = urlsplit(url.get_secret_value()).scheme
+        urlsplit(url.get_secret_value())
     except ValueError:
         raise ValueError("this is not a URL; write [ and ] in a password as %5B and %5D") from None
-    return _names_a_host(url) if scheme in ("http", "https") else url
+    return url
 
 
 class HealthMonitor(Section):
     every: Duration = Field(default=MINUTE, gt=0)
-    """How often it looks."""
+    """How often it looks; 1s or more."""
     disk_floor: Size = 500_000_000
     """While less is free where the data lies, nobody is asked. 0: whatever is free."""
     ping_url: Annotated[SecretStr, AfterValidator(_names_a_host)] | None = None
     """Asked while all is well, so that silence is noticed elsewhere."""
+
+    @field_validator("every")
+    @classmethod
+    def _is_not_too_often(cls, every: Micros) -> Micros:
+        if every < SECOND:
+            raise ValueError(f"{format_duration(every)} is too short for a look; write 1s or more")
+        return every
 
 
 class MarketMonitor(Section):
@@ -90,7 +100,9 @@ class Backup(Section):
     """Archives of everything the service knows. See [backups.md](backups.md)."""
 
     trigger: TriggerSpec | None = None
-    """When; as in schedules, such as `{cron: "0 2 * * *"}`. null: only when someone says `backup`."""
+    """When; as in schedules, such as `{cron: "0 2 * * *"}`, and 10 minutes apart or more. null: only when someone says
+    `backup`.
+    """
     keep: KeptBackups = KeptBackups()
     """How many stay: the newest of each of the last days and weeks that have one."""
     directory: LocalPath | None = None

@@ -114,6 +114,8 @@ def test_alerts_that_cannot_be_sent_are_told(tmp_path: Path, said: str) -> None:
     ("said", "wrong"),
     [
         ("[https://ok.test/x, SEKRIT]", "alerts.urls[1]: this is no channel; write a webhook, https://..., or what"),
+        ("['https://']", "alerts.urls[0]: this is no address of the web; write https:// or http:// with a"),
+        ("['HTTP:']", "alerts.urls[0]: this is no address of the web; write https:// or http:// with a"),
         ("['https:///SEKRIT']", "alerts.urls[0]: this is no address of the web; write https:// or http:// with a"),
         ("['mailto://a:SE[KRIT@b.test']", "alerts.urls[0]: this is not a URL; write [ and ] in a password as %5B"),
         ("['https://b.test:99999/SEKRIT']", "alerts.urls[0]: this is not a URL; write one such as https://"),

@@ -124,6 +124,26 @@ QUOTE = 'is not text, so not a symbol; if it is one, quote it, such as "TRUE" or
             "monitors: {risk: {stop_loss_percent: 0}}",
             "1:38 monitors.risk.stop_loss_percent: 0 should be greater than 0",
         ),
+        *(
+            (
+                f"monitors: {{health: {{every: {every}}}}}",
+                f"1:28 monitors.health.every: {every} is too short for a look; write 1s or more",
+            )
+            for every in ("1ms", "999ms")
+        ),
+        *(
+            (
+                f"backup: {{trigger: {trigger}}}",
+                f"1:19 backup.trigger: two backups would be only {shortest} apart, and all of the last 24 hours are kept; "
+                "leave 10m or more",
+            )
+            for trigger, shortest in [
+                ("{every: 1s}", "1s"),
+                ("{every: 599s}", "599s"),
+                ("{cron: '*/5 * * * *'}", "5m"),
+                ("{cron: '0,1 2 * * *'}", "1m"),
+            ]
+        ),
         (
             "backup: {trigger: {every: often}}",
             "1:27 backup.trigger.every: 'often' is not a duration; "

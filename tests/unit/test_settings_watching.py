@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from scheduler_service.cli.configuration import read
+from scheduler_service.errors import ConfigurationError
 from scheduler_service.settings.load import Found
-from tests.unit.settings_support import load_text, problems_of
+from tests.unit.settings_support import load_files, load_text, problems_of
 
 QUIET = "watchlist: [A]\n"
 
@@ -38,6 +39,29 @@ def test_backups_of_no_day_and_no_week_are_told(tmp_path: Path) -> None:
     (said,) = warnings_of(tmp_path, "backup: {keep: {daily: 0, weekly: 0}}\n")
     assert said == "c.yaml:2:16 backup.keep: of no day and of no week: only backups of the last 24 hours stay"
     assert warnings_of(tmp_path, "backup: {keep: {daily: 0}}\n") == []
+
+
+@pytest.mark.parametrize(
+    "trigger", ["{every: 10m}", "{cron: '*/10 * * * *'}", "{cron: '0 2 * * *'}", "{at: '2027-01-04T09:00:00Z'}"]
+)
+def test_backups_may_be_ten_minutes_apart(tmp_path: Path, trigger: str) -> None:
+    assert warnings_of(tmp_path, f"backup: {{trigger: {trigger}}}\nmonitors: {{health: {{every: 1s}}}}\n") == []
+
+
+def test_a_trigger_of_two_kinds_that_several_files_make_together_names_each(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    first.write_text(QUIET + "backup: {trigger: {every: 1h}}\n")
+    second.write_text("backup:\n  trigger: {cron: '0 2 * * *'}\n")
+    with pytest.raises(ConfigurationError) as refused:
+        load_files(first, second, cwd=tmp_path)
+    said = str(refused.value).replace(f"{tmp_path}/", "")
+    assert "exactly one of every, cron, market and at is needed, not 2" in said
+    assert "(mappings of several files merge: every is of a.yaml:2:27, cron is of b.yaml:2:19); a trigger is" in said
+    first.write_text(QUIET + "backup: {trigger: {every: 1h, cron: '0 2 * * *'}}\n")
+    second.write_text("{}")
+    with pytest.raises(ConfigurationError) as refused:
+        load_files(first, second, cwd=tmp_path)
+    assert "mappings" not in str(refused.value)
 
 
 def test_data_cannot_lie_below_a_file(tmp_path: Path) -> None:
