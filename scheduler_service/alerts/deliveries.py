@@ -26,8 +26,9 @@ from scheduler_service.clock import DAY, HOUR, SECOND, to_iso_seconds
 from scheduler_service.errors import ClientError, PermanentClientError, StoreError, TransientClientError
 from scheduler_service.models import Event
 from scheduler_service.redaction import redact, redact_all
-from scheduler_service.stores import delivery_store
-from scheduler_service.stores.delivery_store import DELIVERED, FAILING, GIVEN_UP, REFUSING
+from scheduler_service.stores import channel_troubles, delivery_store
+from scheduler_service.stores.channel_troubles import FAILING, REFUSING
+from scheduler_service.stores.delivery_store import DELIVERED, GIVEN_UP
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -212,9 +213,11 @@ def _note(
     notice_id = due.row.id
     if said is None:
         delivery_store.settle(conn, notice_id, channel, DELIVERED, None, now)
-        return False, delivery_store.note_well(conn, channel) == FAILING
-    changed = delivery_store.note_trouble(conn, channel, REFUSING if refused else FAILING, said, now)
-    given_up = refused or min(now - due.row.created_at, delivery_store.tried_for(conn, channel, now)) >= GIVEN_UP_AFTER
+        return False, channel_troubles.note_well(conn, channel) == FAILING
+    changed = channel_troubles.note_trouble(conn, channel, REFUSING if refused else FAILING, said, now)
+    given_up = (
+        refused or min(now - due.row.created_at, channel_troubles.tried_for(conn, channel, now)) >= GIVEN_UP_AFTER
+    )
     if given_up:
         delivery_store.settle(conn, notice_id, channel, GIVEN_UP, said, now)
     else:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from scheduler_service.clock import Instant, Micros
     from scheduler_service.models import Notice
-    from scheduler_service.stores.delivery_store import LastTold, Standing
+    from scheduler_service.stores.delivery_store import ChannelStanding, LastTold
 
 LONGEST_PAUSE: Micros = HOUR
 GIVEN_UP_AFTER: Micros = 3 * DAY
@@ -77,7 +77,7 @@ class SumUp:
 
 
 def next_step(
-    standing: Standing, most_per_hour: int | None, now: Instant, quiet: Instant | None = None
+    standing: ChannelStanding, most_per_hour: int | None, now: Instant, quiet: Instant | None = None
 ) -> Wait | Send | TellHeld | SumUp:
     """What a channel is to do. It is told in order, and what it did not take is tried again before anything else. Of a
     flood, what is still being queued is awaited: it belongs to what is summed up. ``quiet``: until when only what is
@@ -90,7 +90,7 @@ def next_step(
     return TellHeld() if standing.held_is_due else _within_the_hour(standing, most_per_hour, now)
 
 
-def _within_the_hour(standing: Standing, most_per_hour: int | None, now: Instant) -> Wait | Send | SumUp:
+def _within_the_hour(standing: ChannelStanding, most_per_hour: int | None, now: Instant) -> Wait | Send | SumUp:
     room = None if most_per_hour is None else most_per_hour - len(standing.sent)
     if room is not None and room <= 0:
         if standing.critical is not None:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Text, bindparam, exists, func, insert, select, update
 
-from scheduler_service.clock import DAY, HOUR, to_iso
+from scheduler_service.clock import HOUR, to_iso
 from scheduler_service.models import Notice
-from scheduler_service.stores import monitor_store
-from scheduler_service.stores.monitor_store import MonitorState
+from scheduler_service.stores import channel_troubles
 from scheduler_service.stores.notice_schema import UNHANDLED, WAITING_DELIVERY, delivery, outbox
 from scheduler_service.stores.notice_store import NoticeRow, note_handled, note_logged, notice
 from scheduler_service.stores.notice_store import add as add_notices
@@ -21,21 +20,18 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, TextClause
 
-    from scheduler_service.clock import Instant, Micros
+    from scheduler_service.clock import Instant
 
 WAITING, DELIVERED, SUPPRESSED, GIVEN_UP = "waiting", "delivered", "suppressed", "given_up"
 HELD, SUMMED_UP = "held", "summed_up"
 DIGEST = "alert.digest"
 CRITICAL = "CRITICAL"
-FAILING, REFUSING = "failing", "refusing"
 MOST_FACTS = 50
 """Of so many notices the keys and words stand in the facts of the one that tells them together."""
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", CRITICAL)
 _TOLD = (WAITING, DELIVERED, SUMMED_UP)
 _UNDONE = {"failed": "works_again"}
 _UNDOES = {undoes: undone for undone, undoes in _UNDONE.items()}
-_TROUBLES = "alerts"
-"""Under which what does not work of channels is kept among the states of monitors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +53,7 @@ class LastTold:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ChannelStanding:
     """How a channel stands: what it is to be told, and what it was told within the last hour (``sent``, the oldest
     first). ``first`` and ``critical``: the notices that are next, of all that are due and of the critical ones.
     ``held_is_due``: of what the cool-down holds back. ``more_to_come``: notices are being queued just now.
@@ -103,10 +99,10 @@ def last_told(conn: Connection, row: NoticeRow, channel: str, since: Instant, no
     return None if found is None else LastTold(found.key, found.created_at)
 
 
-def standing(conn: Connection, channel: str, now: Instant) -> Standing:
+def standing(conn: Connection, channel: str, now: Instant) -> ChannelStanding:
     mine = (WAITING_DELIVERY, delivery.c.channel == channel)
     if conn.execute(select(delivery.c.notice_id).where(*mine).limit(1)).first() is None:
-        return Standing()
+        return ChannelStanding()
     sent = select(delivery.c.ended_at).where(delivery.c.channel == channel, delivery.c.state == DELIVERED)
     sent = sent.where(delivery.c.ended_at > now - HOUR, delivery.c.ended_at <= now).order_by(delivery.c.ended_at)
     due = (*mine, delivery.c.not_before <= now)
@@ -119,7 +115,7 @@ def standing(conn: Connection, channel: str, now: Instant) -> Standing:
     tried = select(func.max(delivery.c.not_before)).where(*mine, delivery.c.tries > 0)
     later = select(func.min(delivery.c.not_before)).where(*mine, delivery.c.not_before > now)
     held = exists().where(*due, delivery.c.state == HELD)
-    return Standing(
+    return ChannelStanding(
         sent=tuple(conn.execute(sent).scalars()),
         backing_off_until=conn.execute(tried).scalar(),
         first=conn.execute(first).scalar(),
@@ -221,39 +217,10 @@ def try_again(conn: Connection, notice_id: int, channel: str, said: str, not_bef
     _update(conn, notice_id, channel, values)
 
 
-def note_trouble(conn: Connection, channel: str, kind: str, said: str, now: Instant) -> bool:
-    """Remembers since when a channel does not take alerts; whether that is new."""
-    before = monitor_store.states(conn, _TROUBLES).get(channel)
-    if before is not None and before.since > now:  # by a clock that was wrong
-        before = None
-    since = now if before is None else before.since
-    body = {"said": said, "tried_for": tried_for(conn, channel, now)}
-    monitor_store.put(conn, _TROUBLES, channel, MonitorState(kind, since, now, body))
-    return before is None
-
-
-def tried_for(conn: Connection, channel: str, now: Instant) -> Micros:
-    """For how long a channel was tried in vain. No gap between two tries counts for more than a day: the clock may have
-    been set forward, or the service been down.
-    """
-    before = monitor_store.states(conn, _TROUBLES).get(channel)
-    if before is None:
-        return 0
-    return int(before.body.get("tried_for", 0)) + min(max(0, now - before.told_at), DAY)
-
-
-def note_well(conn: Connection, channel: str) -> str | None:
-    """The channel takes alerts; returns the trouble that is over."""
-    before = monitor_store.states(conn, _TROUBLES).get(channel)
-    if before is not None:
-        monitor_store.forget(conn, _TROUBLES, channel)
-    return None if before is None else before.state
-
-
 def counts(conn: Connection, channels: Collection[str]) -> dict[str, ChannelCounts]:
     """By channel; also those that are not among ``channels``, and for which something waits."""
     known = conn.execute(select(delivery.c.channel).where(WAITING_DELIVERY).distinct()).scalars()
-    troubles = monitor_store.states(conn, _TROUBLES)
+    troubles = channel_troubles.troubles(conn)
     found = {}
     for channel in (*channels, *sorted(set(known) - set(channels))):
         mine = (WAITING_DELIVERY, delivery.c.channel == channel)
@@ -278,8 +245,7 @@ def give_up_orphans(conn: Connection, channels: Collection[str], now: Instant) -
     if found:
         values = {"state": GIVEN_UP, "said": "its channel is not configured any more", "ended_at": now}
         conn.execute(update(delivery).where(*orphans).values(values))
-    for channel in monitor_store.states(conn, _TROUBLES).keys() - set(channels):
-        monitor_store.forget(conn, _TROUBLES, channel)
+    channel_troubles.forget_others(conn, channels)
     return found
 
 

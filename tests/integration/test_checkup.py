@@ -13,9 +13,10 @@ from scheduler_service.checkup import check_up, send_test_alerts
 from scheduler_service.cli.doctor import doctor
 from scheduler_service.clock import DAY, HOUR, MINUTE
 from scheduler_service.errors import ConfigurationError
-from scheduler_service.stores import delivery_store, notice_store
+from scheduler_service.stores import channel_troubles, delivery_store, notice_store
+from scheduler_service.stores.channel_troubles import FAILING
 from scheduler_service.stores.data_directory import DataDirectory
-from scheduler_service.stores.delivery_store import FAILING, WAITING
+from scheduler_service.stores.delivery_store import WAITING
 from scheduler_service.stores.snapshot import note_backup_state
 from tests.backup_support import lived_in, noticed, settings_in
 from tests.fakes import FakeClock
@@ -141,7 +142,7 @@ async def test_backups_that_fail_and_a_channel_that_does_are_told(tmp_path: Path
                 mine = channel_id("http://127.0.0.1:9/SEKRIT")
                 for channel in (mine, "tgram#12345678"):
                     delivery_store.add(conn, row, channel, WAITING, clock.now(), clock.now())
-                delivery_store.note_trouble(conn, mine, FAILING, "it answered 503", clock.now())
+                channel_troubles.note_trouble(conn, mine, FAILING, "it answered 503", clock.now())
 
             await ledger.run(unit)
         clock.advance(HOUR + MINUTE)

@@ -23,7 +23,7 @@ from scheduler_service.alerts.planning import (
 )
 from scheduler_service.clock import HOUR, MINUTE, SECOND, from_iso, to_iso
 from scheduler_service.models import Notice
-from scheduler_service.stores.delivery_store import HELD, SUPPRESSED, WAITING, LastTold, Standing
+from scheduler_service.stores.delivery_store import HELD, SUPPRESSED, WAITING, ChannelStanding, LastTold
 
 NEW_YORK = "America/New_York"
 
@@ -110,9 +110,9 @@ def test_what_repeats_the_last_is_not_told_what_says_otherwise_is_and_another_st
 
 
 def test_in_quiet_hours_what_waits_waits_on_and_only_what_is_critical_is_told() -> None:
-    assert next_step(Standing(first=1, to_sum_up=9, held_is_due=True), 1, 5, 7) == Wait(7)
-    assert next_step(Standing(first=1, critical=2), 30, 5, 7) == Send(2)
-    assert next_step(Standing(critical=2, backing_off_until=6), 30, 5, 7) == Wait(6)
+    assert next_step(ChannelStanding(first=1, to_sum_up=9, held_is_due=True), 1, 5, 7) == Wait(7)
+    assert next_step(ChannelStanding(first=1, critical=2), 30, 5, 7) == Send(2)
+    assert next_step(ChannelStanding(critical=2, backing_off_until=6), 30, 5, 7) == Wait(6)
 
 
 def test_what_was_held_back_is_read_in_headlines_but_not_in_any_number() -> None:
@@ -158,8 +158,8 @@ def test_no_hour_brings_more_than_the_most_but_for_what_is_critical_and_everythi
 PLAIN, CRITICAL = 1, 2
 
 
-def standing(now: int, plain: int, critical: int, digests: int, sent: list[tuple[int, bool]]) -> Standing:
-    return Standing(
+def standing(now: int, plain: int, critical: int, digests: int, sent: list[tuple[int, bool]]) -> ChannelStanding:
+    return ChannelStanding(
         sent=tuple(at for at, _ in sent if now - HOUR < at <= now),
         first=PLAIN if plain or digests else CRITICAL if critical else None,
         critical=CRITICAL if critical else None,
@@ -169,7 +169,7 @@ def standing(now: int, plain: int, critical: int, digests: int, sent: list[tuple
 
 
 def test_a_channel_that_has_had_its_most_waits_until_the_hour_has_room_again() -> None:
-    full = Standing(sent=(10, 20, 30), first=1, to_sum_up=1)
+    full = ChannelStanding(sent=(10, 20, 30), first=1, to_sum_up=1)
     assert next_step(full, 2, 40) == Wait(20 + HOUR)
     assert next_step(full, 3, 40) == Wait(10 + HOUR)
     assert next_step(full, 4, 40) == Send(1)
@@ -177,12 +177,12 @@ def test_a_channel_that_has_had_its_most_waits_until_the_hour_has_room_again() -
 
 
 def test_what_backs_off_holds_up_its_channel_until_then() -> None:
-    assert next_step(Standing(first=2, backing_off_until=7), 30, 5) == Wait(7)
-    assert next_step(Standing(first=2, backing_off_until=5), 30, 5) == Send(2)
+    assert next_step(ChannelStanding(first=2, backing_off_until=7), 30, 5) == Wait(7)
+    assert next_step(ChannelStanding(first=2, backing_off_until=5), 30, 5) == Send(2)
 
 
 def test_without_a_most_everything_comes_alone() -> None:
-    assert next_step(Standing(first=1, to_sum_up=10**6, sent=(1,) * 1_000), None, 5) == Send(1)
+    assert next_step(ChannelStanding(first=1, to_sum_up=10**6, sent=(1,) * 1_000), None, 5) == Send(1)
 
 
 def test_a_digest_says_how_many_there_were_of_each() -> None:
