@@ -34,7 +34,7 @@ LOOK_EVERY = 30.0
 RETRY_AFTER = HOUR
 
 
-class Known(NamedTuple):
+class BackupState(NamedTuple):
     """What the ledger keeps: slots of the trigger so described are done up to ``cursor``; the last good backup."""
 
     trigger: str = ""
@@ -154,10 +154,10 @@ class BackupScheduler:
         if not task.cancelled():
             task.exception()  # it was told when it was raised
 
-    async def known(self) -> Known:
+    async def known(self) -> BackupState:
         """Raises ``StoreError``."""
         text = await self._ledger.read(backup_state)
-        return Known() if text is None else Known(**json.loads(text))
+        return BackupState() if text is None else BackupState(**json.loads(text))
 
     async def stop(self) -> None:
         """Breaks off what is under way, and waits until it has cleaned up."""
@@ -178,7 +178,7 @@ class BackupScheduler:
         bare = {key: str(value) if isinstance(value, str) else value for key, value in spec.items()}
         return parse_trigger(bare, self._settings.service.timezone, self._calendars)
 
-    async def _note(self, known: Known, notice: Notice | None = None) -> None:
+    async def _note(self, known: BackupState, notice: Notice | None = None) -> None:
         """With what is to be told, in one transaction."""
 
         def unit(conn: Connection) -> None:

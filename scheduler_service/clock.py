@@ -19,6 +19,8 @@ SECOND: Micros = 1_000_000
 MINUTE: Micros = 60 * SECOND
 HOUR: Micros = 60 * MINUTE
 DAY: Micros = 24 * HOUR
+CLOCKS_DIFFER: Micros = 5 * MINUTE
+"""Another machine's clock may be ahead of ours by so much."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)

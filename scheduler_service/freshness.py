@@ -26,7 +26,7 @@ _Key = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class SourceFreshness:
     """Of one source of a stock's domain. ``age`` counts in the domain's own time; None: it was never checked.
 
     ``is_overdue``: it was due over an hour ago, and nobody has looked since. ``failing``: why its last try failed.
@@ -62,7 +62,7 @@ def standings(
     watchlist: Iterable[Symbol],
     states: Mapping[_Key, StockState],
     now: Instant,
-) -> Iterator[Standing]:
+) -> Iterator[SourceFreshness]:
     """Of every source that a domain requires, by symbol, domain and the configuration's order of sources."""
     wanted, known = list(watchlist), list(schedules)
     for symbol in wanted:
@@ -97,10 +97,10 @@ def _standing(
     source: str,
     state: StockState,
     now: Instant,
-) -> Standing:
+) -> SourceFreshness:
     fresh_for, ageing = processor.policies[source].fresh_for, processor.ageing(symbol)
     checked = state.checked_for if state.checked_for is not None and state.checked_for <= now else None
-    return Standing(
+    return SourceFreshness(
         symbol=symbol.symbol,
         domain=processor.domain,
         source=source,

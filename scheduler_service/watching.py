@@ -147,12 +147,12 @@ class Watching:
             "alerts": channel_views(await self._deliveries.counts(), self._deliveries.names),
         }
 
-    def _shown_health(self) -> views.HealthView:
-        """As it was seen last; where nobody can look, that is no sign of health."""
+    def _shown_health(self) -> views.HealthView | None:
+        """As it was seen last, None before the first look; where nobody can look, that is no sign of health."""
         seen, blind = self._health.vitals, self._watches[self._health.name].problem
         if blind is not None:
-            return views.HealthView(state=UNHEALTHY, reasons=(blind, *seen.reasons))
-        return views.HealthView(state=seen.state, reasons=seen.reasons)
+            return views.HealthView(state=UNHEALTHY, reasons=(blind, *(seen.reasons if seen is not None else ())))
+        return None if seen is None else views.HealthView(state=seen.state, reasons=seen.reasons)
 
     async def _look(self) -> Vitals:
         try:

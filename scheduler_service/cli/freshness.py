@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from scheduler_service.calendar_file import Compute
     from scheduler_service.clock import Clock
-    from scheduler_service.freshness import Standing
+    from scheduler_service.freshness import SourceFreshness
 
 WORDS = ("fresh", "stale", "overdue", "failing", "never")
 
@@ -55,7 +55,7 @@ def freshness(
     return 1 if only_breach and shown else 0
 
 
-def _as_json(one: Standing) -> dict[str, Any]:
+def _as_json(one: SourceFreshness) -> dict[str, Any]:
     return {
         "symbol": one.symbol,
         "domain": one.domain,
@@ -69,7 +69,7 @@ def _as_json(one: Standing) -> dict[str, Any]:
     }
 
 
-def _print(shown: Sequence[Standing], every: Sequence[Standing]) -> None:
+def _print(shown: Sequence[SourceFreshness], every: Sequence[SourceFreshness]) -> None:
     rows = [
         (one.symbol, one.domain, one.source, _age(one), format_duration(one.fresh_for), _word(one)) for one in shown
     ]
@@ -83,9 +83,9 @@ def _print(shown: Sequence[Standing], every: Sequence[Standing]) -> None:
         line("Nothing is overdue, failing or was never fetched.")
 
 
-def _age(one: Standing) -> str:
+def _age(one: SourceFreshness) -> str:
     return "never" if one.age is None else duration(one.age)
 
 
-def _word(one: Standing) -> str:
+def _word(one: SourceFreshness) -> str:
     return f"{one.word} ({one.failing})" if one.failing else one.word

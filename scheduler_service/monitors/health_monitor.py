@@ -55,18 +55,18 @@ class HealthMonitor:
         self._every = every
         self._look = look
         self._ping = ping
-        self.vitals = Vitals()
-        """As they were seen last."""
+        self.vitals: Vitals | None = None
+        """As they were seen last; None before the first look."""
 
     def rest(self, now: Instant) -> Micros:
         del now
         return self._every
 
     async def observe(self) -> Vitals:
-        self.vitals = await self._look()
-        if self._ping is not None and self.vitals.state == HEALTHY and self.vitals.is_fresh:
+        self.vitals = seen = await self._look()
+        if self._ping is not None and seen.state == HEALTHY and seen.is_fresh:
             await self._ping()
-        return self.vitals
+        return seen
 
     def judge(self, before: Mapping[str, MonitorState], seen: Vitals, now: Instant) -> Sequence[Change]:
         """A state counts when it was seen at two looks running, so that what passes by itself alarms nobody."""

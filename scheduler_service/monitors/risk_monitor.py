@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
-from scheduler_service.clock import MINUTE, from_iso, to_iso
+from scheduler_service.clock import CLOCKS_DIFFER, MINUTE, from_iso, to_iso
 from scheduler_service.models import Notice
 from scheduler_service.monitors.base import Change
 from scheduler_service.monitors.doubtful_prices import DoubtfulPrice, of_doubtful_prices
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 EVERY: Micros = MINUTE // 2
 OLD_AFTER: Micros = 30 * MINUTE
 """Of the exchange's own time; delayed quotes are a quarter of an hour behind."""
-CLOCKS_DIFFER: Micros = 5 * MINUTE
 AFTER_A_START: Micros = 10 * MINUTE
 """So long quotes may take to come in before their absence is told."""
 _FILE = "portfolio"
@@ -54,7 +53,7 @@ class Seen:
     doubtful: Mapping[str, DoubtfulPrice] = field(default_factory=dict)
 
     def day(self, symbol: str) -> str:
-        return self.days.get(symbol) or self.prices[symbol].as_of[:10]
+        return self.days[symbol]
 
 
 class Stocks(Protocol):

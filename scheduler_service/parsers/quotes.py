@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from scheduler_service.clock import MINUTE, SECOND, from_iso, to_iso, to_iso_seconds, utc_day
+from scheduler_service.clock import CLOCKS_DIFFER, SECOND, from_iso, to_iso, to_iso_seconds, utc_day
 from scheduler_service.errors import ParseError
 from scheduler_service.models import Contribution, Number, Provenance, Reason, Record
 from scheduler_service.parsers.doubt import together
@@ -21,14 +21,12 @@ from scheduler_service.parsers.json_values import as_int, as_number, as_text
 from scheduler_service.strict_json import load_object
 
 if TYPE_CHECKING:
-    from scheduler_service.clock import Instant, Micros
+    from scheduler_service.clock import Instant
 
 HIGHEST_PRICE = Decimal(10) ** 8
 LOWEST_PRICE = Decimal(1) / 10**6
 MOST_DIGITS = 15
 """So many a JSON number keeps as they are, whoever reads it."""
-CLOCKS_DIFFER: Micros = 5 * MINUTE
-"""An upstream's clock may be ahead of ours by so much."""
 MOST_IN_A_DAY = 20
 """No price is so many times its previous close, or the other way round: it is in other units."""
 LEAP = 2

@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import insert
 
 from scheduler_service.backing_up import follow_backup
-from scheduler_service.backup_scheduler import BackupScheduler, Known
+from scheduler_service.backup_scheduler import BackupScheduler, BackupState
 from scheduler_service.backups import archive, making
 from scheduler_service.backups.archive import ArchiveWriter
 from scheduler_service.backups.contents import open_plain
@@ -416,7 +416,7 @@ async def test_a_look_that_fails_is_a_problem_until_the_next_good_one(
         problems: list[str | None] = []
         known, looks = backups.known, 0
 
-        async def fails_once() -> Known:
+        async def fails_once() -> BackupState:
             nonlocal looks
             problems.append(backups.problem)
             looks += 1

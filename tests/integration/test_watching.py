@@ -191,6 +191,7 @@ def test_a_ledger_that_cannot_be_read_is_no_sign_of_health(house: House, monkeyp
             patched.setattr(service, "status", unreadable)
             await clock.sleep(70)
             seen = service._watching._shown_health()
+            assert seen is not None
             assert (seen.state, seen.reasons) == ("unhealthy", ("the ledger could not be read: disk I/O error",))
 
     house.live(story)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -150,7 +151,8 @@ class TestRisk:
             for symbol, price in prices.items()
         }
         places = {} if closes is None else dict.fromkeys(of, closes)
-        return Seen(Portfolio({p.symbol: p for p in positions}), of, stale or {}, closes=places)
+        days = dict.fromkeys(of, day)
+        return Seen(Portfolio({p.symbol: p for p in positions}), of, stale or {}, None, days, places)
 
     def stops(self, said: list[str]) -> list[str]:
         return [one for one in said if "stop" in one]
@@ -342,7 +344,8 @@ class TestRisk:
         held = [Position(name, D(1), D(100)) for name in "ABC"]
         money = {"A": "USD", "B": "USD", "C": "EUR"}
         prices = {name: Price(D(100), None, unit, "2026-11-23T15:00:00Z", "x") for name, unit in money.items()}
-        said = self.monitor().look(Seen(Portfolio({p.symbol: p for p in held}), prices, {}), NOW)
+        days = dict.fromkeys(prices, "2026-11-23")
+        said = self.monitor().look(Seen(Portfolio({p.symbol: p for p in held}), prices, {}, None, days), NOW)
         assert said[0].endswith("(very high: 100.00 of 200.00 USD; without C, in another currency)")
 
     def test_a_stop_above_what_was_paid_tells_of_a_gain(self) -> None:
@@ -471,6 +474,15 @@ class TestHealth:
         assert at(good, 366) == []
         assert at(good, 367) == ["health.changed: the service is healthy again; it was degraded"]
         assert at(good, 368) == []
+
+    def test_before_the_first_look_nothing_is_claimed(self) -> None:
+        async def look() -> Vitals:
+            return Vitals()
+
+        monitor = HealthMonitor(look, MINUTE)
+        assert monitor.vitals is None
+        asyncio.run(monitor.observe())
+        assert monitor.vitals == Vitals()
 
     def test_what_ends_the_service_is_told_at_the_first_look(self) -> None:
         [said] = self.monitor().look(Vitals(("the task 'sweep' has died",), is_over=True), NOW)

@@ -12,11 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler_service.clock import DAY, HOUR, MINUTE, SECOND, from_iso, to_iso
+from scheduler_service.clock import CLOCKS_DIFFER, DAY, HOUR, MINUTE, SECOND, from_iso, to_iso
 from scheduler_service.errors import ParseError
 from scheduler_service.models import Contribution, Kind, Provenance, Reason
 from scheduler_service.parsers.quotes import (
-    CLOCKS_DIFFER,
     Quoted,
     QuotesData,
     doubt_quote,

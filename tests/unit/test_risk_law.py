@@ -52,7 +52,7 @@ LOOKS = st.lists(
 def seen(look: Look, now: int) -> Seen:
     prices = {s: Price(p, D(100), "USD", to_iso(now), "x") for s, p in look.prices.items() if p is not None}
     stale = {symbol: "2026-11-20T21:00:00Z" for symbol, price in look.prices.items() if price is None}
-    return Seen(HELD, prices, stale)
+    return Seen(HELD, prices, stale, None, dict.fromkeys(prices, to_iso(now)[:10]))
 
 
 def tell(looks: Sequence[Look], *, with_restarts: bool) -> list[Notice]:

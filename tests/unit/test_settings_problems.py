@@ -134,8 +134,8 @@ QUOTE = 'is not text, so not a symbol; if it is one, quote it, such as "TRUE" or
         *(
             (
                 f"backup: {{trigger: {trigger}}}",
-                f"1:19 backup.trigger: two backups would be only {shortest} apart, and all of the last 24 hours are kept; "
-                "leave 10m or more",
+                f"1:19 backup.trigger: two backups would be only {shortest} apart, and all of the last 24 hours "
+                "are kept; leave 10m or more",
             )
             for trigger, shortest in [
                 ("{every: 1s}", "1s"),
