@@ -1,6 +1,6 @@
 """Whether all is well with a configuration and its data directory: what was looked at, what is wrong, what to do.
 
-Nothing is written and no upstream is asked. It works beside the running service, and without it.
+Nothing is written that stays, and no upstream is asked. It works beside the running service, and without it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import asyncio
 import hashlib
 import json
 import os
-import shlex
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -22,13 +21,11 @@ from scheduler_service.clients.http import AiohttpTransport
 from scheduler_service.clock import BUILT_AT, to_iso, to_iso_seconds
 from scheduler_service.composing import exchanges_needed, told_hosts
 from scheduler_service.errors import ClientError, SchedulerServiceError
-from scheduler_service.settings.units import format_size
+from scheduler_service.place_checkup import Finding, files, kept, modes, port, room
 from scheduler_service.stores import delivery_store, document_store
 from scheduler_service.stores.data_directory import DataDirectory
 from scheduler_service.stores.database import Ledger
 from scheduler_service.stores.file_names import file_name
-from scheduler_service.stores.integrity import damage
-from scheduler_service.stores.left_behind import left_behind
 from scheduler_service.stores.mode import LIVE, SANDBOX, check_mode
 from scheduler_service.stores.snapshot import backup_state
 from scheduler_service.stores.wrong_clock import is_ahead
@@ -49,19 +46,6 @@ BATCH = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """``todo`` is empty where nothing is wrong."""
-
-    about: str
-    said: str
-    todo: str = ""
-
-    @property
-    def is_fine(self) -> bool:
-        return not self.todo
-
-
-@dataclass(frozen=True, slots=True)
 class Told:
     """What became of a test alert; ``said``: why it did not arrive."""
 
@@ -77,15 +61,16 @@ async def check_up(settings: Settings, clock: Clock) -> list[Finding]:
     """Everything but what makes a configuration invalid."""
     directory, now = DataDirectory(settings.service.data_dir), clock.now()
     found = [Finding("configuration", "it is valid")]
-    found += [Finding("configuration", said) for said in settings.warnings]
-    found += [Finding("keys", said) for said in settings.off.values()]
+    found += [Finding("configuration", said, note=True) for said in settings.warnings]
+    found += [Finding("keys", said, note=True) for said in settings.off.values()]
     found += _clock(now)
-    if not directory.root.exists():
-        found.append(Finding("data directory", f"{directory.root} is not there: nothing has run here yet"))
+    found.append(await asyncio.to_thread(room, directory, settings.monitors.health.disk_floor))
+    if not os.access(directory.root, os.F_OK):
+        return [*found, *await port(settings.http), *_channels(settings, {}, now)]
+    if not os.access(directory.root, os.R_OK | os.X_OK):
         return [*found, *_channels(settings, {}, now)]
-    found += await asyncio.to_thread(lambda: [*_directory(directory, settings.monitors.health.disk_floor)])
-    found += await _service(directory)
-    found += await asyncio.to_thread(lambda: [*_files(directory), *_left_behind(directory.root)])
+    found += await _service(directory, settings)
+    found += await asyncio.to_thread(lambda: [*modes(directory), *files(directory), *kept(directory)])
     found += await _calendars(settings, directory, now)
     if any(finding.about == "ledger" and not finding.is_fine for finding in found):
         return [*found, *_channels(settings, {}, now)]
@@ -131,27 +116,10 @@ def _clock(now: Instant) -> Iterator[Finding]:
         yield Finding("clock", f"it shows {shown}")
 
 
-def _directory(directory: DataDirectory, floor: int) -> Iterator[Finding]:
-    about, root = "data directory", directory.root
-    if not os.access(root, os.R_OK | os.W_OK | os.X_OK):
-        yield Finding(about, f"{root} cannot be read and written", "make it this user's, or run as the one whose it is")
-        return
-    if root.stat().st_mode & 0o022:
-        yield Finding(about, f"{root} can be changed by other users", f"chmod 700 {root}")
-    stat = os.statvfs(root)
-    free = stat.f_bavail * stat.f_frsize
-    said = f"{root}: {free / 1e9:,.1f} GB are free"
-    if free < floor:
-        wanted = f"{said}; monitors.health.disk_floor wants {format_size(floor)}"
-        yield Finding(about, wanted, "make room there, or set service.data_dir to another disk")
-    else:
-        yield Finding(about, said)
-
-
-async def _service(directory: DataDirectory) -> list[Finding]:
+async def _service(directory: DataDirectory, settings: Settings) -> list[Finding]:
     pid = directory.holder()
     if pid is None:
-        return [Finding("service", "it does not run")]
+        return [Finding("service", "it does not run"), *await port(settings.http)]
     try:
         status = await ControlClient(directory.root).status()
     except SchedulerServiceError as error:
@@ -160,32 +128,6 @@ async def _service(directory: DataDirectory) -> list[Finding]:
     if not status.problems:
         return [Finding("service", f"it runs, pid {status.pid}, and is {status.readiness.state}")]
     return [Finding("service", said, "see: scheduler-service status, and its log") for said in status.problems]
-
-
-def _files(directory: DataDirectory) -> Iterator[Finding]:
-    if not directory.ledger.exists():
-        published = directory.documents.exists() and next(directory.documents.rglob("*.json"), None) is not None
-        said = f"there is no {directory.ledger}"
-        todo = "restore a backup, or move the documents away to start anew" if published else ""
-        yield Finding("ledger", said if published else f"{said}: nothing has run here yet", todo)
-    elif (wrong := damage(directory.ledger)) is not None:
-        todo = "move it away and restore a backup: scheduler-service restore FILE"
-        yield Finding("ledger", f"{directory.ledger} is damaged: {wrong}", todo)
-    else:
-        yield Finding("ledger", "it is whole")
-    if directory.jobs.exists() and (wrong := damage(directory.jobs)) is not None:
-        said = f"{directory.jobs} is damaged: {wrong}; it holds nothing that the ledger does not know"
-        yield Finding("jobs", said, "restart the service: it makes the file anew")
-    elif directory.jobs.exists():
-        yield Finding("jobs", "the file is whole")
-
-
-def _left_behind(root: Path) -> Iterator[Finding]:
-    """Nothing is wrong with it but the room it takes; whether it is still needed a person knows."""
-    for left in left_behind(root):
-        remove = f"rm {'-r ' if left.path.is_dir() else ''}{shlex.quote(str(left.path))}"
-        said = f"{left.what}, {left.frees / 1e6:,.1f} MB, perhaps the only copy; if all is well without it: {remove}"
-        yield Finding("kept for you", said)
 
 
 async def _calendars(settings: Settings, directory: DataDirectory, now: Instant) -> list[Finding]:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from scheduler_service.checkup import Finding, Told
+    from scheduler_service.checkup import Told
+    from scheduler_service.place_checkup import Finding
     from scheduler_service.settings.loaded import Settings
 
 
@@ -54,7 +55,8 @@ async def _examine(settings: Settings, *, alert: bool) -> tuple[list[Finding], l
 
 def _print(findings: Sequence[Finding], told: Sequence[Told], *, alert: bool, fine: bool) -> None:
     for finding in findings:
-        line(f"{'ok   ' if finding.is_fine else 'WRONG'} {finding.about}: {finding.said}")
+        mark = "WRONG" if not finding.is_fine else "NOTE " if finding.note else "ok   "
+        line(f"{mark} {finding.about}: {finding.said}")
         if not finding.is_fine:
             line(f"      do: {finding.todo}")
     for one in told:
@@ -62,4 +64,5 @@ def _print(findings: Sequence[Finding], told: Sequence[Told], *, alert: bool, fi
     if alert and not told:
         line("WRONG test alert: there is no channel to send it to")
         line("      do: name one under alerts.urls")
-    line("All is well." if fine else "Not all is well.")
+    noted = any(finding.note for finding in findings)
+    line("Not all is well." if not fine else "Nothing is wrong; see what is noted." if noted else "All is well.")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import socket
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,7 +28,6 @@ from tests.integration.webhook_support import Hook, serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     from scheduler_service.settings.loaded import Settings
     from scheduler_service.stores.database import Connection
@@ -67,6 +70,66 @@ async def test_a_damaged_ledger_and_jobs_file_are_told(tmp_path: Path) -> None:
         found = await wrong(settings)
         assert "restore a backup" in found["ledger"]
         assert "restart the service" in found["jobs"]
+
+
+async def test_a_ledger_that_cannot_be_opened_is_not_called_damaged_nor_is_it_to_be_moved_away(tmp_path: Path) -> None:
+    async with at_rest(tmp_path) as settings:
+        directory = DataDirectory(settings.service.data_dir)
+        for path in (directory.ledger, directory.jobs):
+            path.unlink(missing_ok=True)
+            path.mkdir()
+        found = await wrong(settings)
+        for about in ("ledger", "jobs"):
+            assert "cannot be looked at: " in found[about]
+            assert "; see that there is space" in found[about]
+            assert "damaged" not in found[about]
+
+
+async def test_a_place_where_nothing_can_be_written_is_told_before_the_first_run_and_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_in(tmp_path)
+    nowhere = settings.service.model_copy(update={"data_dir": Path("/proc/nowhere")})
+    assert "/proc/nowhere cannot be written: " in (await wrong(replace(settings, service=nowhere)))["data directory"]
+    async with at_rest(tmp_path, "monitors: {health: {disk_floor: 0B}}\n") as settings:
+
+        def full(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr("os.fsync", full)
+        assert (
+            "cannot be written: No space left on device; see that there is room"
+            in (await wrong(settings))["data directory"]
+        )
+
+
+async def test_a_port_that_another_has_is_told_unless_the_service_itself_has_it(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = settings_in(tmp_path, f"http: {{port: {taken.getsockname()[1]}}}\n")
+        assert "cannot be had: address already in use; stop what uses it" in (await wrong(settings))["port"]
+        async with lived_in(settings):
+            assert "port" in await wrong(settings)
+            directory = DataDirectory(settings.service.data_dir)
+            directory.hold()
+            try:
+                assert "port" not in await wrong(settings)
+            finally:
+                directory.release()
+
+
+def test_what_is_to_be_looked_at_is_a_note_and_then_it_does_not_say_that_all_is_well(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings_in(tmp_path)
+    files = [tmp_path / "scheduler.yaml"]
+    assert doctor(files, alert=False, as_json=False) == 0
+    assert capsys.readouterr().out.endswith("All is well.\n")
+    settings_in(tmp_path, "backup: {directory: nowhere/of/this}\n")
+    assert doctor(files, alert=False, as_json=False) == 0
+    printed = capsys.readouterr().out
+    assert "NOTE  configuration: " in printed
+    assert "so no backup can be made" in printed
+    assert printed.endswith("Nothing is wrong; see what is noted.\n")
 
 
 async def test_documents_without_their_ledger_are_told(tmp_path: Path) -> None:
@@ -171,7 +234,9 @@ def test_its_exit_code_and_its_json_say_whether_all_is_well(tmp_path: Path, caps
     assert doctor(files, alert=False, as_json=True) == 0
     said = json.loads(capsys.readouterr().out)
     assert (said["fine"], said["alerts"]) == (True, None)
-    assert {"about": "configuration", "said": "it is valid", "todo": "", "fine": True} in said["findings"]
+    assert {"about": "configuration", "said": "it is valid", "todo": "", "note": False, "fine": True} in said[
+        "findings"
+    ]
     assert doctor(files, alert=True, as_json=False) == 1
     assert "there is no channel to send it to" in capsys.readouterr().out
     settings_in(tmp_path, "alerts: {urls: ['nosuch://SEKRIT']}\n")
