@@ -19,6 +19,7 @@ from scheduler_service.cli.arguments import TIMES, as_json
 from scheduler_service.cli.backup_commands import register_backups
 from scheduler_service.cli.looking_commands import register_looks
 from scheduler_service.cli.operating_commands import FORCE, WAIT, register_operations
+from scheduler_service.cli.reader_gone import to_nowhere
 from scheduler_service.errors import AlreadyRunning, ConfigurationError, NotRunning, SchedulerServiceError
 from scheduler_service.redaction import escape, redact
 
@@ -31,9 +32,10 @@ class Commands(click.Group):
     """A group whose commands return their exit code and may raise the errors of the house."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        code = 0
         try:
             code = super().invoke(ctx)
-            sys.stdout.flush()  # whoever reads may have gone; click knows what to do about that
+            sys.stdout.flush()
         except SchedulerServiceError as error:
             complain(str(error))
             code = next((code for kind, code in EXIT_CODES if isinstance(error, kind)), 1)
@@ -41,9 +43,10 @@ class Commands(click.Group):
             code = INTERRUPTED
         except OSError as error:
             if error.errno == errno.EPIPE:
-                raise
-            complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-            code = 1
+                to_nowhere(sys.stdout)
+            else:
+                complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+                code = 1
         ctx.exit(code)
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -34,7 +34,8 @@ YAML 1.2, given with `-c FILE`, else named by `$SCHEDULER_CONFIG`, else `./confi
 `/etc/scheduler-service/scheduler.yaml`, else the packaged sandbox. `-c` can be given several times: later files win.
 Mappings merge, lists are replaced, but `schedules` merge by `id` and the `watchlist` by `symbol`. Relative paths start
 from the file they are written in. Anchors, aliases and tags are refused. `NO`, `ON` and `12:30` are text; `null`,
-`true` and numbers are not, unless they stand in quotes.
+`true` and numbers are not, unless they stand in quotes. A switch takes `true` and `false` alone, and a number
+no quotes.
 
 ## Environment variables
 

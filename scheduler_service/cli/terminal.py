@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from scheduler_service.cli.reader_gone import to_nowhere
 from scheduler_service.redaction import escape, redact
 
 if TYPE_CHECKING:
@@ -26,17 +28,29 @@ def safe(text: object, style: str = "") -> Text:
 
 def line(text: str = "", *, err: bool = False) -> None:
     """One line, however long."""
-    click.echo(escape(redact(text)), err=err)
+    _echo(escape(redact(text)), err=err)
 
 
 def print_json(value: Any) -> None:
     """One JSON value in ASCII, so that no terminal finds an order in it."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=True))
+    _echo(json.dumps(value, indent=2, ensure_ascii=True))
 
 
 def console(*, err: bool = False) -> Console:
     """A rich console that takes nothing for markup."""
-    return Console(stderr=err, markup=False, emoji=False, highlight=False)
+    return _Console(stderr=err, markup=False, emoji=False, highlight=False)
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        to_nowhere(sys.stdout)
+
+
+def _echo(text: str, *, err: bool = False) -> None:
+    try:
+        click.echo(text, err=err)
+    except BrokenPipeError:
+        to_nowhere(sys.stderr if err else sys.stdout)
 
 
 def table(

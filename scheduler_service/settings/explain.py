@@ -114,9 +114,15 @@ def _sentence(error: ErrorDetails, *, hide: bool) -> tuple[str, str]:
         return f"{given} is not a name", "use 1 to 64 letters, digits, - and _, starting with a letter or digit"
     for name, needed in _NEEDED.items():
         if kind.startswith(f"{name}_") and kind.endswith(("_type", "_parsing", "_from_float", "_parsing_size")):
-            return f"{needed}, not {given}", _RIGHT.get(name, "")
+            quoted = name in ("int", "float", "bool") and isinstance(value, str) and not hide
+            return f"{needed}, not {given}", _without_quotes(value) if quoted else _RIGHT.get(name, "")
     subject, _, said = error["msg"].partition(" ")  # "Input should be ...", "Tuple should have ..."
     return f"{given} {(said or subject).replace(' after validation', '')}", ""
+
+
+def _without_quotes(value: str) -> str:
+    """What looks right and is text all the same stands in quotes."""
+    return "write it without quotes" if re.fullmatch(r"(?i)true|false|[-+]?[0-9.]+", value.strip()) else ""
 
 
 def _bare(value: Any) -> Any:

@@ -43,15 +43,16 @@ class Node:
 
 
 class Written(str):
-    """Text that remembers the folder its file is in, for paths."""
+    """Text that remembers the folder its file is in, for paths; and whether a variable holds it, where all is text."""
 
-    __slots__ = ("folder",)
+    __slots__ = ("folder", "in_variable")
     folder: Path
+    in_variable: bool
 
     @classmethod
     def at(cls, text: str, where: Where) -> Written:
         written = cls(text)
-        written.folder = where.folder
+        written.folder, written.in_variable = where.folder, bool(where.variable)
         return written
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 20
+NOT_THERE = ("the file does not exist", "give the path of an existing one")
 
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
@@ -39,7 +40,7 @@ def read_text(path: Path, problems: list[Problem], max_bytes: int = MAX_BYTES) -
         with path.open("rb") as file:
             body = file.read(max_bytes + 1)
     except FileNotFoundError:
-        problems.append(Problem(str(path), "", "the file does not exist", "give the path of an existing one"))
+        problems.append(Problem(str(path), "", *NOT_THERE))
         return None
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)

@@ -115,11 +115,15 @@ def test_status_of_nothing_is_3(tmp_path: Path) -> None:
     assert "start one: scheduler-service run" in done.stderr
 
 
-@pytest.mark.parametrize("arguments", [("show", "AAPL", "--json"), ("next", "--json")])
-def test_a_reader_that_leaves_early_is_no_error_to_speak_of(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(("show", "AAPL", "--json"), 1), (("next", "--json"), 0), (("next", "--count", "40"), 0)]
+)
+def test_a_reader_that_leaves_early_is_no_error_and_changes_no_exit_code(
+    tmp_path: Path, arguments: tuple[str, ...], code: int
+) -> None:
     command = " ".join((sys.executable, "-m", "scheduler_service", *arguments))
     done = subprocess.run(
-        ["sh", "-c", f"{command} 2>errors | true; cat errors"],
+        ["sh", "-c", f"{{ {command} 2>errors; echo $? >code; }} | true; cat code errors"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
         capture_output=True,
@@ -129,3 +133,4 @@ def test_a_reader_that_leaves_early_is_no_error_to_speak_of(tmp_path: Path, argu
     )
     assert "Traceback" not in done.stdout
     assert "BrokenPipe" not in done.stdout
+    assert done.stdout.splitlines()[0] == str(code)

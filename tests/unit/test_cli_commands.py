@@ -176,6 +176,18 @@ def test_without_a_service_nothing_can_be_paused(arguments: list[str]) -> None:
     assert "start one: scheduler-service run" in result.stderr
 
 
+@pytest.mark.parametrize("arguments", [["status"], ["pause", "news"], ["reload"], ["cancel", "1"], ["show", "AAPL"]])
+def test_a_configuration_that_is_not_there_is_a_mistake_and_no_service_that_does_not_run(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for given in (["-c", "/nonexistent", *arguments], arguments):
+        result = CliRunner().invoke(cli, given)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "/nonexistent: the file does not exist; give the path of an existing one" in result.stderr
+        assert "/data" not in result.stderr
+        monkeypatch.setenv("SCHEDULER_CONFIG", "/nonexistent")
+
+
 @pytest.mark.parametrize("arguments", [["show", "AAPL"], ["history"]])
 def test_a_directory_where_nothing_has_run_is_said_to_be_one(arguments: list[str]) -> None:
     result = CliRunner().invoke(cli, arguments)

@@ -6,7 +6,7 @@ import pytest
 
 from scheduler_service.errors import ConfigurationError
 from scheduler_service.settings.explain import did_you_mean
-from tests.unit.settings_support import NEWS, load_files, problems_of
+from tests.unit.settings_support import NEWS, load_files, load_text, problems_of
 
 KNOWN = (
     "known here: alerts, backup, database, domains, executor, http, logging, monitors, providers, retention, "
@@ -31,6 +31,11 @@ QUOTE = 'is not text, so not a symbol; if it is one, quote it, such as "TRUE" or
         ("http: {port: true}", "1:14 http.port: true is not a number; write one"),
         ("http: {port: 80.5}", "1:14 http.port: a whole number is needed, not 80.5"),
         ("http: {port: 70000}", "1:14 http.port: 70000 should be less than or equal to 65535"),
+        ('http: {port: "80"}', "1:14 http.port: a whole number is needed, not '80'; write it without quotes"),
+        (
+            'providers: {edgar: {budget: {usd_per_day: "1.00"}}}',
+            "1:43 providers.edgar.budget.usd_per_day: a number is needed, not '1.00'; write it without quotes",
+        ),
         ("http: {port: null}", "1:14 http.port: a whole number is needed, not null"),
         ("service: {name: 12}", '1:17 service.name: text is needed, not 12; write it in quotes, "..."'),
         ("service: {drain_timeout: 25}", f"1:26 service.drain_timeout: 25 is not a duration; {DURATION}"),
@@ -445,3 +450,19 @@ def test_of_the_names_that_are_known_those_that_the_program_gave_are_left_out() 
     assert did_you_mean("zzz", known) == "known here: morning, news"
     assert did_you_mean("follow-up:AAPL:reprt", known) == "did you mean follow-up:AAPL:report?"
     assert did_you_mean("zzz", known[1:2]) == "known here: follow-up:AAPL:report"
+
+
+@pytest.mark.parametrize("word", ["no", "NO", "yes", "ON", "off", "1", "0", "null", '"false"', "'true'", "[]"])
+def test_nothing_but_true_and_false_switches_between_sandbox_and_live(tmp_path: Path, word: str) -> None:
+    [said] = problems_of(tmp_path, f"providers: {{sandbox: {{enabled: {word}}}}}\n")
+    assert said.startswith("c.yaml:1:32 providers.sandbox.enabled: true or false is needed, not ")
+    assert said.endswith("; write it without quotes") == (word[0] in "\"'")
+
+
+@pytest.mark.parametrize(("word", "is_on"), [("true", True), ("True", True), ("FALSE", False), ("false", False)])
+def test_a_switch_in_a_variable_is_the_word_as_in_a_file(tmp_path: Path, word: str, is_on: bool) -> None:
+    variables = {"SCHEDULER_PROVIDERS__SANDBOX__ENABLED": word, "SCHEDULER_HTTP__PORT": "80"}
+    loaded = load_text(tmp_path, "watchlist: [AAPL]\n", variables)
+    assert (loaded.sandbox, loaded.http.port) == (is_on, 80)
+    [said] = problems_of(tmp_path, "watchlist: [AAPL]\n", {"SCHEDULER_PROVIDERS__SANDBOX__ENABLED": "no"})
+    assert "providers.sandbox.enabled: true or false is needed, not 'no'" in said
