@@ -23,6 +23,7 @@ from scheduler_service.pausing import pauses
 from scheduler_service.rounds import Rounds
 from scheduler_service.watching import Watching
 from scheduler_service.web.server import WebServer
+from scheduler_service.wording import several
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -196,7 +197,7 @@ class BackgroundScheduler:
             await self._watching.last_look()
         self._initialisation.stopping()
         self._owned.stopping()
-        self.summary = f"{why}; {running} running tasks may finish" if running else why
+        self.summary = f"{why}; {several(running, 'running task')} may finish" if running else why
         if was_up or self.failed:
             self._say("service.stopping", self.summary)
         self._stop.set()
@@ -211,7 +212,8 @@ class BackgroundScheduler:
         await self._owned.cancel()
         await self.engine.close()
         took = self.clock.monotonic() - started
-        rest = f"; {late} tasks were put back for the next start" if late else ""
+        put_back = f"{several(late, 'task')} {'was' if late == 1 else 'were'} put back for the next start"
+        rest = f"; {put_back}" if late else ""
         if was_up or self.failed:
             self._say("service.stopped", f"stopped after {took:.1f} s{rest}")
         self._disconnect()
@@ -224,7 +226,10 @@ class BackgroundScheduler:
     async def status(self) -> views.Status:
         seen = await overview(self.engine, self.readiness(), self.started_at, self._impaired())
         watching = await self._watching.shown()
-        return seen.model_copy(update={"backup": await view_of(self.backups, self.clock.now()), **watching})
+        http = None if self._web is None else self._web.address
+        return seen.model_copy(
+            update={"http": http, "backup": await view_of(self.backups, self.clock.now()), **watching}
+        )
 
     async def reload(self) -> views.ReloadReport:
         if self._owner is None:
@@ -293,6 +298,7 @@ class BackgroundScheduler:
         )
         await web.start()
         self._web = web
+        self._say("service.listening", f"health is answered at {web.address}/healthz and /readyz")
 
     async def sum_up(self) -> None:
         """Makes ``summary`` anew."""

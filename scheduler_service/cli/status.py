@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SLOTS_SHOWN = 8
 STOCKS_NAMED = 5
+HEALTHY = "healthy"
 
 
 def status(paths: Sequence[Path], *, only_ready: bool, as_json: bool) -> int:
@@ -35,7 +36,7 @@ def status(paths: Sequence[Path], *, only_ready: bool, as_json: bool) -> int:
         print_json(said.model_dump(mode="json"))
     else:
         print_status(said)
-    return 1 if said.problems or not said.readiness.ready else 0
+    return 1 if _state(said) != "ready" else 0
 
 
 def _print_readiness(readiness: Readiness, *, as_json: bool) -> int:
@@ -67,17 +68,31 @@ def _channel(channel: ChannelView) -> str:
     return f"{channel.channel}: {', '.join(parts)}"
 
 
+def _state(said: Status) -> str:
+    """One word for the whole."""
+    if not said.readiness.ready:
+        return said.readiness.state
+    return said.readiness.state if (health := _health(said)) == HEALTHY else health
+
+
+def _health(said: Status) -> str:
+    """The worse of what does not work now, and of how it was when health was last looked at."""
+    looked = HEALTHY if said.health is None else said.health.state
+    return "degraded" if looked == HEALTHY and said.problems else looked
+
+
 def print_status(said: Status) -> None:
     up = span(from_iso(said.now) - from_iso(said.started_at))
-    state = "degraded" if said.readiness.ready and said.problems else said.readiness.state
-    line(f"{said.name} is {state}: version {said.version}, pid {said.pid}, up {up}")
+    line(f"{said.name} is {_state(said)}: version {said.version}, pid {said.pid}, up {up}")
     line(f"{'Sandbox data' if said.sandbox else 'Data'}: {said.data_dir}")
+    if said.http is not None:
+        line(f"Health is answered at {said.http}/healthz and /readyz")
     line(f"Tasks: {said.running} running, {said.queued} waiting")
     if said.health is not None:
         problems = {_without_numbers(problem) for problem in said.problems}  # counts go on while health rests
         others = [reason for reason in said.health.reasons if _without_numbers(reason) not in problems]
         why = f": {'; '.join(others)}" if others else ""
-        line(f"Health: {said.health.state}{why}")
+        line(f"Health: {_health(said)}{why}")
     for market in said.markets:
         line(f"Market: {_market(market)}")
     for problem in said.problems:

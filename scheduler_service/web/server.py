@@ -45,6 +45,12 @@ class WebServer:
         """The port it listens on."""
         return self._port
 
+    @property
+    def address(self) -> str:
+        """Where it answers, as a URL; of a host that is every one of this machine's, as it is configured."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self._port}"
+
     async def start(self) -> None:
         """Listens on both. Raises ``SchedulerServiceError`` when one of them cannot be had."""
         try:

@@ -162,7 +162,7 @@ class ChannelView(Record):
 
 class Status(Record):
     """The whole state in one look. ``problems`` are sentences; none of them: not degraded. ``warnings`` are sentences
-    of what is less exact than it could be.
+    of what is less exact than it could be. ``http``: where health is answered, as a URL.
     """
 
     name: str
@@ -171,6 +171,7 @@ class Status(Record):
     started_at: str
     now: str
     data_dir: str
+    http: str | None = None
     sandbox: bool
     readiness: Readiness
     freshness: tuple[DomainFreshness, ...]
