@@ -191,7 +191,8 @@ def _not_recorded(case: Case) -> Finding:
         said = f"no slot: it is {gone} since {case.when(known.known.closed_at)}"
         return Finding("slot", said, f"{case.path}.enabled" if known.configured else "schedules", decides=True)
     if at <= row.effective_from:
-        said = f"no slot is recorded: in its present form it begins at {case.when(row.effective_from)}"
+        begins = case.when(row.effective_from)
+        said = f"no slot is recorded at {case.when(at)}: in its present form it begins at {begins}"
         return Finding("slot", said, trigger_path, decides=True)
     schedule = known.schedule
     due = schedule is not None and schedule.trigger.last(at - 1, at) is not None

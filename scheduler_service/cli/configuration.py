@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 import click
@@ -15,18 +15,20 @@ from scheduler_service.cli.place import find
 from scheduler_service.clients.base import discover as discover_clients
 from scheduler_service.errors import ConfigurationError, Problem
 from scheduler_service.redaction import escape, register_secret
+from scheduler_service.sandbox.bundle import bundled_symbols
 from scheduler_service.settings.explain import closest, did_you_mean
 from scheduler_service.settings.load import load
 from scheduler_service.settings.loaded import secrets_in
 from scheduler_service.settings.model import parse_symbol
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from scheduler_service.settings.load import Found
     from scheduler_service.settings.loaded import Settings
 
+MOST_NAMED = 5
 source_providers = estimate.source_providers
 
 
@@ -48,7 +50,22 @@ def read(found: Found, environ: Mapping[str, str] = os.environ) -> Settings:
     settings = load(found.paths, environ, providers=providers, sources=source_providers())
     for secret in secrets_in([getattr(settings, field.name) for field in fields(settings)]):
         register_secret(secret)
-    return settings
+    return replace(settings, warnings=(*settings.warnings, *_strangers(settings)))
+
+
+def _strangers(settings: Settings) -> Iterator[str]:
+    """Watched stocks of which the sandbox has nothing."""
+    if not any(map(settings.uses_sandbox, settings.used_providers)):
+        return
+    known = bundled_symbols()
+    strangers = [
+        watched.symbol for watched in settings.watchlist if {watched.symbol, *watched.aliases.values()}.isdisjoint(known)
+    ]
+    if strangers:
+        some = ", ".join(strangers[:MOST_NAMED])
+        more = f" and {len(strangers) - MOST_NAMED} more" if len(strangers) > MOST_NAMED else ""
+        said = f"the sandbox knows {', '.join(known)} alone: of {some}{more} it has nothing, so what is asked of it fails"
+        yield f"{settings.line_of('watchlist')} watchlist: {said}, however it is spelled"
 
 
 def settings_to_run(found: Found) -> Settings:

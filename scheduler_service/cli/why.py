@@ -18,7 +18,7 @@ from scheduler_service.evidence import Question, ServiceSeen, gather, names_know
 from scheduler_service.explanation import explain
 from scheduler_service.stores.data_directory import DataDirectory
 from scheduler_service.web.client import ControlClient
-from scheduler_service.wording import moment
+from scheduler_service.wording import duration, moment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,12 +97,17 @@ def _print(explanation: Explanation, settings: Settings) -> None:
     line(explanation.answer.said)
     if where := _where(settings, explanation.answer.path):
         line(f"  decided by {where}")
+    question, timezone = explanation.evidence.question, settings.service.timezone
+    if question.at is not None:
+        away = question.at - question.now
+        when = f"in {duration(away)}" if away > 0 else f"{duration(-away)} ago"
+        line(f"  asked about {moment(question.at, timezone)}, {when}")
     line()
     for story in explanation.schedules:
         words = f": {story.in_words}" if story.in_words else ""
         _table(f"Schedule {story.evidence.id}{words}", story.findings, settings)
         if story.next_due is not None:
-            line(f"next slot: {moment(story.next_due, settings.service.timezone)}")
+            line(f"next slot: {moment(story.next_due, timezone)}")
             line()
     for source in explanation.sources:
         known = source.evidence

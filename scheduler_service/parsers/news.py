@@ -86,7 +86,7 @@ class NewsItem(Record):
 
 
 class NewsData(Record):
-    """``items`` newest first, no story twice."""
+    """``items`` newest first, below them those without a date, no story twice."""
 
     items: tuple[NewsItem, ...] = ()
 

@@ -48,13 +48,13 @@ def merge_news(
     contributions: Sequence[Contribution[NewsData]], *, age: Micros | None = None, most: int | None = None
 ) -> NewsData:
     """All sources' items, at most ``most``. What is older than ``age`` when the newest was fetched is left out: also of
-    a source that has been silent since.
+    a source that has been silent since. Those without a date stand below the others: nobody knows how new they are.
     """
     ranks = {kind: rank for rank, kind in enumerate(Kind)}
     items = _once((ranks[said.kind], item) for said in contributions for item in said.data.items)
     latest = max((item.fetched_at for said in contributions for item in said.data.items), default="")
     kept = [item for item in items if not latest or _is_within(item, from_iso(latest), age)]
-    return NewsData(items=tuple(kept[:most]))
+    return NewsData(items=tuple(sorted(kept[:most], key=lambda item: item.published_at is None)))
 
 
 def accumulate_news(

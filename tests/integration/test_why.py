@@ -219,7 +219,8 @@ def test_before_its_beginning_a_schedule_has_no_slots(house: House) -> None:
     house.serve()
     said, _ = house.answer("hourly", at="2026-11-23T14:00:00Z")
     assert said == (
-        "hourly: no slot is recorded: in its present form it begins at 2026-11-23T14:30:00Z (Mon 09:30 EST)"
+        "hourly: no slot is recorded at 2026-11-23T14:00:00Z (Mon 09:00 EST): in its present form it begins at "
+        "2026-11-23T14:30:00Z (Mon 09:30 EST)"
     )
 
 

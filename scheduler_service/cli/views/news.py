@@ -23,7 +23,8 @@ LONGEST_PUBLISHER = 16
 
 
 def detail(data: NewsData, *, whole: bool) -> None:
-    shown = data.items if whole else data.items[:STORIES_SHOWN]
+    items = _dated_first(data)
+    shown = items if whole else items[:STORIES_SHOWN]
     table("", ["when (UTC)", "publisher", "story"], [_story(item) for item in shown], long=("publisher", "story"))
     if len(shown) < len(data.items):
         line(f"{len(data.items) - len(shown)} older ones: name the domain to see them all")
@@ -31,10 +32,14 @@ def detail(data: NewsData, *, whole: bool) -> None:
 
 def brief(data: NewsData) -> Iterator[str]:
     yield "Latest news" if data.items else "No news"
-    # What a search finds without a date is often no news at all.
-    for item in sorted(data.items, key=lambda item: item.published_at is None)[:STORIES_TOLD]:
+    for item in _dated_first(data)[:STORIES_TOLD]:
         when = item.published_at[5:16].replace("T", " ") if item.published_at else UNKNOWN
         yield f"  {when:<11}  {cut(item.publisher, LONGEST_PUBLISHER):<{LONGEST_PUBLISHER}}  {item.title}"
+
+
+def _dated_first(data: NewsData) -> list[NewsItem]:
+    """Also of documents from before they were in this order. What a search finds without a date is often no news."""
+    return sorted(data.items, key=lambda item: item.published_at is None)
 
 
 def _story(item: NewsItem) -> tuple[object, ...]:
