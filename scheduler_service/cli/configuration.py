@@ -59,12 +59,14 @@ def _strangers(settings: Settings) -> Iterator[str]:
         return
     known = bundled_symbols()
     strangers = [
-        watched.symbol for watched in settings.watchlist if {watched.symbol, *watched.aliases.values()}.isdisjoint(known)
+        watched.symbol
+        for watched in settings.watchlist
+        if {watched.symbol, *watched.aliases.values()}.isdisjoint(known)
     ]
     if strangers:
         some = ", ".join(strangers[:MOST_NAMED])
         more = f" and {len(strangers) - MOST_NAMED} more" if len(strangers) > MOST_NAMED else ""
-        said = f"the sandbox knows {', '.join(known)} alone: of {some}{more} it has nothing, so what is asked of it fails"
+        said = f"the sandbox knows {', '.join(known)} alone: of {some}{more} it has nothing, so what is asked of them fails"
         yield f"{settings.line_of('watchlist')} watchlist: {said}, however it is spelled"
 
 

@@ -140,6 +140,21 @@ def test_the_repeated_hour_of_autumn_is_noted(tmp_path: Path, capsys: pytest.Cap
     ]
 
 
+def test_the_sandbox_says_once_whom_it_knows_where_others_are_watched(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    watched = (
+        "watchlist: [AAPL, BRK.B, {symbol: EURO, aliases: {edgar: NVDA}}, ZZZ]\ndomains: {news: {sources: [feeds]}}\n"
+    )
+    path.write_text(f"{watched}providers: {{sandbox: {{enabled: true}}}}\n")
+    [said] = read(Found((path,), ""), {}).warnings
+    assert said == (
+        f"{path}:1:12 watchlist: the sandbox knows AAPL, ACMEX, GLOBX, HOOLX, INITX, NVDA, SNOW, UMBRX alone: of BRK.B, "
+        "ZZZ it has nothing, so what is asked of them fails, however it is spelled"
+    )
+    path.write_text(f'{watched}providers: {{feeds: {{urls: ["http://127.0.0.1:1/{{symbol}}.rss"]}}}}\n')
+    assert read(Found((path,), ""), {}).warnings == ()
+
+
 def test_a_schedule_that_is_off_is_said_to_be(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     upcoming([config], job="off", days=None, count=None, at=None, as_json=True, clock=FakeClock(NOW))
     said = capsys.readouterr()
@@ -314,7 +329,7 @@ def test_a_window_that_only_the_calendar_knows_to_be_shut_is_warned_of(
         "the trigger or the window"
     )
     assert check([market], as_json=True, clock=FakeClock(NOW), compute=computed) == 0
-    assert json.loads(capsys.readouterr().out)["warnings"] == [said]
+    assert json.loads(capsys.readouterr().out)["warnings"][1:] == [said]
     assert check([market], as_json=False, clock=FakeClock(NOW), compute=computed) == 0
     assert f"Warning: {said}\n" in capsys.readouterr().out
     given: dict[str, Any] = {"job": "christmas", "days": None, "count": 1, "at": None, "as_json": True}
