@@ -23,6 +23,7 @@ from sqlalchemy.pool import StaticPool
 
 from scheduler_service.errors import DataDirectoryError, LedgerDamaged, StoreError
 from scheduler_service.stores import schema
+from scheduler_service.stores.explained import CANNOT_WRITE, LOCKED, code_of, explained, lies_still
 from scheduler_service.stores.half_restored import refuse_half_restored
 from scheduler_service.stores.migrations import MIGRATIONS
 from scheduler_service.stores.notice_schema import METADATA
@@ -41,9 +42,6 @@ __all__ = ["Connection", "Ledger"]
 
 MOST_UNITS_PER_COMMIT = 500
 BUSY_TIMEOUT_MS = 10_000
-
-_LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 _Unit = tuple["Callable[[Connection], Any]", "asyncio.Future[Any]"]
 _Result = tuple[Any, BaseException | None]
@@ -163,7 +161,7 @@ class Ledger:
         try:
             results = self._commit_together(units)
         except DatabaseError as error:
-            if len(units) == 1 or _code(error.orig) in _LOCKED:
+            if len(units) == 1 or code_of(error.orig) in LOCKED:
                 return [(None, StoreError(f"the ledger could not be written: {error.orig}")) for _ in units]
             return [result for unit in units for result in self._commit([unit])]
         self.commits += 1
@@ -217,15 +215,11 @@ def _resolve(future: asyncio.Future[Any], value: Any, error: BaseException | Non
         future.set_exception(error)
 
 
-def _code(error: BaseException | None) -> int | None:
-    """SQLite's primary result code, where the error is SQLite's."""
-    code: int | None = getattr(error, "sqlite_errorcode", None)
-    return None if code is None else code & 0xFF
-
-
-def _connect(path: Path, *, query_only: bool, durable: bool = True) -> PreparedConnection:
+def _connect(path: Path, *, query_only: bool, durable: bool = True, as_it_lies: bool = False) -> PreparedConnection:
+    """``as_it_lies``: without the files beside it that SQLite makes for readers; nobody may write meanwhile."""
+    file = f"{path.absolute().as_uri()}?immutable=1" if as_it_lies else str(path)
     engine = create_engine(
-        URL.create("sqlite+pysqlite", database=str(path)),
+        URL.create("sqlite+pysqlite", database=file, query={"uri": "true"} if as_it_lies else {}),
         poolclass=StaticPool,
         connect_args={"check_same_thread": False},
     )
@@ -254,25 +248,6 @@ def _connect(path: Path, *, query_only: bool, durable: bool = True) -> PreparedC
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """What SQLite and the system say of a file that they cannot open, in sentences to act on."""
-    try:
-        yield
-    except OSError as error:
-        said = f"{path} cannot be used: {error.strerror}; make it readable and writable for this user"
-        raise DataDirectoryError(said) from error
-    except (DatabaseError, sqlite3.Error) as error:
-        cause = error.orig if isinstance(error, DatabaseError) else error
-        code = _code(cause)
-        if code in _DAMAGED:
-            raise LedgerDamaged(f"{path} is damaged ({cause}); move it away and restore a backup") from error
-        if code in _LOCKED:
-            raise DataDirectoryError(f"{path} is locked by another program; close it and start again") from error
-        said = f"{path} cannot be used: {cause}; see that there is space and that this user may write there"
-        raise DataDirectoryError(said) from error
-
-
-@contextmanager
 def _closed_on_error(connection: PreparedConnection) -> Iterator[PreparedConnection]:
     try:
         yield connection
@@ -282,18 +257,19 @@ def _closed_on_error(connection: PreparedConnection) -> Iterator[PreparedConnect
 
 
 def _open_for_reading(path: Path) -> PreparedConnection:
-    with _explained(path):
+    with explained(path):
         return _connect(path, query_only=True)
 
 
 def _open_beside(path: Path) -> PreparedConnection:
     """For a command that is not the service: nothing is made, and only the tables this program knows are read."""
     absent = DataDirectoryError(f"there is no ledger at {path}; nothing has run here yet")
-    with _explained(path):
+    with explained(path):
         refuse_half_restored(path.parent)
         if not path.exists():
             raise absent
-        with _closed_on_error(_connect(path, query_only=True)) as connection, connection.begin():
+        connection = _connect_beside(path)
+        with _closed_on_error(connection), connection.begin():
             if (version := _version(connection, path)) is None:
                 raise absent
             if version < schema.VERSION:
@@ -301,8 +277,20 @@ def _open_beside(path: Path) -> PreparedConnection:
     return connection
 
 
+def _connect_beside(path: Path) -> PreparedConnection:
+    """Also on a disk on which nothing can be written, where the service does not run."""
+    try:
+        with _closed_on_error(_connect(path, query_only=True)) as connection, connection.begin():
+            connection.exec_driver_sql("SELECT count(*) FROM sqlite_master")
+    except DatabaseError as error:
+        if code_of(error.orig) not in CANNOT_WRITE or not lies_still(path):
+            raise
+        return _connect(path, query_only=True, as_it_lies=True)
+    return connection
+
+
 def _open_for_writing(path: Path, durable: bool) -> PreparedConnection:
-    with _explained(path):
+    with explained(path):
         # Made here and not by SQLite, so that its companion files have the same mode from their first moment.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         path.chmod(0o600)

@@ -7,10 +7,10 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from scheduler_service.stores.explained import CANNOT_WRITE, DAMAGED, code_of, lies_still
+
 if TYPE_CHECKING:
     from pathlib import Path
-
-_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +24,18 @@ class Trouble:
 def trouble(path: Path) -> Trouble | None:
     """What is wrong with a file that is there; None where it is whole."""
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)) as conn:
-            [(said,)] = conn.execute("PRAGMA quick_check(1)").fetchall()
+        try:
+            said = _quick_check(path, "mode=ro")
+        except sqlite3.Error as error:
+            if code_of(error) not in CANNOT_WRITE or not lies_still(path):
+                raise
+            said = _quick_check(path, "immutable=1")
     except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", None)
-        return Trouble(str(error), is_damage=code is not None and code & 0xFF in _DAMAGED)
+        return Trouble(str(error), is_damage=code_of(error) in DAMAGED)
     return None if said == "ok" else Trouble(" ".join(str(said).split()), is_damage=True)
+
+
+def _quick_check(path: Path, how: str) -> object:
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, timeout=10)) as conn:
+        [(said,)] = conn.execute("PRAGMA quick_check(1)").fetchall()
+    return said

@@ -17,7 +17,9 @@ from sqlalchemy.exc import IntegrityError
 from scheduler_service.errors import DataDirectoryError, LedgerDamaged, StoreError
 from scheduler_service.models import Notice
 from scheduler_service.stores import database, notice_store, schema
+from scheduler_service.stores.data_directory import DataDirectory
 from scheduler_service.stores.database import Ledger
+from scheduler_service.stores.integrity import trouble
 from scheduler_service.stores.mode import claim_mode
 from scheduler_service.stores.pause_store import PauseRow, pauses
 from scheduler_service.stores.schema import meta
@@ -439,3 +441,33 @@ async def test_a_directory_is_sandbox_or_live_for_ever(tmp_path: Path) -> None:
             await ledger.run(lambda conn: claim_mode(conn, "sandbox", "/data"))
         with pytest.raises(DataDirectoryError, match="/data holds sandbox data, and this configuration is live"):
             await ledger.run(lambda conn: claim_mode(conn, "live", "/data"))
+
+
+async def test_a_ledger_beside_which_nothing_can_be_made_is_read_where_nobody_writes_it(tmp_path: Path) -> None:
+    """As on a disk that can only be read: SQLite makes a file beside a ledger for its readers too."""
+    path = tmp_path / "a b%20c?d" / "ledger.sqlite"
+    path.parent.mkdir()
+    async with open_ledger(path) as ledger:
+        await ledger.run(put("a"))
+    in_the_way, log = path.with_name("ledger.sqlite-shm"), path.with_name("ledger.sqlite-wal")
+    in_the_way.unlink(missing_ok=True)
+    in_the_way.symlink_to("/proc/nowhere")
+    beside = Ledger(path)
+    try:
+        await beside.open_query_only()
+        assert await beside.read(keys) == {"a"}
+    finally:
+        await beside.close()
+    assert trouble(path) is None
+    log.write_bytes(b"what was committed last, say")
+    with pytest.raises(DataDirectoryError, match=r"cannot be used: .*; see that there is space"):
+        await Ledger(path).open_query_only()
+    assert trouble(path) is not None
+    log.unlink()
+    directory = DataDirectory(path.parent)
+    directory.hold()
+    try:
+        with pytest.raises(DataDirectoryError, match="cannot be used"):
+            await Ledger(path).open_query_only()
+    finally:
+        directory.release()
