@@ -70,7 +70,10 @@ def unusable(urls: Sequence[str]) -> dict[int, tuple[str, str]]:
             "for a service under systemd: make install-service EXTRAS=alerts"
         )
         return {
-            number: (f"{urlsplit(url).scheme}:// needs apprise, which is not installed", right)
+            number: (
+                f"{urlsplit(url).scheme}:// is no webhook, and apprise, which may know it, is not installed",
+                right,
+            )
             for number, url in enumerate(urls)
         }
     try:

@@ -101,6 +101,13 @@ class Restorer:
         with open_archive(self._archive) as file:
             return self._check(file)
 
+    def old_place(self) -> Path | None:
+        """Where a restore would keep what is there now; None where nothing is."""
+        if not self._root.is_dir() or not any(self._root.iterdir()):
+            return None
+        within, beside = self._root / BEFORE, self._root.with_name(f"{self._root.name}.{BEFORE}")
+        return free_name(Path(f"{within if self._stays() else beside}{self._stamp}"))
+
     def restore(self) -> Restored:
         """Raises ``BackupRefused``, ``AlreadyRunning`` or ``DataDirectoryError``; then nothing has changed."""
         with open_archive(self._archive) as file:

@@ -19,6 +19,7 @@ from scheduler_service.cli.terminal import console, line, print_json
 from scheduler_service.clock import SystemClock
 from scheduler_service.errors import NotRunning, SchedulerServiceError
 from scheduler_service.stores.carrying_over import CarriedOver
+from scheduler_service.stores.data_directory import DataDirectory
 from scheduler_service.stores.mode import LIVE, SANDBOX
 from scheduler_service.web.client import ControlClient
 from scheduler_service.web.views import BackupReport, BackupRequest
@@ -111,7 +112,15 @@ def restore_backup(paths: Sequence[Path], file: Path, *, dry_run: bool, as_json:
         else:
             restored = restorer.restore()
     if dry_run:
-        _print(manifest, "Would be restored", file, as_json=as_json, more={"restored": False, "to": str(data_dir)})
+        place, pid = restorer.old_place(), DataDirectory(data_dir).holder()
+        would_keep = None if place is None else str(place)
+        plan: dict[str, object] = {"restored": False, "to": str(data_dir), "old": would_keep, "in_use": pid is not None}
+        _print(manifest, "Would be restored", file, as_json=as_json, more=plan)
+        if not as_json:
+            keeps = f"; what is there now would be kept in {would_keep} (with the time of then)" if would_keep else ""
+            line(f"To: {data_dir}{keeps}")
+            if pid is not None:
+                line(f"Refused as long as the service runs (pid {pid or 'unknown'}): stop it first")
         return 0
     old = None if restored.old is None else str(restored.old)
     more = {

@@ -66,8 +66,9 @@ def _strangers(settings: Settings) -> Iterator[str]:
     if strangers:
         some = ", ".join(strangers[:MOST_NAMED])
         more = f" and {len(strangers) - MOST_NAMED} more" if len(strangers) > MOST_NAMED else ""
-        said = f"the sandbox knows {', '.join(known)} alone: of {some}{more} it has nothing, so what is asked of them fails"
-        yield f"{settings.line_of('watchlist')} watchlist: {said}, however it is spelled"
+        said = f"the sandbox knows {', '.join(known)} alone: of {some}{more} it has nothing"
+        where = settings.line_of("watchlist")
+        yield f"{where} watchlist: {said}, so what is asked of them fails, however it is spelled"
 
 
 def settings_to_run(found: Found) -> Settings:

@@ -25,7 +25,7 @@ from scheduler_service.errors import ConfigurationError
 from scheduler_service.sandbox.alert_sink import PROVIDER
 from scheduler_service.settings.units import format_usd
 from scheduler_service.simulation import Plan, simulate
-from scheduler_service.simulation_faults import midnight, parse_fault
+from scheduler_service.simulation_faults import Restore, midnight, parse_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -135,6 +135,10 @@ def plan_of(
         ]
     except ValueError as error:
         raise click.UsageError(f"--fault {error}") from None
+    for happening in happenings:
+        if isinstance(happening.trouble, Restore) and settings.backup.trigger is None:
+            said = "no backup will have been made to restore; set backup.trigger to have some made before"
+            raise click.UsageError(f"--fault {happening.spec!r}: {said}")
     return Plan(begins, days, seed, tuple(sorted(happenings, key=lambda happening: happening.after)))
 
 

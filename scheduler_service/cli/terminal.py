@@ -87,8 +87,8 @@ def table(
             for (name, *column), width in zip(zip(columns, *cells, strict=True), wanted, strict=True)
         ]
         widths = shares(output.width - (whole - sum(wanted)), least, wanted)
-        for column, width in zip(made.columns, widths, strict=True):
-            column.width = width
+        for shown, width in zip(made.columns, widths, strict=True):
+            shown.width = width
         output.width = max(output.width, whole - sum(wanted) + sum(widths))
     if title:
         output.print(safe(title, "bold"), soft_wrap=True)

@@ -70,17 +70,19 @@ def _read_csv(path: Path, named_at: Where, problems: list[Problem]) -> list[Node
     file = Where(str(path), folder=path.absolute().parent)
     rows = csv.reader(text.splitlines(), strict=True)
     items: list[Node] = []
+    begins = 1
     try:
         header = [cell.strip().lower() for cell in next(rows, [])]
         if not _check_header(header, replace(file, line=1, column=1), problems):
             return []
+        begins = rows.line_num + 1
         for row in rows:
             if any(cell.strip() for cell in row):
-                items.append(_row(header, row, replace(file, line=rows.line_num, column=1), problems))
-    except csv.Error as error:
-        problems.append(
-            Problem(f"{path}:{rows.line_num}:1", "watchlist", f"this is not CSV: {error}", "check its quotes")
-        )
+                items.append(_row(header, row, replace(file, line=begins, column=1), problems))
+            begins = rows.line_num + 1
+    except csv.Error as error:  # an unclosed quote runs to the end of the file: it is in the row that began
+        wrong = f"the row that begins here is not CSV: {error}"
+        problems.append(Problem(f"{path}:{begins}:1", "watchlist", wrong, "check its quotes"))
     return items
 
 

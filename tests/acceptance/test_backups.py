@@ -57,7 +57,8 @@ async def test_what_was_backed_up_comes_back_and_is_not_asked_again(tmp_path: Pa
         assert (good["good"], good["mode"], good["members"]) == (True, "sandbox", made["members"])
         assert "is in use by another instance" in await told(tmp_path, settings, "restore", made["path"], code=4)
         planned = await told(tmp_path, settings, "restore", made["path"], "--dry-run")
-        assert planned["restored"] is False
+        assert (planned["restored"], planned["in_use"]) == (False, True)
+        assert planned["old"].startswith(str(tmp_path / "data.before-restore-"))
         service.send(signal.SIGTERM)
         assert await service.ended() == 0
     asked, published = calls(tmp_path), documents(tmp_path / "data")

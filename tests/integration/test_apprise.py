@@ -82,7 +82,7 @@ def test_what_apprise_does_not_understand_is_said_without_it() -> None:
 def test_where_it_is_not_installed_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(apprise_channel, "find_spec", lambda name: None)
     [(wrong, right)] = unusable(["mailto://a:b@example.com"]).values()
-    assert wrong == "mailto:// needs apprise, which is not installed"
+    assert wrong == "mailto:// is no webhook, and apprise, which may know it, is not installed"
     assert "-m pip install 'apprise" in right
 
 

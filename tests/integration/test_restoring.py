@@ -110,6 +110,17 @@ async def test_a_backup_takes_the_place_of_the_directory(
     directory.release()
 
 
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside other files"])
+async def test_what_would_be_done_is_foretold_as_it_is_done(archive: Path, tmp_path: Path, beside: bool) -> None:
+    if beside:
+        (tmp_path / "data/scheduler.yaml").write_text("a person's own")
+    foretold = Restorer(archive, root=tmp_path / "data", mode="sandbox", now=LATER).old_place()
+    assert foretold is not None
+    assert not foretold.exists()
+    assert restore(archive).old == foretold
+    assert Restorer(archive, root=tmp_path / "nowhere", mode="sandbox", now=LATER).old_place() is None
+
+
 async def test_what_lies_beside_the_data_stays_where_it_is(archive: Path, tmp_path: Path) -> None:
     root = tmp_path / "data"
     for name in ("scheduler.yaml", "portfolio.csv", "app.log", "elsewhere/deep/x"):

@@ -168,6 +168,17 @@ def test_keys_that_are_set_aside_and_a_gate_that_is_shut_are_told_with_their_end
     assert "edgar: edgar is not asked until 2026-11-23T16:30:00Z (rate_limited)\n" in text
 
 
+def test_of_the_sandbox_no_key_is_told_for_it_wants_none(
+    config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PERPLEXITY_API_KEY")
+    config.write_text(CONFIG.replace("providers:\n", "providers:\n  sandbox: {enabled: true}\n"))
+    found = said(config, capsys)["perplexity"]
+    assert (found["sandbox"], found["keys"]) == (True, [])
+    assert budget([config], as_json=False, clock=FakeClock(NOW)) == 0
+    assert "the key is in use" not in capsys.readouterr().out
+
+
 def test_a_provider_without_a_key_says_that_it_is_off(
     config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -188,6 +188,12 @@ def test_a_configuration_that_is_not_there_is_a_mistake_and_no_service_that_does
         monkeypatch.setenv("SCHEDULER_CONFIG", "/nonexistent")
 
 
+def test_a_simulation_that_will_have_no_backup_to_restore_does_not_begin() -> None:
+    result = CliRunner().invoke(cli, ["simulate", "--days", "1", "--fault", "restore@day1T14:30"])
+    assert result.exit_code == 2
+    assert "no backup will have been made to restore; set backup.trigger" in result.stderr
+
+
 @pytest.mark.parametrize("arguments", [["show", "AAPL"], ["history"]])
 def test_a_directory_where_nothing_has_run_is_said_to_be_one(arguments: list[str]) -> None:
     result = CliRunner().invoke(cli, arguments)

@@ -148,8 +148,8 @@ def test_the_sandbox_says_once_whom_it_knows_where_others_are_watched(tmp_path: 
     path.write_text(f"{watched}providers: {{sandbox: {{enabled: true}}}}\n")
     [said] = read(Found((path,), ""), {}).warnings
     assert said == (
-        f"{path}:1:12 watchlist: the sandbox knows AAPL, ACMEX, GLOBX, HOOLX, INITX, NVDA, SNOW, UMBRX alone: of BRK.B, "
-        "ZZZ it has nothing, so what is asked of them fails, however it is spelled"
+        f"{path}:1:12 watchlist: the sandbox knows AAPL, ACMEX, GLOBX, HOOLX, INITX, NVDA, SNOW, UMBRX alone: of "
+        "BRK.B, ZZZ it has nothing, so what is asked of them fails, however it is spelled"
     )
     path.write_text(f'{watched}providers: {{feeds: {{urls: ["http://127.0.0.1:1/{{symbol}}.rss"]}}}}\n')
     assert read(Found((path,), ""), {}).warnings == ()
@@ -233,7 +233,7 @@ def test_where_no_calendar_is_to_be_had_usual_hours_are_assumed_and_marked(
     assert "XNYS: its holidays and half days are not known" in said.err
     assert "exchange_calendars is not installed" in said.err
     assert check([market], as_json=True, clock=FakeClock(NOW), compute=never_computed) == 0
-    (warning,) = json.loads(capsys.readouterr().out)["warnings"]
+    _of_strangers, warning = json.loads(capsys.readouterr().out)["warnings"]
     assert warning.startswith("XNYS: its holidays")
 
 

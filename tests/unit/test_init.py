@@ -28,6 +28,13 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(cli, ["init", *arguments])
 
 
+def test_what_a_checkout_keeps_of_its_own_is_nothing_to_commit() -> None:
+    ignored = (Path(__file__).parents[2] / ".gitignore").read_text().splitlines()
+    kept = [f"/config/{name}" for name in ("scheduler.yaml", "watchlist.csv", "scheduler.env", "data/")]
+    restored = ["/data.before-restore-*/", "/config/data.before-restore-*/"]
+    assert {*kept, *restored, "/data/"} <= set(ignored)
+
+
 def test_the_examples_are_what_init_writes() -> None:
     written = {file.name: file.text for file in new_files()}
     assert (CHECKOUT / "config/live.example.yaml").read_text(encoding="utf-8") == written["scheduler.yaml"]

@@ -427,7 +427,18 @@ def test_a_problem_of_the_environment_names_the_variable(
             "symbol\nA\na\n",
             "3:1 watchlist[A]: the symbol 'A' stands here a second time; the first is at w.csv:2:1; keep one",
         ),
-        ('symbol\n"A\n', "2:1 watchlist: this is not CSV: unexpected end of data; check its quotes"),
+        (
+            'symbol\n"A\n',
+            "2:1 watchlist: the row that begins here is not CSV: unexpected end of data; check its quotes",
+        ),
+        (
+            'symbol,name\nA,"two\nlines"\nB,b\nC,"open\nD,d\nE,e\nF,f\n',
+            "5:1 watchlist: the row that begins here is not CSV: unexpected end of data; check its quotes",
+        ),
+        (
+            'symbol,name\nA,a\nC,"open\nD,"d\n',
+            "3:1 watchlist: the row that begins here is not CSV: ',' expected after '\"'; check its quotes",
+        ),
     ],
 )
 def test_a_watchlist_file_is_checked_line_by_line(tmp_path: Path, text: str, expected: str) -> None:
