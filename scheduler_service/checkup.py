@@ -127,7 +127,17 @@ async def _service(directory: DataDirectory, settings: Settings) -> list[Finding
         return [Finding("service", said, "see its log; if it hangs, stop it and start it again")]
     if not status.problems:
         return [Finding("service", f"it runs, pid {status.pid}, and is {status.readiness.state}")]
-    return [Finding("service", said, "see: scheduler-service status, and its log") for said in status.problems]
+    return [_of_service(problem) for problem in status.problems]
+
+
+def _of_service(problem: str) -> Finding:
+    """Many a problem says itself what to do."""
+    said, _, todo = problem.rpartition("; ")
+    return (
+        Finding("service", said, todo)
+        if said
+        else Finding("service", todo, "see its log, and: scheduler-service status")
+    )
 
 
 async def _calendars(settings: Settings, directory: DataDirectory, now: Instant) -> list[Finding]:

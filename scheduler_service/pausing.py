@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
-from scheduler_service.clock import MILLISECOND, to_iso_seconds
+from scheduler_service.clock import MILLISECOND, to_datetime, to_iso_seconds
 from scheduler_service.errors import ConfigurationError, Problem
 from scheduler_service.models import Event
 from scheduler_service.settings.explain import did_you_mean
@@ -28,17 +29,23 @@ async def pause(engine: Engine, request: PauseRequest) -> PauseReport:
     before = next((row for row in await _rows(engine) if row.scope == scope), None)
     await engine.dispatcher.pause(scope, until, request.reason)
     what = "everything is" if request.schedule_id is None else f"{request.schedule_id} is"
-    end = _end(until)
+    timezone = engine.settings.service.timezone
+    end = _end(until, timezone)
     said = f"{what} paused {end}; its slots are skipped and its waiting tasks held, what runs may finish"
     if before is not None:
-        said += f"; before, it was paused {_end(before.until)}{f' ({before.reason})' if before.reason else ''}"
+        said += (
+            f"; before, it was paused {_end(before.until, timezone)}{f' ({before.reason})' if before.reason else ''}"
+        )
     why = f": {request.reason}" if request.reason else ""
     _tell(engine, "schedule.paused", f"{what} paused {end}{why}", request.schedule_id)
     return PauseReport(message=said, pauses=await pauses(engine))
 
 
-def _end(until: Instant | None) -> str:
-    return "until someone resumes it" if until is None else f"until {to_iso_seconds(until)}"
+def _end(until: Instant | None, timezone: str) -> str:
+    """``until 2026-12-01T06:00:00Z (Tue 01:00 EST)``."""
+    if until is None:
+        return "until someone resumes it"
+    return f"until {to_iso_seconds(until)} ({to_datetime(until).astimezone(ZoneInfo(timezone)):%a %H:%M %Z})"
 
 
 async def resume(engine: Engine, request: ResumeRequest) -> PauseReport:

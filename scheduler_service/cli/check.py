@@ -218,6 +218,8 @@ def _print(
 
 
 def _print_estimates(estimates: list[Estimate]) -> None:
+    if not estimates:
+        return
     table(
         "Calls on the busiest of the next days, an estimate, and of what budget",
         ["provider", "asks", "calls", "cost"],

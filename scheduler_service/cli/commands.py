@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from scheduler_service import __version__
-from scheduler_service.cli.arguments import TIMES, as_json
+from scheduler_service.cli.arguments import TIMES, WholeNumber, as_json
 from scheduler_service.cli.backup_commands import register_backups
 from scheduler_service.cli.looking_commands import register_looks
 from scheduler_service.cli.operating_commands import FORCE, WAIT, register_operations
@@ -112,8 +112,8 @@ def check(paths: tuple[Path, ...], as_json: bool) -> int:
 
 @cli.command("next")
 @click.option("--job", metavar="ID", help="Only this schedule.")
-@click.option("--days", type=click.IntRange(1, 3660), help="Slots of this many days; 7 where neither is given.")
-@click.option("--count", type=click.IntRange(1, 1_000_000), help="Only the first so many.")
+@click.option("--days", type=WholeNumber(1, 3660), help="Slots of this many days; 7 where neither is given.")
+@click.option("--count", type=WholeNumber(1, 1_000_000), help="Only the first so many.")
 @click.option("--at", metavar="TIME", help="As seen from this time; now by default. " + TIMES)
 @as_json
 @click.pass_obj
@@ -155,9 +155,9 @@ register_looks(cli)
 
 
 @cli.command()
-@click.option("--days", type=click.IntRange(1, 366), default=7, show_default=True, help="How many days.")
+@click.option("--days", type=WholeNumber(1, 366), default=7, show_default=True, help="How many days.")
 @click.option("--from", "start", metavar="DATE", help="The first day, such as 2027-01-04; today by default.")
-@click.option("--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="What chance is drawn from.")
+@click.option("--seed", type=WholeNumber(0, 2**31), default=0, show_default=True, help="What chance is drawn from.")
 @click.option(
     "--fault",
     "faults",

@@ -209,7 +209,7 @@ def _print(happened: Happened, timezone: str, now: Instant) -> None:
             f"Runs ({timezone})",
             ["run", "due", "of", "domain", "tasks"],
             [
-                (run.id, shown(run.due_at), run.schedule_id or run.origin, run.domain, _counts(run))
+                (run.id, shown(run.due_at), run.schedule_id or run.origin.replace("_", "-"), run.domain, _counts(run))
                 for run in happened.runs[:SHOWN]
             ],
             numbers=("run",),

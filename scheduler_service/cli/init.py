@@ -136,6 +136,8 @@ def _next_steps(folder: Path, configuration: str, watchlist: str) -> list[str]:
     steps = []
     if _FILL_IN in lines:
         steps.append(f"First say who asks EDGAR: fill in user_agent at {config}:{lines.index(_FILL_IN) + 1}.")
+    elif "@" not in configuration.partition("user_agent:")[2].partition("\n")[0]:
+        steps.append(f"EDGAR wants a name and an e-mail address, and may refuse without: see user_agent in {config}.")
     if nameless := [row["symbol"] for row in csv.DictReader(watchlist.splitlines()) if not row["name"]]:
         file, symbols = folder / WATCHLIST, ", ".join(nameless)
         steps.append(f"Write into {file} how the companies are called: {symbols}. Stories are recognised by that.")

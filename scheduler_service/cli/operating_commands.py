@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from scheduler_service.cli.arguments import as_json
+from scheduler_service.cli.arguments import WholeNumber, as_json
 
 
 def register_operations(cli: click.Group) -> None:
@@ -38,7 +38,7 @@ def run_now(paths: tuple[Path, ...], job: str, symbols: tuple[str, ...], force: 
 
 
 @click.command()
-@click.argument("task", type=click.IntRange(1, 2**63 - 1))
+@click.argument("task", type=WholeNumber(1, 2**63 - 1))
 @click.option("--wait", metavar="DURATION", default="1m", show_default=True, help=WAIT)
 @as_json
 @click.pass_obj
@@ -53,7 +53,7 @@ def retry(paths: tuple[Path, ...], task: int, wait: str, as_json: bool) -> int:
 
 
 @click.command()
-@click.argument("task", type=click.IntRange(1, 2**63 - 1))
+@click.argument("task", type=WholeNumber(1, 2**63 - 1))
 @as_json
 @click.pass_obj
 def cancel(paths: tuple[Path, ...], task: int, as_json: bool) -> int:

@@ -111,11 +111,13 @@ def upcoming(
         return 0
     most = count if count is not None else SHOWN_OF_EACH if job is None else None if days else SHOWN
     of_each = (islice(_slots(s, timezone, after, until), most) for s in wanted if s.enabled)
-    _print(list(islice(heapq.merge(*of_each), count)), after, pauses)
+    shown = list(islice(heapq.merge(*of_each), count))
+    _print(shown, after, pauses)
     if count is None:
         _print_the_rest(wanted, follow_ups, timezone, after, until, most, job)
     far = [s for s in follow_ups if job is None and (s.trigger.next(after) or after) > until]
-    _print_in_words([schedule for schedule in wanted if schedule not in far], follow_ups)
+    named = {slot.schedule_id for slot in shown} if count is not None else {schedule.id for schedule in wanted}
+    _print_in_words([one for one in wanted if one.id in named and one not in far], follow_ups)
     return 0
 
 

@@ -71,7 +71,7 @@ def run_closed(run: RunRow) -> Event:
     updated = run.completed - run.unchanged
     parts = [f"{updated} updated", f"{run.unchanged} unchanged", f"{run.skipped} skipped", f"{run.failed} failed"]
     counts = ", ".join(part for part in parts if not part.startswith("0 ")) or "nothing to do"
-    whose = f"{run.schedule_id}, due {to_iso_seconds(run.due_at)}" if run.schedule_id else f"{run.origin} {run.domain}"
+    whose = f"{run.schedule_id}, due {to_iso_seconds(run.due_at)}" if run.schedule_id else _unscheduled(run)
     took = max(0, round(((run.closed_at or run.created_at) - run.created_at) / 1000))
     fields = {
         "schedule_id": run.schedule_id,
@@ -86,3 +86,9 @@ def run_closed(run: RunRow) -> Event:
     }
     name = "slot.closed" if run.origin is RunOrigin.SCHEDULE else "run.closed"
     return Event(name, f"{whose}: done in {took / 1000:.1f} s; {counts}", fields)
+
+
+def _unscheduled(run: RunRow) -> str:
+    """``initial news``, ``follow-up earnings of AAPL``: what follows from one stock's news is of that stock."""
+    whose = f" of {run.expanded_upto}" if run.origin is RunOrigin.FOLLOW_UP and run.expanded_upto else ""
+    return f"{run.origin.replace('_', '-')} {run.domain}{whose}"

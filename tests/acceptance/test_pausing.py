@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +77,7 @@ async def test_everything_can_be_paused_for_a_while(tmp_path: Path) -> None:
     async with running(tmp_path, settings=settings) as service:
         await service.until_it_says("ready after")
         paused = await asked(tmp_path, settings, "pause", "--all", "--for", "2h")
+        assert re.search(r" until \S+Z \(\w{3} \d\d:\d\d E[SD]T\); ", paused["message"])
         assert [p["schedule_id"] for p in paused["pauses"]] == [None]
         assert paused["pauses"][0]["until"] is not None
         await asked(tmp_path, settings, "pause", "often")

@@ -8,6 +8,7 @@ import socket
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,6 +23,7 @@ from scheduler_service.stores.channel_troubles import FAILING
 from scheduler_service.stores.data_directory import DataDirectory
 from scheduler_service.stores.delivery_store import WAITING
 from scheduler_service.stores.snapshot import note_backup_state
+from scheduler_service.web.client import ControlClient
 from tests.backup_support import lived_in, noticed, settings_in
 from tests.fakes import FakeClock
 from tests.integration.webhook_support import Hook, serving
@@ -256,3 +258,26 @@ async def test_a_directory_that_is_held_by_one_who_does_not_answer_is_told(tmp_p
             assert "does not answer" in (await wrong(settings))["service"]
         finally:
             directory.release()
+
+
+async def test_what_a_running_service_says_is_wrong_is_told_with_what_it_says_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problems = ("news: the last fetch of 2 of 3 failed; see history --status failed", "everything is late")
+    said = SimpleNamespace(problems=problems, pid=7, readiness=None)
+
+    async def status(_: ControlClient) -> object:
+        return said
+
+    monkeypatch.setattr(ControlClient, "status", status)
+    async with at_rest(tmp_path) as settings:
+        directory = DataDirectory(settings.service.data_dir)
+        directory.hold()
+        try:
+            found = [finding for finding in await check_up(settings, FakeClock()) if finding.about == "service"]
+        finally:
+            directory.release()
+    assert [(finding.said, finding.todo) for finding in found] == [
+        ("news: the last fetch of 2 of 3 failed", "see history --status failed"),
+        ("everything is late", "see its log, and: scheduler-service status"),
+    ]

@@ -148,6 +148,8 @@ def test_an_error_is_its_sentence_and_its_code(error: BaseException, code: int) 
         (["why", "news", "--at", "noon"], "write a time such as 2027-01-04T09:00:00Z, or"),
         (["pause"], "name one schedule, or give --all"),
         (["pause", "news", "--all"], "name one schedule, or give --all"),
+        (["cancel", "x"], "'x' is not a valid whole number."),
+        (["simulate", "--days", "two"], "'two' is not a valid whole number."),
         (["resume"], "name one schedule, or give --all"),
         (["pause", "news", "--for", "long"], "--for 'long' is not a duration"),
         (["pause", "news", "--for", "0s"], "--for '0s' is no time at all"),

@@ -127,6 +127,16 @@ def test_json_is_whole_and_text_is_short_where_nobody_said_how_much(
     assert "Mon 23 Nov 2026 18:00:00 EST   2026-11-23T23:00:00Z   news" in text
 
 
+def test_a_few_slots_are_followed_by_nothing_but_their_own_schedules_in_words(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = "2026-11-23T17:00:00Z"
+    upcoming([config], job=None, days=None, count=2, at=at, as_json=False, clock=FakeClock(NOW))
+    text = capsys.readouterr().out
+    assert "news: every 6 hours" in text
+    assert "morning" not in text
+
+
 def test_the_repeated_hour_of_autumn_is_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "c.yaml"
     path.write_text(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from scheduler_service.errors import Held
 from scheduler_service.executors.commit import Committed
-from scheduler_service.executors.reports import deferred, task_ended
+from scheduler_service.executors.reports import deferred, run_closed, task_ended
 from scheduler_service.models import Outcome, Reason, RunOrigin, StockState, Task, TaskState
 from scheduler_service.stores.schedule_store import RunRow
 
@@ -31,3 +33,12 @@ def test_that_a_stock_fails_once_more_for_the_same_reason_is_no_warning() -> Non
     assert level(StockState(failures=0, reason=Reason.NO_DATA)) == "WARNING"
     assert level(StockState(failures=2, reason=Reason.TIMEOUT)) == "WARNING"
     assert level(StockState(failures=1, reason=Reason.NO_DATA)) == "INFO"
+
+
+@pytest.mark.parametrize(
+    ("origin", "said"),
+    [(RunOrigin.INITIAL, "initial news: done"), (RunOrigin.FOLLOW_UP, "follow-up news of AAPL: done")],
+)
+def test_a_run_without_a_slot_is_told_by_what_it_came_from(origin: RunOrigin, said: str) -> None:
+    run = RunRow(1, origin, None, "news", 0, False, None, "AAPL", 0, 1, 0, 0, 0, 0, 2_000_000)
+    assert run_closed(run).message.startswith(f"{said} in 2.0 s; 1 updated")

@@ -71,6 +71,12 @@ def test_without_a_user_agent_it_says_where_to_fill_it_in_and_so_does_check(tmp_
     assert f"{config}:{number + 1}:17 providers.edgar.user_agent: edgar must be told who asks" in checked.output
 
 
+def test_a_user_agent_without_an_address_is_taken_and_told_of(tmp_path: Path) -> None:
+    said = "EDGAR wants a name and an e-mail address, and may refuse without"
+    assert said in run(str(tmp_path / "nobody"), "--user-agent", "nobody").output
+    assert said not in run(str(tmp_path / "jane"), "--user-agent", JANE).output
+
+
 def test_the_commands_it_names_can_be_typed_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     spaced = run("my stocks", "--user-agent", JANE).output.splitlines()
