@@ -23,7 +23,7 @@ run:  ## start the service; the first time this makes .venv and installs into it
 	@exec $(BIN)/scheduler-service run
 
 test: check  ## everything: the checks, then the tests
-	@$(BIN)/pytest --numprocesses auto --dist loadfile
+	@$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder  # the longest come first, as they stand
 
 check:  ## formatting, lint, types, layers
 	@scripts/install dev
