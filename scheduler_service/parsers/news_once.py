@@ -63,18 +63,18 @@ def accumulate_news(
     """What a source said before and says now, without what is older than ``age``, at most ``most`` items.
 
     An item that has not changed stays as it was first fetched, so that saying the same again changes nothing. One
-    without a date stays as long as it is listed: let go, it would come back as new.
+    that is listed without a date stays as long as that: let go, it would come back as new.
     """
     tellings = {_own(item): item for item in new.items}
     old = [_newer(item, tellings.get(_own(item))) for item in (previous.items if previous else ())]
-    listed = {name for item in new.items for name in names_of(item)}
+    undated = {name for item in new.items if item.published_at is None for name in names_of(item)}
     known = {name for item in old for name in names_of(item)}
     stays: list[NewsItem] = []
     others: list[NewsItem] = []
     elders = frozenset(item.id for item in old)
     for item in _once(((0, item) for item in (*old, *new.items)), elders):
         names = names_of(item)
-        if item.published_at is None and not known.isdisjoint(names) and not listed.isdisjoint(names):
+        if not known.isdisjoint(names) and not undated.isdisjoint(names):
             stays.append(item)
         elif _is_within(item, now, age):
             others.append(item)
