@@ -24,5 +24,5 @@ def test_every_event_of_a_quarter_is_told_once_whatever_happens(tmp_path: Path) 
     settings = settings_of(tmp_path, CONFIGURATION)
     quarter = live(alone(settings, tmp_path / "simulated" / "data"), PLAN, new_york())
     problems = [f"{oracle.__name__}: {problem}" for oracle in ORACLES for problem in oracle(quarter)]
-    assert problems == []
+    assert not problems, "\n".join(problems)
     assert not (tmp_path / "data").exists()
