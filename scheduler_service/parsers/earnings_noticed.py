@@ -46,12 +46,12 @@ def earnings_notices(
 
 def report_follow_ups(known: EarningsData, at: Callable[[date, time], Instant]) -> list[FollowUp]:
     """Two looks for the release on the day, and one on the next for the report; also after a release that has come, for
-    with it the next date moves on. ``at`` tells a local time of the stock's exchange.
+    with it the next date moves on, and though the report is known here: others may have to look for it yet. ``at``
+    tells a local time of the stock's exchange.
     """
     told = next((release for release in known.releases if release.about == "results"), None)
-    ends = {report.period_end for report in known.reports}
     awaited = []
-    if told is not None and told.period_end not in ends:
+    if told is not None:
         awaited = [FollowUp("report-of-release", REPORT_DUE, at(told.date + timedelta(days=1), _FILED_BY))]
     due = known.next_report
     if due is None:

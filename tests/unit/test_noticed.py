@@ -112,7 +112,7 @@ class TestDates:
         assert looks["report-of-release"] == "2027-01-29T09:00:00Z"
         assert looks["report"] == "2027-04-30T09:00:00Z"
         came = known.model_copy(update={"reports": (report(None).model_copy(update={"period_end": told.period_end}),)})
-        assert "report-of-release" not in {one.name for one in report_follow_ups(came, at)}
+        assert "report-of-release" in {one.name for one in report_follow_ups(came, at)}, "others may not have it yet"
 
 
 class TestSurprises:
