@@ -13,6 +13,19 @@ import pytest
 from scheduler_service import __version__
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+FEW = """\
+providers: {sandbox: {enabled: true}}
+watchlist: [ACMEX, INITX]
+domains:
+  news: {sources: [{use: feeds, fresh_for: 50m}, {use: perplexity, fresh_for: 12h}]}
+  earnings: {sources: [{use: edgar, fresh_for: 20h}]}
+  quotes: {sources: [{use: finnhub, fresh_for: 50m}]}
+schedules:
+  - {id: news, domain: news, trigger: {every: 1h}}
+  - {id: earnings, domain: earnings, trigger: {cron: "0 7 * * mon-fri"}}
+  - {id: quotes, domain: quotes, trigger: {every: 1h}, during: {market: XNYS}}
+"""
+"""Of a sandbox that is soon simulated."""
 
 
 def program(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -72,18 +85,22 @@ def test_next_prints_exactly_the_slots_of_its_window(tmp_path: Path) -> None:
 
 
 def test_a_simulation_says_the_same_twice_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    wanted = ("simulate", "--days", "1", "--from", "2027-01-04", "--fault", "500:feeds:30m@day1T10:00", "--json")
+    (tmp_path / "few.yaml").write_text(FEW)
+    fault = ("--fault", "500:feeds:30m@day1T10:00")
+    wanted = ("-c", "few.yaml", "simulate", "--days", "1", "--from", "2027-01-04", *fault, "--json")
     once, again = program(tmp_path, *wanted), program(tmp_path, *wanted)
     assert (once.returncode, again.returncode) == (0, 0)
     assert once.stdout == again.stdout
     report = json.loads(once.stdout)
     assert report["start"] == "2027-01-04T05:00:00Z"
     assert {one["provider"] for one in report["providers"]} == {"edgar", "feeds", "finnhub", "perplexity"}
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["few.yaml"]
 
 
 def test_a_simulation_shows_tables_and_what_was_said(tmp_path: Path) -> None:
-    done = program(tmp_path, "simulate", "--days", "1", "--from", "2027-01-04", "--fault", "crash@day1T10:00")
+    (tmp_path / "few.yaml").write_text(FEW)
+    wanted = ("simulate", "--days", "1", "--from", "2027-01-04", "--fault", "crash@day1T10:00")
+    done = program(tmp_path, "-c", "few.yaml", *wanted)
     assert done.returncode == 0
     assert "the process was started 2 times" in done.stdout
     assert "Calls per hour:" in done.stdout
