@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,13 +128,14 @@ class Box:
                 pass_fds=(writing,),
             )
         os.close(writing)
+        self._inside: int | None = None
         with open(reading, "rb") as information:
             told = information.read()
         if not told:
             self.remove()
         assert told, self.logs()
-        self._inside: int = orjson.loads(told)["child-pid"]
-        self._enter = ("nsenter", f"--target={self._inside}", *ENTERED, f"--setuid={uid}", f"--setgid={gid}")
+        self._inside = inside = int(orjson.loads(told)["child-pid"])
+        self._enter = ("nsenter", f"--target={inside}", *ENTERED, f"--setuid={uid}", f"--setgid={gid}")
 
     def said(self, *command: str) -> Said:
         """What a command in it says, with the variables of the image."""
@@ -150,12 +152,16 @@ class Box:
 
     def ended_by(self, number: signal.Signals) -> int:
         """Its exit code after a signal."""
+        assert self._inside is not None
         os.kill(self._inside, number)
         return self._process.wait(PATIENCE)
 
     def remove(self) -> None:
         if self._process.poll() is None:
-            self._process.kill()  # everything in it dies with it
+            if self._inside is not None:
+                with suppress(ProcessLookupError):
+                    os.kill(self._inside, signal.SIGKILL)  # all in it dies with it; it does not die with its parent
+            self._process.kill()
             self._process.wait(PATIENCE)
 
     def _variables(self) -> list[str]:
