@@ -567,7 +567,7 @@ async def test_a_filing_wins_over_what_a_model_states() -> None:
 async def test_a_models_figures_in_another_currency_or_unit_do_not_stand_among_those_of_a_filing() -> None:
     stated: FundamentalsData = await said_in(
         "fundamentals",
-        agent_body(fundamentals(figure("equity", 5, "EUR"), figure("cash", 6, "EUR"), figure("roe", 0.5, "ratio"))),
+        agent_body(fundamentals(figure("equity", 5e6, "EUR"), figure("cash", 6e6, "EUR"), figure("roe", 0.5, "ratio"))),
     )
     filed = as_filed(stated.metrics["cash"], Decimal(1)).model_copy(update={"unit": "USD"})
     shares = as_filed(filed, None).model_copy(update={"unit": "shares"})
