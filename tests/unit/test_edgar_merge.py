@@ -7,6 +7,8 @@ from decimal import Decimal
 from itertools import permutations
 from typing import Any
 
+import pytest
+
 from scheduler_service.models import Contribution, Kind, Provenance
 from scheduler_service.parsers.earnings import EarningsData, Estimate, NextReport, Release, Report, merge_earnings
 from scheduler_service.parsers.fundamental_analysis import Analysis, FundamentalsData, Metric, merge_fundamentals
@@ -88,18 +90,9 @@ def test_a_confirmed_date_is_better_than_an_expected_one_whoever_says_it() -> No
     assert merge_earnings([unsure, said[0]]).next_report == expected
 
 
-def test_a_confirmed_date_days_after_the_results_is_what_an_old_page_says() -> None:
-    results = Release(date=date(2026, 1, 26), form="8-K", accession="a", about="results", period_end=date(2025, 12, 31))
-    expected = next_report(4, confirmed=False)
-    said = [
-        Contribution("edgar", Kind.FILING, EarningsData(next_report=expected, releases=(results,))),
-        Contribution("llm", Kind.MODEL, EarningsData(next_report=next_report(1, confirmed=True))),
-    ]
-    assert merge_earnings(said).next_report == expected
-
-
-def test_a_confirmed_date_is_over_once_results_were_told() -> None:
-    results = Release(date=date(2026, 1, 29), form="8-K", accession="1", about="results", period_end=date(2025, 12, 27))
+@pytest.mark.parametrize("told_on", [date(2026, 1, 26), date(2026, 1, 29)])
+def test_a_confirmed_date_is_over_once_results_were_told_on_it_or_days_before(told_on: date) -> None:
+    results = Release(date=told_on, form="8-K", accession="1", about="results", period_end=date(2025, 12, 27))
     expected = next_report(4, confirmed=False)
     said = [
         Contribution("edgar", Kind.FILING, EarningsData(next_report=expected, releases=(results,))),
