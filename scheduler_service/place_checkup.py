@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from scheduler_service.stores.data_directory import DataDirectory
 
 _ABOUT = "data directory"
+_LOOK_AT_DISK = "see that there is space and that this user may write there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +75,7 @@ def files(directory: DataDirectory) -> Iterator[Finding]:
         todo = "move it away and restore a backup: scheduler-service restore FILE"
         yield Finding("ledger", f"{directory.ledger} is damaged: {wrong.said}", todo)
     else:  # whether it is whole is not known, and nothing speaks against it
-        todo = "see that there is space and that this user may write there"
-        yield Finding("ledger", f"{directory.ledger} cannot be looked at: {wrong.said}", todo)
+        yield Finding("ledger", f"{directory.ledger} cannot be looked at: {wrong.said}", _LOOK_AT_DISK)
     if not directory.jobs.exists():
         return
     if (wrong := trouble(directory.jobs)) is None:
@@ -84,8 +84,7 @@ def files(directory: DataDirectory) -> Iterator[Finding]:
         said = f"{directory.jobs} is damaged: {wrong.said}; it holds nothing that the ledger does not know"
         yield Finding("jobs", said, "restart the service: it makes the file anew")
     else:
-        todo = "see that there is space and that this user may write there"
-        yield Finding("jobs", f"{directory.jobs} cannot be looked at: {wrong.said}", todo)
+        yield Finding("jobs", f"{directory.jobs} cannot be looked at: {wrong.said}", _LOOK_AT_DISK)
 
 
 def kept(directory: DataDirectory) -> Iterator[Finding]:
